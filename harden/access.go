@@ -1,0 +1,170 @@
+package harden
+
+import (
+	"path"
+	"strconv"
+	"strings"
+
+	"kubectl-harden.io/kubectl-harden/patches"
+)
+
+// FlagFact is a flag of a component as it is in force.
+type FlagFact struct {
+	Set    bool
+	Values []string // one for each occurrence, in order
+	Source string   // "process 1234" or the manifest's path
+}
+
+// Last is the value that counts for a flag that is not a list: the last one. "" when the flag is not set.
+func (f FlagFact) Last() string {
+	if len(f.Values) == 0 {
+		return ""
+	}
+	return f.Values[len(f.Values)-1]
+}
+
+// List is the union of comma separated values over all occurrences, in order, without empty entries.
+func (f FlagFact) List() []string {
+	var out []string
+	for _, v := range f.Values {
+		for _, e := range strings.Split(v, ",") {
+			if e = strings.TrimSpace(e); e != "" {
+				out = append(out, e)
+			}
+		}
+	}
+	return out
+}
+
+// Has says whether List contains the entry.
+func (f FlagFact) Has(entry string) bool {
+	for _, e := range f.List() {
+		if e == entry {
+			return true
+		}
+	}
+	return false
+}
+
+// Evidence is the flag as something seen: "--profiling=false", or that it is not set.
+func (f FlagFact) Evidence(flag string) Evidence {
+	if !f.Set {
+		return Evidence{Source: f.Source, Value: "--" + flag + " is not set"}
+	}
+	parts := make([]string, len(f.Values))
+	for i, v := range f.Values {
+		parts[i] = "--" + flag + "=" + v
+	}
+	return Evidence{Source: f.Source, Value: strings.Join(parts, " ")}
+}
+
+// Component gives the facts of a component, nil when there are none.
+func (f *Facts) Component(id ComponentID) *ComponentFacts { return f.Components[id] }
+
+// Flag is what is in force: the live process where one was seen, else the manifest.
+func (c *ComponentFacts) Flag(name string) FlagFact {
+	if c.Process != nil {
+		return flagFrom(c.Process.Args, name, "process "+strconv.Itoa(c.Process.PID)+" ("+string(c.ID)+")")
+	}
+	return c.FileFlag(name)
+}
+
+// FileFlag is what the manifest says.
+func (c *ComponentFacts) FileFlag(name string) FlagFact {
+	path := c.Manifest.Path
+	if c.Effective != "" {
+		path = c.Effective
+	}
+	return flagFrom(c.Args, name, path)
+}
+
+// Drifted says that the live process does not run what the manifest says.
+func (c *ComponentFacts) Drifted() bool {
+	return c.Process != nil && !sameArgs(c.Process.Args, c.Args)
+}
+
+// Flag of the kubelet's live process, else of the command line that its unit would start.
+func (k *KubeletFacts) Flag(name string) FlagFact {
+	if k.Process != nil {
+		return flagFrom(k.Process.Args, name, "process "+strconv.Itoa(k.Process.PID)+" (kubelet)")
+	}
+	return flagFrom(k.Args, name, "kubelet.service")
+}
+
+// FieldFact is a kubelet setting as it is in force.
+type FieldFact struct {
+	Set    bool
+	Value  any
+	Source string
+}
+
+// Field merges the layers: flags over drop-ins over the file. The path is dotted ("authentication.anonymous.enabled").
+func (k *KubeletFacts) Field(path string) FieldFact {
+	out := FieldFact{Source: k.Config.Path}
+	for _, l := range k.Layers {
+		if v, ok := lookup(l.Fields, path); ok {
+			out = FieldFact{Set: true, Value: v, Source: l.Source}
+		}
+	}
+	return out
+}
+
+func lookup(fields map[string]any, path string) (any, bool) {
+	var v any = fields
+	for _, key := range strings.Split(path, ".") {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		if v, ok = m[key]; !ok {
+			return nil, false
+		}
+	}
+	return v, v != nil
+}
+
+func flagFrom(args []string, name, source string) FlagFact {
+	out := FlagFact{Source: source}
+	for _, f := range patches.ParseArgs(args) {
+		if f.Name == name {
+			out.Set = true
+			v := f.Value
+			if !f.HasValue {
+				v = "true"
+			}
+			out.Values = append(out.Values, v)
+		}
+	}
+	return out
+}
+
+// sameArgs compares two command lines as sets of flags: order counts only among repeats of one flag.
+func sameArgs(a, b []string) bool {
+	return strings.Join(normalArgs(a), "\x00") == strings.Join(normalArgs(b), "\x00")
+}
+
+// HostPath follows a path inside the component's container to the host, through the longest mount that covers it. False:
+// no hostPath mount covers it, so the process does not see a file of the host there.
+func (c *ComponentFacts) HostPath(inContainer string) (string, bool) {
+	if c.Pod == nil {
+		return "", false
+	}
+	ct := ContainerOf(c.Pod, c.ID)
+	if ct == nil {
+		return "", false
+	}
+	best, host := -1, ""
+	for _, m := range ct.VolumeMounts {
+		at := strings.TrimSuffix(m.MountPath, "/")
+		if inContainer != at && !strings.HasPrefix(inContainer, at+"/") || len(at) <= best {
+			continue
+		}
+		best, host = len(at), ""
+		for _, v := range c.Pod.Spec.Volumes {
+			if v.Name == m.Name && v.HostPath != nil {
+				host = path.Join(v.HostPath.Path, m.SubPath, inContainer[len(at):])
+			}
+		}
+	}
+	return host, host != ""
+}

@@ -1,0 +1,116 @@
+package harden
+
+import (
+	"encoding/json"
+	"slices"
+)
+
+// Assess gives every control's verdict on the facts, areas and controls in their order. It is pure.
+func Assess(f *Facts, areas []Area) []Finding {
+	var out []Finding
+	for _, a := range areas {
+		for _, c := range a.Controls {
+			out = append(out, assessOne(f, a, c))
+		}
+	}
+	return out
+}
+
+func assessOne(f *Facts, a Area, c Control) Finding {
+	v := verdict(f, c)
+	out := Finding{
+		Control: c.ID, Area: a.ID, Status: v.Status, Severity: c.Severity, Title: c.Title,
+		Message: v.Message, Evidence: v.Evidence, Refs: c.Refs, Remedies: []string{},
+	}
+	if out.Evidence == nil {
+		out.Evidence = []Evidence{}
+	}
+	for _, r := range c.Remedies {
+		if r.Versions.Contains(VersionFor(f, c)) {
+			out.Remedies = append(out.Remedies, r.ID)
+		}
+	}
+	return out
+}
+
+func verdict(f *Facts, c Control) Verdict {
+	for _, need := range c.Needs {
+		if why, missing := f.Missing[need]; missing {
+			return Verdict{Status: StatusUnknown, Message: why}
+		}
+	}
+	if c.Applies != nil {
+		if ok, why := c.Applies(f); !ok {
+			return NotFor(why)
+		}
+	}
+	if c.Versions != (VersionRange{}) {
+		v := VersionFor(f, c)
+		if v.IsZero() {
+			return Verdict{Status: StatusUnknown, Message: Msg("the version of the component is not known, and this holds for %s", c.Versions)}
+		}
+		if !c.Versions.Contains(v) {
+			return NotFor(Msg("this holds for %s; here is %s", c.Versions, v))
+		}
+	}
+	return c.Assess(f)
+}
+
+// VersionFor is the version that a control goes by: that of the oldest component it needs facts of.
+func VersionFor(f *Facts, c Control) Version {
+	var oldest Version
+	older := func(v Version) {
+		if !v.IsZero() && (oldest.IsZero() || !v.AtLeast(oldest.Major, oldest.Minor)) {
+			oldest = v
+		}
+	}
+	if slices.Contains(c.Needs, NeedKubelet) && f.Kubelet != nil {
+		older(f.Kubelet.Version)
+	}
+	for id, comp := range f.Components {
+		if comp != nil && slices.Contains(c.Needs, Need(id)) {
+			older(comp.Version)
+		}
+	}
+	if slices.Contains(c.Needs, NeedWorkloads) && f.Cluster != nil {
+		older(f.Cluster.Version)
+	}
+	return oldest
+}
+
+// Tally counts findings by status.
+type Tally map[Status]int
+
+// Count tallies findings.
+func Count(findings []Finding) Tally {
+	t := Tally{}
+	for _, f := range findings {
+		t[f.Status]++
+	}
+	return t
+}
+
+// MarshalJSON writes every status, also those that no finding has.
+func (t Tally) MarshalJSON() ([]byte, error) {
+	all := make(map[Status]int, len(Statuses))
+	for _, s := range Statuses {
+		all[s] = t[s]
+	}
+	return json.Marshal(all)
+}
+
+// AssessOnly says why nothing may be changed on this node, if so (promise 14).
+func AssessOnly(f *Facts) (Message, bool) {
+	if f.Distro != "kubeadm" {
+		return Msg("this node was not set up by kubeadm (%s); it is assessed only", f.Distro), true
+	}
+	for _, c := range f.Components {
+		if c != nil && !c.Version.IsZero() && !c.Version.AtLeast(OldestSupported.Major, OldestSupported.Minor) {
+			return Msg("%s %s is older than %s; it is assessed only", c.ID, c.Version, OldestSupported), true
+		}
+	}
+	if k := f.Kubelet; k != nil && !k.Version.IsZero() && !k.Version.AtLeast(OldestSupported.Major, OldestSupported.Minor) {
+		return Msg("kubelet %s is older than %s; it is assessed only", k.Version, OldestSupported), true
+	}
+	return Message{}, false
+}

@@ -1,0 +1,371 @@
+package harden
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// BuildInput is everything that a plan is made from.
+type BuildInput struct {
+	Facts   *Facts
+	Areas   []Area
+	Choices []Choice
+	// Skipped are choices that selection has left out already.
+	Skipped []Skip
+	// Read gives what a path of the host holds now.
+	Read func(path string) (State, error)
+	// Preview gives what an object is now, and what the server would make of the YAML (its dry run). Nil: no cluster.
+	Preview func(ref ObjectRef, yaml []byte) (ObjectPreview, error)
+	Now     time.Time
+	Tool    string
+}
+
+// ObjectPreview is an object before and after, by the server's own dry run.
+type ObjectPreview struct {
+	Before, After        State
+	UID, ResourceVersion string
+}
+
+// Build makes the plans of the choices: one for the node, one for the cluster, each possibly empty. It reads through
+// its input only.
+func Build(in BuildInput) (node, cluster Plan, err error) {
+	p := planner{in: in, skipped: slices.Clone(in.Skipped)}
+	if why, only := AssessOnly(in.Facts); only {
+		for _, c := range in.Choices {
+			p.skip(c, "", why)
+		}
+	} else if err := p.choose(); err != nil {
+		return Plan{}, Plan{}, err
+	}
+	steps, err := p.steps()
+	if err != nil {
+		return Plan{}, Plan{}, err
+	}
+	node, cluster = p.empty(ScopeNode), p.empty(ScopeCluster)
+	var files, objects []Step
+	for _, s := range steps {
+		if s.Kind == StepObject {
+			objects = append(objects, s)
+		} else {
+			files = append(files, s)
+		}
+	}
+	if len(files) > 0 {
+		stage, err := stageOf(Msg("this node"), files, in.Facts, p.proofs)
+		if err != nil {
+			return Plan{}, Plan{}, err
+		}
+		node.Stages = []Stage{stage}
+		node.Preflight = append(node.Preflight, componentChecks(in.Facts, stage)...)
+	}
+	if len(objects) > 0 {
+		cluster.Stages = []Stage{objectStage(objects)}
+	}
+	for _, c := range p.checks {
+		if p.objectControls[c.Control] {
+			cluster.Preflight = append(cluster.Preflight, c)
+		} else {
+			node.Preflight = append(node.Preflight, c)
+		}
+	}
+	for _, c := range p.taken {
+		if p.objectControls[c.Control] {
+			cluster.Choices = append(cluster.Choices, c)
+		} else {
+			node.Choices = append(node.Choices, c)
+		}
+	}
+	node.Skipped = p.skipped
+	return node, cluster, nil
+}
+
+type planner struct {
+	in             BuildInput
+	asks           []Ask
+	checks         []Check
+	proofs         []Proof
+	skipped        []Skip
+	taken          []Choice
+	objectControls map[string]bool
+}
+
+func (p *planner) empty(scope Scope) Plan {
+	return Plan{
+		APIVersion: "harden/v1", Kind: "Plan", Scope: scope, Target: p.in.Facts.Identity, Created: p.in.Now, Tool: p.in.Tool,
+		Choices: []Choice{}, Stages: []Stage{}, Preflight: []Check{}, Skipped: []Skip{},
+	}
+}
+
+func (p *planner) skip(c Choice, remedy string, why Message) {
+	p.skipped = append(p.skipped, Skip{Control: c.Control, Remedy: remedy, Reason: why, Named: c.Named})
+}
+
+// choose renders every choice to intents, or skips it with the reason.
+func (p *planner) choose() error {
+	p.objectControls = map[string]bool{}
+	for _, c := range p.in.Choices {
+		if err := p.take(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *planner) take(c Choice) error {
+	f := p.in.Facts
+	_, control, ok := FindControl(p.in.Areas, c.Control)
+	if !ok {
+		return &UnknownNameError{What: "control", Name: c.Control}
+	}
+	v := verdict(f, control)
+	switch v.Status {
+	case StatusPass:
+		return nil
+	case StatusUnknown, StatusNotApplicable:
+		p.skip(c, c.Remedy, v.Message)
+		return nil
+	}
+	remedy, ok := DefaultRemedy(f, control)
+	if c.Remedy != "" {
+		remedy, ok = control.Remedy(c.Remedy)
+		if !ok {
+			return &UnknownNameError{What: "remedy of " + c.Control, Name: c.Remedy}
+		}
+		if !remedy.Versions.Contains(VersionFor(f, control)) {
+			p.skip(c, c.Remedy, Msg("remedy %s holds for %s; here is %s", c.Remedy, remedy.Versions, VersionFor(f, control)))
+			return nil
+		}
+	}
+	if !ok {
+		p.skip(c, "", noDefault(f, control))
+		return nil
+	}
+	values, err := remedy.Fill(c.Control, c.Options)
+	if err != nil {
+		return err
+	}
+	if !p.permitted(c, remedy, values) {
+		return nil
+	}
+	intents, err := remedy.Intents(f, values)
+	if err != nil {
+		p.skip(c, remedy.ID, Msg("%s", err.Error()))
+		return nil
+	}
+	objects := 0
+	for _, i := range intents {
+		if i.Kind == IntentPutObject {
+			objects++
+		}
+		p.asks = append(p.asks, Ask{Control: c.Control, Intent: i})
+	}
+	if objects > 0 {
+		if p.in.Preview == nil {
+			p.asks = p.asks[:len(p.asks)-len(intents)]
+			p.skip(c, remedy.ID, Msg("it needs the cluster's API, and there is none here"))
+			return nil
+		}
+		p.objectControls[c.Control] = true
+	}
+	if remedy.Proofs != nil {
+		p.proofs = append(p.proofs, remedy.Proofs(f, values)...)
+	}
+	p.taken = append(p.taken, Choice{Control: c.Control, Remedy: remedy.ID, Options: values, Accept: c.Accept, Named: c.Named})
+	return nil
+}
+
+// permitted checks the remedy's preconditions: unmet ones block it, unknown ones block a risky one until accepted.
+func (p *planner) permitted(c Choice, r Remedy, values Values) bool {
+	if r.Preconditions == nil {
+		return true
+	}
+	ok := true
+	for _, pre := range r.Preconditions(p.in.Facts, values) {
+		p.checks = append(p.checks, Check{Control: c.Control, Precondition: pre})
+		switch {
+		case !ok:
+		case pre.State == Unmet:
+			p.skip(c, r.ID, Msg("%s: %s", pre.Title, pre.Message))
+			ok = false
+		case pre.State == PreconditionUnknown && r.Risk != RiskNode && !c.Accept:
+			p.skip(c, r.ID, Msg("%s: not known (%s); accept it with --accept %s", pre.Title, pre.Message, c.Control))
+			ok = false
+		}
+	}
+	return ok
+}
+
+// home is where asks are rendered to.
+type home struct {
+	id        string
+	kind      StepKind
+	path      string
+	object    *ObjectRef
+	component ComponentID
+	container string
+	asks      []Ask
+}
+
+// homes groups the asks by target, in the order of first mention.
+func (p *planner) homes() ([]*home, error) {
+	var out []*home
+	at := map[string]*home{}
+	for _, a := range p.asks {
+		h, err := p.homeOf(a.Intent)
+		if err != nil {
+			return nil, fmt.Errorf("planning: %s: %w", a.Control, err)
+		}
+		if known := at[h.id]; known != nil {
+			h = known
+		} else {
+			at[h.id] = h
+			out = append(out, h)
+		}
+		if a.Intent.Restarts != "" {
+			h.component = a.Intent.Restarts
+		}
+		h.asks = append(h.asks, a)
+	}
+	return out, nil
+}
+
+func (p *planner) homeOf(i Intent) (*home, error) {
+	switch i.Kind {
+	case IntentPutObject:
+		return &home{id: i.Object.String(), kind: StepObject, object: i.Object}, nil
+	case IntentMakeDir:
+		return &home{id: i.Path, kind: StepDir, path: i.Path}, nil
+	}
+	if i.Component == "" {
+		if !path.IsAbs(i.Path) || path.Clean(i.Path) != i.Path {
+			return nil, fmt.Errorf("%q is not a clean absolute path", i.Path)
+		}
+		return &home{id: i.Path, kind: StepFile, path: i.Path}, nil
+	}
+	c := p.in.Facts.Component(i.Component)
+	if c == nil || c.Manifest.Path == "" {
+		return nil, fmt.Errorf("%s has no manifest on this node", i.Component)
+	}
+	return &home{id: c.Manifest.Path, kind: StepFile, path: c.Manifest.Path, component: i.Component, container: c.Container}, nil
+}
+
+// steps renders all asks. Targets that stay as they are make no step.
+func (p *planner) steps() ([]Step, error) {
+	homes, err := p.homes()
+	if err != nil {
+		return nil, err
+	}
+	var steps []Step
+	restart := map[ComponentID][]Step{}
+	for _, h := range homes {
+		if h.container != "" {
+			continue
+		}
+		s, err := p.render(h)
+		if err != nil {
+			return nil, err
+		}
+		if s == nil {
+			continue
+		}
+		steps = append(steps, *s)
+		if c, ok := ComponentByID(s.Component); ok && c.StaticPod() {
+			restart[s.Component] = append(restart[s.Component], *s)
+		}
+	}
+	// A changed file that a static pod reads at its start restarts nothing by itself: the pod's own text must change.
+	for _, c := range Components {
+		if files := restart[c.ID]; len(files) > 0 {
+			ask, err := p.restartAsk(c.ID, files)
+			if err != nil {
+				return nil, err
+			}
+			homes = p.addAsk(homes, ask)
+		}
+	}
+	for _, h := range homes {
+		if h.container == "" {
+			continue
+		}
+		s, err := p.render(h)
+		if err != nil {
+			return nil, err
+		}
+		if s != nil {
+			steps = append(steps, *s)
+		}
+	}
+	// Files of a static pod are written before its manifest and need no restart of their own.
+	for i := range steps {
+		if c, ok := ComponentByID(steps[i].Component); ok && c.StaticPod() && !strings.HasSuffix(steps[i].Path, "/"+c.Manifest) {
+			steps[i].Component = ""
+		}
+	}
+	order(steps)
+	return steps, nil
+}
+
+func (p *planner) render(h *home) (*Step, error) {
+	s := &Step{ID: h.id, Kind: h.kind, Path: h.path, Object: h.object, Component: h.component, Asks: h.asks}
+	if h.kind == StepObject {
+		ws, err := wishes(h.asks)
+		if err != nil {
+			return nil, err
+		}
+		seen, err := p.in.Preview(*h.object, ws[0].intent.Data)
+		if err != nil {
+			return nil, fmt.Errorf("previewing %s: %w", h.object, err)
+		}
+		s.Before, s.After, s.UID, s.ResourceVersion = seen.Before, seen.After, seen.UID, seen.ResourceVersion
+		tracker := newAttribution(s.Before.Data)
+		if err := tracker.advance(s.Before.Data, s.After.Data, ws[0].controls); err != nil {
+			return nil, err
+		}
+		s.Marks = tracker.marks()
+	} else {
+		var err error
+		if s.Before, err = p.in.Read(h.path); err != nil {
+			return nil, fmt.Errorf("planning: %w", err)
+		}
+		if s.After, s.Marks, err = renderAll(s.Before, h.asks, h.container); err != nil {
+			return nil, fmt.Errorf("planning: %s: %w", h.path, err)
+		}
+	}
+	if s.Before.Equal(s.After) {
+		return nil, nil
+	}
+	return s, nil
+}
+
+func (p *planner) addAsk(homes []*home, a Ask) []*home {
+	h, err := p.homeOf(a.Intent)
+	if err != nil {
+		return homes
+	}
+	for _, known := range homes {
+		if known.id == h.id {
+			known.asks = append(known.asks, a)
+			return homes
+		}
+	}
+	h.asks = []Ask{a}
+	return append(homes, h)
+}
+
+// FilesAnnotation changes whenever a file that a static pod reads at its start changes, so that the kubelet restarts it.
+const FilesAnnotation = "kubectl-harden.io/files-sha256"
+
+func (p *planner) restartAsk(id ComponentID, files []Step) (Ask, error) {
+	var all State
+	for _, s := range files {
+		all.Data = append(all.Data, s.Path+" "+s.After.Digest()+"\n"...)
+	}
+	all.Exists = true
+	return Ask{
+		Control: files[0].Asks[0].Control,
+		Intent:  Intent{Kind: IntentAnnotate, Component: id, Key: FilesAnnotation, Value: all.Digest()},
+	}, nil
+}

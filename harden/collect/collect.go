@@ -1,0 +1,228 @@
+// Package collect reads the facts of a node and its cluster, through interfaces that it declares.
+package collect
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// Node is what is asked of the node's file system and, where it is live, of its processes.
+type Node interface {
+	// State reads a path; one that does not exist is a State that does not exist, not an error. Links are followed
+	// inside the root.
+	State(path string) (harden.State, error)
+	// List names the entries of a directory, sorted; a missing directory has none.
+	List(dir string) ([]string, error)
+	// FreeBytes is the space that root can still write at path or its nearest existing parent.
+	FreeBytes(path string) (uint64, error)
+}
+
+// Live is asked only on a live node.
+type Live interface {
+	Processes(name string) ([]harden.ProcessFact, error)
+	Sysctl(key string) (string, error)
+	Hostname() (string, error)
+}
+
+// Cluster is what is asked of the API.
+type Cluster interface {
+	// CheckIdentity refuses when the API is not the node's own (promise 15).
+	CheckIdentity(ctx context.Context, node harden.Identity) error
+	// Facts gives what could be read, and for each need that could not, the reason.
+	Facts(ctx context.Context, needs []harden.Need) (*harden.ClusterFacts, map[harden.Need]harden.Message)
+}
+
+// clusterNeeds are the groups that come from the API.
+var clusterNeeds = []harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens}
+
+// Options say what the root is.
+type Options struct {
+	Root    string // for the identity, as the operator gave it
+	Offline bool
+	// Disks are the paths whose space is wanted.
+	Disks []string
+	Now   time.Time
+}
+
+// FromNode reads everything but the cluster. live is nil for an offline root. Facts that cannot be read are named in
+// Missing; the error is for a root that cannot be read at all.
+func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
+	f := &harden.Facts{
+		CollectedAt: o.Now,
+		Components:  map[harden.ComponentID]*harden.ComponentFacts{},
+		Files:       map[string]harden.FileFact{},
+		Sysctls:     map[string]string{},
+		Disks:       map[string]harden.DiskFact{},
+		Missing:     map[harden.Need]harden.Message{},
+	}
+	f.Identity.Root, f.Identity.Offline = o.Root, o.Offline
+	distro, err := distribution(n)
+	if err != nil {
+		return nil, err
+	}
+	f.Distro = distro
+	if err := collectKubelet(n, live, f); err != nil {
+		f.Missing[harden.NeedKubelet] = harden.Msg("%s", err.Error())
+	}
+	if err := collectStaticPods(n, live, f); err != nil {
+		f.Missing[harden.NeedAPIServer] = harden.Msg("%s", err.Error())
+	}
+	collectReferenced(n, f)
+	if err := collectSysctls(n, live, f); err != nil {
+		f.Missing[harden.NeedSysctls] = harden.Msg("%s", err.Error())
+	}
+	for _, p := range o.Disks {
+		if free, err := n.FreeBytes(p); err == nil {
+			f.Disks[p] = harden.DiskFact{Path: p, Free: free}
+		}
+	}
+	identify(n, live, f)
+	for _, need := range clusterNeeds {
+		f.Missing[need] = harden.Msg("the cluster's API was not asked")
+	}
+	return f, nil
+}
+
+// AddCluster asks the API and gives facts with what it answered; f stays as it is.
+func AddCluster(ctx context.Context, f *harden.Facts, c Cluster) *harden.Facts {
+	out := *f
+	out.Missing = map[harden.Need]harden.Message{}
+	for k, v := range f.Missing {
+		out.Missing[k] = v
+	}
+	missAll := func(why string) *harden.Facts {
+		for _, need := range clusterNeeds {
+			out.Missing[need] = harden.Msg("%s", why)
+		}
+		return &out
+	}
+	if err := c.CheckIdentity(ctx, f.Identity); err != nil {
+		return missAll(err.Error())
+	}
+	facts, missing := c.Facts(ctx, clusterNeeds)
+	if facts == nil {
+		return missAll("the cluster's API gave nothing")
+	}
+	out.Cluster = facts
+	for _, need := range clusterNeeds {
+		delete(out.Missing, need)
+		if why, ok := missing[need]; ok {
+			out.Missing[need] = why
+		}
+	}
+	for _, node := range facts.Nodes {
+		if node.Name == f.Identity.Node && f.Kubelet != nil {
+			k := *f.Kubelet
+			k.Version = node.KubeletVersion
+			out.Kubelet = &k
+		}
+	}
+	return &out
+}
+
+// distribution recognises who set the node up, by the folders that only they make.
+func distribution(n Node) (string, error) {
+	marks := []struct{ path, name string }{
+		{"/etc/rancher/k3s", "k3s"},
+		{"/etc/rancher/rke2", "RKE2"},
+		{"/var/snap/microk8s", "MicroK8s"},
+		{"/etc/talos", "Talos"},
+		{"/system/state/config.yaml", "Talos"},
+		{"/var/lib/kubelet/kubeadm-flags.env", "kubeadm"},
+		{"/etc/kubernetes/manifests/kube-apiserver.yaml", "kubeadm"},
+	}
+	var first error
+	for _, m := range marks {
+		s, err := n.State(m.path)
+		if err != nil && first == nil {
+			first = err
+		}
+		if s.Exists {
+			return m.name, nil
+		}
+	}
+	if first != nil {
+		return "", fmt.Errorf("recognising the node: %w", first)
+	}
+	return "no Kubernetes node", nil
+}
+
+func identify(n Node, live Live, f *harden.Facts) {
+	read := func(p string) string {
+		s, err := n.State(p)
+		if err != nil || !s.Exists || s.Dir {
+			return ""
+		}
+		return strings.TrimSpace(string(s.Data))
+	}
+	id := &f.Identity
+	id.MachineID = read("/etc/machine-id")
+	if block, _ := pem.Decode([]byte(read("/etc/kubernetes/pki/ca.crt"))); block != nil {
+		sum := sha256.Sum256(block.Bytes)
+		id.CADigest = hex.EncodeToString(sum[:])
+	}
+	id.Node = read("/etc/hostname")
+	if live != nil {
+		if h, err := live.Hostname(); err == nil {
+			id.Node = h
+		}
+	}
+	if f.Kubelet != nil {
+		if o := f.Kubelet.Flag("hostname-override"); o.Set {
+			id.Node = o.Last()
+		}
+	}
+	id.Node = strings.ToLower(id.Node)
+	if c := f.Component(harden.APIServer); c != nil && !c.Version.IsZero() {
+		id.KubernetesVersion = c.Version.String()
+	}
+}
+
+// fileFlags are flags of the API server that name files whose content controls judge. Files with secrets are not here.
+var fileFlags = []string{"audit-policy-file", "authentication-config", "authorization-config", "admission-control-config-file"}
+
+func collectReferenced(n Node, f *harden.Facts) {
+	c := f.Component(harden.APIServer)
+	if c == nil {
+		return
+	}
+	var paths []string
+	for _, name := range fileFlags {
+		for _, fact := range []harden.FlagFact{c.Flag(name), c.FileFlag(name)} {
+			if host, ok := c.HostPath(fact.Last()); ok && fact.Set && !slices.Contains(paths, host) {
+				paths = append(paths, host)
+			}
+		}
+	}
+	// Where our remedies put files: what is there already is judged, not overwritten unseen.
+	for _, p := range []string{"/etc/kubernetes/policies/audit-policy.yaml", "/etc/kubernetes/authn/config.yaml"} {
+		if !slices.Contains(paths, p) {
+			paths = append(paths, p)
+		}
+	}
+	for _, p := range paths {
+		f.Files[p] = readFile(n, p)
+	}
+	for _, dir := range []string{path.Dir(c.Flag("audit-log-path").Last())} {
+		if free, err := n.FreeBytes(dir); err == nil && path.IsAbs(dir) {
+			f.Disks[dir] = harden.DiskFact{Path: dir, Free: free}
+		}
+	}
+}
+
+func readFile(n Node, p string) harden.FileFact {
+	s, err := n.State(p)
+	if err != nil {
+		return harden.FileFact{Path: p, Unread: harden.Msg("%s", err.Error())}
+	}
+	return harden.FileFact{Path: p, State: s}
+}

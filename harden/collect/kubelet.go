@@ -1,0 +1,251 @@
+package collect
+
+import (
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	kubeletv1beta1 "k8s.io/kubelet/config/v1beta1"
+	"sigs.k8s.io/yaml"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/patches"
+)
+
+// envFiles are what kubeadm's unit drop-in reads (10-kubeadm.conf), in its order.
+var envFiles = []struct{ path, variable string }{
+	{"/var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS"},
+	{"/etc/default/kubelet", "KUBELET_EXTRA_ARGS"},
+	{"/etc/sysconfig/kubelet", "KUBELET_EXTRA_ARGS"},
+}
+
+const kubeletConfig = "/var/lib/kubelet/config.yaml"
+
+func collectKubelet(n Node, live Live, f *harden.Facts) error {
+	k := &harden.KubeletFacts{PeakPids: -1}
+	k.Args = []string{"kubelet", "--config=" + kubeletConfig}
+	for _, e := range envFiles {
+		file := readFile(n, e.path)
+		if !file.State.Exists {
+			continue
+		}
+		k.EnvFiles = append(k.EnvFiles, harden.EnvFileFact{File: file, Variable: e.variable})
+		flags, err := patches.EnvFlags(file.State.Data, e.variable)
+		if err != nil {
+			continue // said by the control that wants to edit it
+		}
+		for _, fl := range flags {
+			arg := "--" + fl.Name
+			if fl.HasValue {
+				arg += "=" + fl.Value
+			}
+			k.Args = append(k.Args, arg)
+		}
+	}
+	if live != nil {
+		k.Process = newestProcess(live, harden.Kubelet)
+	}
+	configPath := k.Flag("config").Last()
+	if configPath == "" {
+		configPath = kubeletConfig
+	}
+	k.Config = readFile(n, configPath)
+	if !k.Config.State.Exists && k.Config.Unread.IsZero() && k.Process == nil {
+		return errNoKubelet
+	}
+	addConfigLayers(n, k)
+	addFlagLayers(k)
+	if s, ok := k.Field("staticPodPath").Value.(string); ok {
+		k.StaticPodPath = s
+	}
+	k.ServingKey = servingKey(n, k)
+	if live != nil {
+		k.PeakPids = peakPids(n)
+	}
+	f.Kubelet = k
+	return nil
+}
+
+// addConfigLayers reads the file and, after it, the drop-ins of --config-dir: a sorted walk over *.conf, each merged over
+// what came before (cmd/kubelet/app/server.go).
+func addConfigLayers(n Node, k *harden.KubeletFacts) {
+	k.Decode = strictDecode(k.Config.State.Data)
+	addYAMLLayer(k, k.Config)
+	dir := k.Flag("config-dir").Last()
+	if dir == "" {
+		return
+	}
+	for _, p := range walk(n, dir, 4) {
+		if strings.HasSuffix(p, ".conf") {
+			file := readFile(n, p)
+			k.DropIns = append(k.DropIns, file)
+			addYAMLLayer(k, file)
+		}
+	}
+}
+
+func addYAMLLayer(k *harden.KubeletFacts, file harden.FileFact) {
+	fields := map[string]any{}
+	if err := yaml.Unmarshal(file.State.Data, &fields); err == nil && len(fields) > 0 {
+		k.Layers = append(k.Layers, harden.KubeletLayer{Source: file.Path, Fields: fields})
+	}
+}
+
+func walk(n Node, dir string, depth int) []string {
+	names, err := n.List(dir)
+	if err != nil || depth == 0 {
+		return nil
+	}
+	var out []string
+	for _, name := range names {
+		p := path.Join(dir, name)
+		if s, err := n.State(p); err == nil && s.Dir {
+			out = append(out, walk(n, p, depth-1)...)
+		} else if err == nil && s.Exists {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func strictDecode(data []byte) string {
+	var c kubeletv1beta1.KubeletConfiguration
+	if err := yaml.UnmarshalStrict(data, &c); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// flagFields are the kubelet's flags that override a field of its configuration (cmd/kubelet/app/options).
+var flagFields = []struct {
+	flag, field string
+	kind        string // "string", "bool", "int", "list"
+}{
+	{"anonymous-auth", "authentication.anonymous.enabled", "bool"},
+	{"authentication-token-webhook", "authentication.webhook.enabled", "bool"},
+	{"authorization-mode", "authorization.mode", "string"},
+	{"client-ca-file", "authentication.x509.clientCAFile", "string"},
+	{"read-only-port", "readOnlyPort", "int"},
+	{"rotate-certificates", "rotateCertificates", "bool"},
+	{"rotate-server-certificates", "serverTLSBootstrap", "bool"},
+	{"streaming-connection-idle-timeout", "streamingConnectionIdleTimeout", "string"},
+	{"make-iptables-util-chains", "makeIPTablesUtilChains", "bool"},
+	{"event-qps", "eventRecordQPS", "int"},
+	{"pod-max-pids", "podPidsLimit", "int"},
+	{"seccomp-default", "seccompDefault", "bool"},
+	{"tls-min-version", "tlsMinVersion", "string"},
+	{"tls-cipher-suites", "tlsCipherSuites", "list"},
+	{"tls-cert-file", "tlsCertFile", "string"},
+	{"tls-private-key-file", "tlsPrivateKeyFile", "string"},
+	{"protect-kernel-defaults", "protectKernelDefaults", "bool"},
+	{"pod-manifest-path", "staticPodPath", "string"},
+	{"container-runtime-endpoint", "containerRuntimeEndpoint", "string"},
+	{"healthz-bind-address", "healthzBindAddress", "string"},
+	{"healthz-port", "healthzPort", "int"},
+}
+
+// addFlagLayers adds a layer for each flag that overrides a field, naming the environment file that holds it.
+func addFlagLayers(k *harden.KubeletFacts) {
+	for _, ff := range flagFields {
+		fact := k.Flag(ff.flag)
+		if !fact.Set {
+			continue
+		}
+		source := "flag --" + ff.flag + " of " + fact.Source
+		for _, e := range k.EnvFiles {
+			flags, err := patches.EnvFlags(e.File.State.Data, e.Variable)
+			if err == nil && slices.ContainsFunc(flags, func(f patches.Flag) bool { return f.Name == ff.flag }) {
+				source = "flag --" + ff.flag + " in " + e.File.Path
+			}
+		}
+		k.Layers = append(k.Layers, harden.KubeletLayer{Source: source, Fields: nested(ff.field, typed(fact.Last(), ff.kind))})
+	}
+}
+
+func typed(s, kind string) any {
+	switch kind {
+	case "bool":
+		if b, err := strconv.ParseBool(s); err == nil {
+			return b
+		}
+	case "int":
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+			return float64(n) // as YAML numbers are decoded
+		}
+	case "list":
+		var out []any
+		for _, e := range strings.Split(s, ",") {
+			out = append(out, strings.TrimSpace(e))
+		}
+		return out
+	}
+	return s
+}
+
+func nested(field string, v any) map[string]any {
+	keys := strings.Split(field, ".")
+	for i := len(keys) - 1; i > 0; i-- {
+		v = map[string]any{keys[i]: v}
+	}
+	return map[string]any{keys[0]: v}
+}
+
+// servingKey is the kind of key that the kubelet serves with: its own file, the rotated one or the self-signed one.
+func servingKey(n Node, k *harden.KubeletFacts) string {
+	paths := []string{"/var/lib/kubelet/pki/kubelet-server-current.pem", "/var/lib/kubelet/pki/kubelet.crt"}
+	if p, ok := k.Field("tlsCertFile").Value.(string); ok && p != "" {
+		paths = []string{p}
+	}
+	for _, p := range paths {
+		rest := readFile(n, p).State.Data
+		for {
+			var block *pem.Block
+			if block, rest = pem.Decode(rest); block == nil {
+				break
+			}
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				continue
+			}
+			switch cert.PublicKey.(type) {
+			case *rsa.PublicKey:
+				return "RSA"
+			case *ecdsa.PublicKey:
+				return "ECDSA"
+			}
+		}
+	}
+	return ""
+}
+
+// peakPids is the largest number of processes in one pod's control group now (v2) or ever seen there where the kernel
+// counts it; -1 where there is none to read.
+func peakPids(n Node) int {
+	most := -1
+	var visit func(dir string, depth int)
+	visit = func(dir string, depth int) {
+		names, err := n.List(dir)
+		if err != nil {
+			return
+		}
+		for _, name := range names {
+			if name == "pids.peak" || name == "pids.current" {
+				if v, err := strconv.Atoi(strings.TrimSpace(string(readFile(n, path.Join(dir, name)).State.Data))); err == nil && strings.Contains(path.Base(dir), "pod") {
+					most = max(most, v)
+				}
+			}
+			if depth > 0 && (strings.HasPrefix(name, "kubepods") || strings.HasPrefix(name, "pod") || name == "besteffort" || name == "burstable") {
+				visit(path.Join(dir, name), depth-1)
+			}
+		}
+	}
+	for _, top := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/pids"} {
+		visit(top, 4)
+	}
+	return most
+}

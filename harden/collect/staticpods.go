@@ -1,0 +1,151 @@
+package collect
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// podFile is a file of the static pod directory that decodes as a pod.
+type podFile struct {
+	path  string
+	state harden.State
+	pod   corev1.Pod
+}
+
+// collectStaticPods reads the static pod directory as the kubelet does: every file that is not a dot-file, whatever its
+// extension, sorted by name, the last one of a pod's name wins (pkg/kubelet/config/file.go).
+func collectStaticPods(n Node, live Live, f *harden.Facts) error {
+	dir := harden.StaticPodDir
+	if f.Kubelet != nil && f.Kubelet.StaticPodPath != "" {
+		dir = f.Kubelet.StaticPodPath
+	}
+	names, err := n.List(dir)
+	if err != nil {
+		return fmt.Errorf("reading static pods: %w", err)
+	}
+	var pods []podFile
+	broken := map[string]error{}
+	for _, name := range names {
+		if strings.HasPrefix(name, ".") {
+			continue
+		}
+		p := path.Join(dir, name)
+		s, err := n.State(p)
+		if err != nil {
+			broken[name] = err
+			continue
+		}
+		if s.Dir || !s.Exists {
+			continue
+		}
+		var pod corev1.Pod
+		if err := yaml.Unmarshal(s.Data, &pod); err != nil {
+			broken[name] = fmt.Errorf("%s: not a pod: %w", p, err)
+			continue
+		}
+		pods = append(pods, podFile{p, s, pod})
+	}
+	for _, c := range harden.Components {
+		if !c.StaticPod() {
+			continue
+		}
+		facts := componentFacts(c, dir, pods)
+		if facts == nil {
+			if err := broken[c.Manifest]; err != nil {
+				f.Missing[harden.Need(c.ID)] = harden.Msg("%s", err.Error())
+			}
+			continue
+		}
+		if live != nil {
+			facts.Process = newestProcess(live, c.ID)
+		}
+		f.Components[c.ID] = facts
+	}
+	return nil
+}
+
+func componentFacts(c harden.Component, dir string, pods []podFile) *harden.ComponentFacts {
+	var same []podFile
+	for _, p := range pods {
+		if runs(&p.pod, c.ID) {
+			same = append(same, p)
+		}
+	}
+	if len(same) == 0 {
+		return nil
+	}
+	obeyed := same[len(same)-1]
+	own := slices.IndexFunc(same, func(p podFile) bool { return p.path == path.Join(dir, c.Manifest) })
+	if own < 0 {
+		own = len(same) - 1
+	}
+	out := &harden.ComponentFacts{
+		ID:        c.ID,
+		Manifest:  harden.FileFact{Path: same[own].path, State: same[own].state},
+		Pod:       &obeyed.pod,
+		Effective: obeyed.path,
+	}
+	for i, p := range same {
+		if i != own {
+			out.Rivals = append(out.Rivals, p.path)
+		}
+	}
+	if ct := harden.ContainerOf(&obeyed.pod, c.ID); ct != nil {
+		out.Container = ct.Name
+		out.Args = slices.Concat(ct.Command, ct.Args)
+		out.Version = imageVersion(ct.Image)
+	}
+	return out
+}
+
+// runs says whether the pod is the component's: kubeadm's name and namespace, and a container that is named so or runs
+// a program of that name.
+func runs(pod *corev1.Pod, id harden.ComponentID) bool {
+	ct := harden.ContainerOf(pod, id)
+	if ct == nil {
+		return false
+	}
+	if ct.Name == string(id) {
+		return true
+	}
+	argv := slices.Concat(ct.Command, ct.Args)
+	return len(argv) > 0 && path.Base(argv[0]) == string(id)
+}
+
+// imageVersion reads the tag: "registry.k8s.io/kube-apiserver:v1.37.2@sha256:..." is 1.37.2.
+func imageVersion(image string) harden.Version {
+	image, _, _ = strings.Cut(image, "@")
+	i := strings.LastIndex(image, ":")
+	if i < 0 || strings.Contains(image[i:], "/") {
+		return harden.Version{}
+	}
+	v, err := harden.ParseVersion(image[i+1:])
+	if err != nil {
+		return harden.Version{}
+	}
+	return v
+}
+
+func newestProcess(live Live, id harden.ComponentID) *harden.ProcessFact {
+	ps, err := live.Processes(string(id))
+	if err != nil || len(ps) == 0 {
+		return nil
+	}
+	newest := ps[0]
+	for _, p := range ps[1:] {
+		if p.Started.After(newest.Started) {
+			newest = p
+		}
+	}
+	return &newest
+}
+
+var errNoKubelet = errors.New("reading the kubelet's configuration: there is no kubelet configuration on this node")

@@ -1,0 +1,48 @@
+package harden
+
+// ComponentID names a component as its process is named.
+type ComponentID string
+
+const (
+	APIServer         ComponentID = "kube-apiserver"
+	ControllerManager ComponentID = "kube-controller-manager"
+	Scheduler         ComponentID = "kube-scheduler"
+	Etcd              ComponentID = "etcd"
+	Kubelet           ComponentID = "kubelet"
+)
+
+// Component is what the engine knows of a component: data, so that another one is a row.
+type Component struct {
+	ID       ComponentID `json:"id"`
+	Title    string      `json:"title"`
+	Manifest string      `json:"manifest,omitempty"` // static pod file below the static pod directory
+	Unit     string      `json:"unit,omitempty"`     // systemd unit
+	Leases   []string    `json:"leases,omitempty"`   // in kube-system, renewed while it works
+	// Order in which components are changed within a stage; the kubelet is last.
+	Order int `json:"-"`
+}
+
+// StaticPod says that the kubelet runs the component from a manifest.
+func (c Component) StaticPod() bool { return c.Manifest != "" }
+
+// Components by the order in which they are changed.
+var Components = []Component{
+	{ID: APIServer, Title: "API server", Manifest: "kube-apiserver.yaml", Order: 1},
+	{ID: ControllerManager, Title: "controller manager", Manifest: "kube-controller-manager.yaml", Leases: []string{"kube-controller-manager"}, Order: 2},
+	{ID: Scheduler, Title: "scheduler", Manifest: "kube-scheduler.yaml", Leases: []string{"kube-scheduler"}, Order: 3},
+	{ID: Etcd, Title: "etcd", Manifest: "etcd.yaml", Order: 4},
+	{ID: Kubelet, Title: "kubelet", Unit: "kubelet.service", Order: 5},
+}
+
+// ComponentByID finds a component.
+func ComponentByID(id ComponentID) (Component, bool) {
+	for _, c := range Components {
+		if c.ID == id {
+			return c, true
+		}
+	}
+	return Component{}, false
+}
+
+// StaticPodDir is where kubeadm lets the kubelet look for static pods.
+const StaticPodDir = "/etc/kubernetes/manifests"

@@ -1,0 +1,182 @@
+package harden
+
+// Area is a group of controls, in walking order.
+type Area struct {
+	ID       string // "apiserver"
+	Title    string // "API server"
+	About    Message
+	Controls []Control
+}
+
+// Control is one recommendation, as data.
+type Control struct {
+	ID       string // "apiserver-profiling": lower case, area first, stable
+	Title    string // what is right: "Profiling is off"
+	Why      Message
+	Refs     Refs
+	Severity Severity
+	// Versions it holds for, judged by the oldest component involved; elsewhere it is NotApplicable.
+	Versions VersionRange
+	// Needs are the facts without which the engine sets Unknown and does not call Assess.
+	Needs []Need
+	// Applies is nil where the control applies wherever its facts are; the message says why it does not.
+	Applies func(*Facts) (bool, Message)
+	// Assess is pure. It returns Pass, Fail, Manual or NotApplicable; Unknown and Waived are the engine's.
+	Assess func(*Facts) Verdict
+	// Remedies in order of recommendation; the first one that holds for the version is the default.
+	Remedies []Remedy
+}
+
+// Refs are where a recommendation comes from.
+type Refs struct {
+	CIS  []string `json:"cis,omitempty"`  // CIS Kubernetes Benchmark 1.12
+	STIG []string `json:"stig,omitempty"` // DISA Kubernetes STIG
+	NSA  []string `json:"nsa,omitempty"`  // NSA/CISA Kubernetes Hardening Guide 1.2, topic
+	Seed []string `json:"seed,omitempty"` // the area of the document that the product grew from
+	Docs []string `json:"docs,omitempty"` // kubernetes.io pages, KEPs
+}
+
+// Severity orders findings.
+type Severity string
+
+const (
+	Low      Severity = "low"
+	Medium   Severity = "medium"
+	High     Severity = "high"
+	Critical Severity = "critical"
+)
+
+// Status is a control's verdict in one word.
+type Status string
+
+const (
+	StatusPass          Status = "pass"
+	StatusFail          Status = "fail"
+	StatusManual        Status = "manual"  // a person must decide
+	StatusUnknown       Status = "unknown" // a needed fact is missing
+	StatusNotApplicable Status = "notApplicable"
+	StatusWaived        Status = "waived"
+)
+
+// Statuses in the order in which they are tallied.
+var Statuses = []Status{StatusFail, StatusManual, StatusUnknown, StatusPass, StatusNotApplicable, StatusWaived}
+
+// Verdict is what a control's Assess returns.
+type Verdict struct {
+	Status   Status
+	Message  Message
+	Evidence []Evidence
+}
+
+// Evidence is one thing seen, and where: a running process, a file with its line, an object.
+type Evidence struct {
+	Source string `json:"source"`
+	Value  string `json:"value"`
+}
+
+// Passed, Failed, NeedsPerson and NotFor make verdicts.
+func Passed(m Message, e ...Evidence) Verdict      { return Verdict{StatusPass, m, e} }
+func Failed(m Message, e ...Evidence) Verdict      { return Verdict{StatusFail, m, e} }
+func NeedsPerson(m Message, e ...Evidence) Verdict { return Verdict{StatusManual, m, e} }
+func NotFor(m Message, e ...Evidence) Verdict      { return Verdict{StatusNotApplicable, m, e} }
+
+// Risk says what a remedy can hurt.
+type Risk string
+
+const (
+	RiskNode      Risk = "node"      // a component of this node restarts
+	RiskWorkloads Risk = "workloads" // workloads or their users may be cut off
+	RiskLockOut   Risk = "lock-out"  // operators may lose access
+	RiskOneWay    Risk = "one-way"   // undone by its own way only
+)
+
+// Remedy is one way to fix a failing control.
+type Remedy struct {
+	ID     string // unique within the control: "health-endpoints-only"
+	Title  Message
+	Impact Message   // one line: what restarts, what changes for whom
+	Breaks []Message // what it may break, and how that shows
+	Risk   Risk
+	// Versions it holds for.
+	Versions VersionRange
+	// NodeOnly remedies are never rendered into kubeadm-config or kubelet-config.
+	NodeOnly bool
+	// Literal remedies follow the benchmark's letter where a safer form exists: chosen only by name.
+	Literal bool
+	Options []Option
+	// Preconditions is nil where there is nothing to check. Values have every option set.
+	Preconditions func(*Facts, Values) []Precondition
+	// Intents renders the remedy; it is pure. An error is a sentence for the operator.
+	Intents func(*Facts, Values) ([]Intent, error)
+	// Proofs are assertions of the change itself, asked after the component's own gate. May be nil.
+	Proofs func(*Facts, Values) []Proof
+}
+
+// OptionKind says how an option is asked for and checked.
+type OptionKind string
+
+const (
+	OptionText   OptionKind = "text"
+	OptionNumber OptionKind = "number"
+	OptionSwitch OptionKind = "switch" // "true" or "false"
+	OptionOneOf  OptionKind = "one of"
+	OptionList   OptionKind = "list" // comma separated
+)
+
+// Option is a value that the operator may set.
+type Option struct {
+	Name    string // "maxage"
+	Title   Message
+	Kind    OptionKind
+	Default string
+	Choices []string // for OptionOneOf
+	Unit    string   // "days", "MB"; for people
+	// Check refuses a value with a sentence; nil accepts what the kind accepts.
+	Check func(string) error
+}
+
+// Values are a remedy's option values by name.
+type Values map[string]string
+
+// PreconditionState is Met, Unmet or Unknown.
+type PreconditionState string
+
+const (
+	Met                 PreconditionState = "met"
+	Unmet               PreconditionState = "unmet"
+	PreconditionUnknown PreconditionState = "unknown"
+)
+
+// Precondition is something that must hold before a remedy is safe. Unmet blocks; unknown blocks risky remedies until
+// the operator accepts it by the control's name.
+type Precondition struct {
+	ID       string            `json:"id"`
+	Title    Message           `json:"title"`
+	State    PreconditionState `json:"state"`
+	Message  Message           `json:"message,omitzero"`
+	Evidence []Evidence        `json:"evidence,omitempty"`
+}
+
+// Finding is a control's verdict on a node, by the engine.
+type Finding struct {
+	Control  string     `json:"control"`
+	Area     string     `json:"area"`
+	Status   Status     `json:"status"`
+	Severity Severity   `json:"severity"`
+	Title    string     `json:"title"`
+	Message  Message    `json:"message"`
+	Evidence []Evidence `json:"evidence"`
+	Refs     Refs       `json:"refs"`
+	Remedies []string   `json:"remedies"` // ids that hold for this version
+}
+
+// Choice is which remedy and options the operator took for a control.
+type Choice struct {
+	Control string `json:"control"`
+	Remedy  string `json:"remedy,omitempty"` // empty: the default
+	Options Values `json:"options,omitempty"`
+	// Accept takes unknown preconditions on the operator's word.
+	Accept bool `json:"accept,omitempty"`
+	// Named says that the operator named this control or remedy, as opposed to taking all.
+	Named bool `json:"-"`
+}

@@ -1,0 +1,69 @@
+package harden
+
+import "time"
+
+// EventKind is one kind of progress of a transaction. The journal holds events; every voice reads them there.
+type EventKind string
+
+const (
+	EventBegun    EventKind = "begun"    // originals saved, restore.sh written
+	EventWritten  EventKind = "written"  // a step's target is as planned
+	EventAwaiting EventKind = "awaiting" // something is awaited, for at most Timeout
+	EventPassed   EventKind = "passed"   // a gate, or part of it, is proven
+	EventFailed   EventKind = "failed"   // a step, effect or gate failed; Message says how
+	EventUndoing  EventKind = "undoing"  // the way back has begun
+	EventReverted EventKind = "reverted" // a step's target is as before
+	EventOwed     EventKind = "owed"     // an object that could not be put back yet
+	EventSoaking  EventKind = "soaking"  // watching health for Timeout
+	EventFinished EventKind = "finished" // Outcome says how
+)
+
+// Event is one line of progress.
+type Event struct {
+	Time      time.Time     `json:"time"`
+	Kind      EventKind     `json:"kind"`
+	Stage     int           `json:"stage,omitempty"`
+	Target    string        `json:"target,omitempty"` // a step's id
+	Component ComponentID   `json:"component,omitempty"`
+	Message   Message       `json:"message"`
+	Timeout   time.Duration `json:"timeout,omitempty"`
+	Outcome   Outcome       `json:"outcome,omitempty"`
+}
+
+// Outcome is how a transaction ended.
+type Outcome string
+
+const (
+	OutcomeApplied    Outcome = "applied"
+	OutcomeRolledBack Outcome = "rolled back" // a gate failed, or it was interrupted: everything is as before
+	OutcomeMixed      Outcome = "mixed"       // the way back failed too: restore.sh
+	OutcomeOwed       Outcome = "owed"        // files are back, objects are owed
+	OutcomeUnsettled  Outcome = "unsettled"   // interrupted: recover
+	OutcomeRefused    Outcome = "refused"     // preflight or rehearsal; nothing was changed
+)
+
+// Result is what became of a plan.
+type Result struct {
+	Transaction string   `json:"transaction,omitempty"`
+	Outcome     Outcome  `json:"outcome"`
+	Message     Message  `json:"message"`
+	Hints       []string `json:"hints,omitempty"`  // commands that can be pasted
+	Script      string   `json:"script,omitempty"` // path of restore.sh
+}
+
+// TransactionSummary is a line of the history.
+type TransactionSummary struct {
+	ID       string    `json:"id"`
+	Started  time.Time `json:"started"`
+	Ended    time.Time `json:"ended,omitzero"`
+	Scope    Scope     `json:"scope"`
+	Who      string    `json:"who"`
+	Reason   string    `json:"reason,omitempty"`
+	Controls []string  `json:"controls"`
+	Targets  []string  `json:"targets"`
+	Outcome  Outcome   `json:"outcome"`
+	Undoes   string    `json:"undoes,omitempty"`
+	UndoneBy []string  `json:"undoneBy,omitempty"`
+	Script   string    `json:"script"`
+	Damage   string    `json:"damage,omitempty"` // the journal cannot be read; why
+}

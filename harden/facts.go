@@ -1,0 +1,237 @@
+package harden
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// Need names a group of facts that is read, or missing, as a whole.
+type Need string
+
+const (
+	NeedAPIServer Need = "kube-apiserver"      // its manifest, decoded; its process where one runs
+	NeedKubelet   Need = "kubelet"             // its configuration in all layers
+	NeedSysctls   Need = "sysctls"             // kernel settings and the files that make them persistent
+	NeedNodes     Need = "nodes"               // cluster: Node objects
+	NeedWorkloads Need = "workloads"           // cluster: namespaces, pods, services, policies, webhooks
+	NeedTokens    Need = "service-account-use" // cluster: API server metrics about stale tokens
+)
+
+// Facts is what was observed of a node and its cluster: a plain value, JSON in and out. Controls only read it.
+type Facts struct {
+	Identity    Identity                        `json:"identity"`
+	CollectedAt time.Time                       `json:"collectedAt"`
+	Distro      string                          `json:"distribution"` // "kubeadm", "k3s", ...; other than kubeadm: assess only
+	Components  map[ComponentID]*ComponentFacts `json:"components,omitempty"`
+	Kubelet     *KubeletFacts                   `json:"kubelet,omitempty"`
+	// Files that flags and fields refer to, by their path on the host.
+	Files map[string]FileFact `json:"files,omitempty"`
+	// Sysctls are live kernel settings ("vm.overcommit_memory").
+	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// SysctlFiles are the settings from sysctl.d in the order in which they are loaded; the last one of a key wins.
+	SysctlFiles []SysctlSetting `json:"sysctlFiles,omitempty"`
+	// Disks by the path that was asked for.
+	Disks   map[string]DiskFact `json:"disks,omitempty"`
+	Cluster *ClusterFacts       `json:"cluster,omitempty"`
+	// Missing says why a group of facts could not be read. A group that is not here is known.
+	Missing map[Need]Message `json:"missing,omitempty"`
+}
+
+// Identity is which node of which cluster was observed; a plan carries it and is refused elsewhere.
+type Identity struct {
+	Node              string `json:"node"`
+	MachineID         string `json:"machineID"`
+	CADigest          string `json:"caDigest"` // sha256 of the cluster CA certificate in the node's pki folder
+	KubernetesVersion string `json:"kubernetesVersion"`
+	Root              string `json:"root"`
+	Offline           bool   `json:"offline"`
+}
+
+// FileFact is a file as it was read.
+type FileFact struct {
+	Path  string `json:"path"`
+	State State  `json:"state"`
+	// Unread says why the file could not be read, or refers to nothing that may be read.
+	Unread Message `json:"unread,omitzero"`
+}
+
+// ComponentFacts are about one static pod.
+type ComponentFacts struct {
+	ID       ComponentID `json:"id"`
+	Manifest FileFact    `json:"manifest"`
+	// Pod is the manifest, decoded; Container is the component's own one in it.
+	Pod       *corev1.Pod `json:"pod,omitempty"`
+	Container string      `json:"container,omitempty"`
+	// Args are command and args of the manifest's container, in order.
+	Args []string `json:"args,omitempty"`
+	// Process is the live instance, nil where none was seen (or none can be: offline).
+	Process *ProcessFact `json:"process,omitempty"`
+	// Rivals are other files in the static pod directory that define the same pod; the last by name wins.
+	Rivals []string `json:"rivals,omitempty"`
+	// Effective is the path of the file that the kubelet obeys.
+	Effective string  `json:"effective,omitempty"`
+	Version   Version `json:"version"`
+}
+
+// ProcessFact is a live process.
+type ProcessFact struct {
+	PID       int       `json:"pid"`
+	Args      []string  `json:"args"`
+	Started   time.Time `json:"started"`
+	Container string    `json:"container,omitempty"`
+}
+
+// KubeletFacts are about the kubelet's configuration.
+type KubeletFacts struct {
+	Version Version `json:"version"`
+	// Config is the file given by --config, with the drop-ins of --config-dir after it.
+	Config  FileFact   `json:"config"`
+	DropIns []FileFact `json:"dropIns,omitempty"`
+	// Layers from the weakest to the strongest: file, drop-ins, flags. Values are as decoded from YAML.
+	Layers []KubeletLayer `json:"layers,omitempty"`
+	// Process is the live kubelet, nil where none was seen.
+	Process *ProcessFact `json:"process,omitempty"`
+	// EnvFiles that the unit reads, in order, with the variable that holds flags.
+	EnvFiles []EnvFileFact `json:"envFiles,omitempty"`
+	// Args is the kubelet's command line as the unit and its environment files would start it.
+	Args []string `json:"args,omitempty"`
+	// Decode says what a strict decoder refuses in Config.
+	Decode string `json:"decode,omitempty"`
+	// PeakPids is the largest number of processes seen in one pod; -1 where it could not be read.
+	PeakPids int `json:"peakPids"`
+	// ServingKey is the kind of key of the serving certificate: "RSA", "ECDSA" or "".
+	ServingKey    string `json:"servingKey,omitempty"`
+	StaticPodPath string `json:"staticPodPath,omitempty"`
+}
+
+// KubeletLayer is one source of kubelet configuration.
+type KubeletLayer struct {
+	Source string         `json:"source"` // a path, or "flag --read-only-port in /etc/default/kubelet"
+	Fields map[string]any `json:"fields"`
+}
+
+// EnvFileFact is an environment file of the kubelet's unit.
+type EnvFileFact struct {
+	File     FileFact `json:"file"`
+	Variable string   `json:"variable"` // KUBELET_KUBEADM_ARGS, KUBELET_EXTRA_ARGS
+}
+
+// SysctlSetting is a line of a sysctl file.
+type SysctlSetting struct {
+	Path  string `json:"path"`
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+// DiskFact is the space of a file system.
+type DiskFact struct {
+	Path string `json:"path"`
+	Free uint64 `json:"free"` // bytes that root can still write
+}
+
+// ClusterFacts are what the API showed, already proven to be this node's own cluster (promise 15).
+type ClusterFacts struct {
+	Version     Version          `json:"version"`
+	Nodes       []NodeFact       `json:"nodes,omitempty"`
+	Namespaces  []NamespaceFact  `json:"namespaces,omitempty"`
+	Pods        []PodFact        `json:"pods,omitempty"`
+	Services    []ServiceFact    `json:"services,omitempty"`
+	Policies    []PolicyFact     `json:"networkPolicies,omitempty"`
+	Webhooks    []WebhookFact    `json:"webhooks,omitempty"`
+	APIServices []APIServiceFact `json:"apiServices,omitempty"`
+	DaemonSets  []DaemonSetFact  `json:"daemonSets,omitempty"`
+	// StaleTokens is the API server's serviceaccount_stale_tokens_total since it started; nil when not read.
+	StaleTokens *float64 `json:"staleTokens,omitempty"`
+}
+
+// NodeFact is a Node object.
+type NodeFact struct {
+	Name           string   `json:"name"`
+	MachineID      string   `json:"machineID"`
+	KubeletVersion Version  `json:"kubeletVersion"`
+	ControlPlane   bool     `json:"controlPlane"`
+	Ready          bool     `json:"ready"`
+	Addresses      []string `json:"addresses,omitempty"`
+}
+
+// NamespaceFact is a Namespace.
+type NamespaceFact struct {
+	Name        string            `json:"name"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Terminating bool              `json:"terminating,omitempty"`
+}
+
+// PodFact is a Pod that is neither succeeded nor failed.
+type PodFact struct {
+	Namespace   string            `json:"namespace"`
+	Name        string            `json:"name"`
+	Owner       string            `json:"owner,omitempty"` // "Deployment/web", "StatefulSet/db"
+	Labels      map[string]string `json:"labels,omitempty"`
+	HostNetwork bool              `json:"hostNetwork,omitempty"`
+	Node        string            `json:"node,omitempty"`
+	Ports       []PortFact        `json:"ports,omitempty"`   // declared container ports
+	Scraped     bool              `json:"scraped,omitempty"` // annotated prometheus.io/scrape=true
+}
+
+// PortFact is a declared port.
+type PortFact struct {
+	Name     string          `json:"name,omitempty"`
+	Port     int32           `json:"port"`
+	Protocol corev1.Protocol `json:"protocol"`
+	HostPort int32           `json:"hostPort,omitempty"`
+}
+
+// ServiceFact is a Service.
+type ServiceFact struct {
+	Namespace string             `json:"namespace"`
+	Name      string             `json:"name"`
+	Type      corev1.ServiceType `json:"type"`
+	Selector  map[string]string  `json:"selector,omitempty"`
+	Ports     []ServicePortFact  `json:"ports,omitempty"`
+}
+
+// ServicePortFact is a port of a Service.
+type ServicePortFact struct {
+	Name       string             `json:"name,omitempty"`
+	Port       int32              `json:"port"`
+	TargetPort intstr.IntOrString `json:"targetPort"`
+	Protocol   corev1.Protocol    `json:"protocol"`
+	NodePort   int32              `json:"nodePort,omitempty"`
+}
+
+// PolicyFact is a NetworkPolicy.
+type PolicyFact struct {
+	Namespace string                         `json:"namespace"`
+	Name      string                         `json:"name"`
+	Ours      bool                           `json:"ours,omitempty"` // labelled app.kubernetes.io/managed-by: kubectl-harden
+	Spec      networkingv1.NetworkPolicySpec `json:"spec"`
+}
+
+// WebhookFact is a webhook or conversion endpoint that the API server calls.
+type WebhookFact struct {
+	Kind       string `json:"kind"` // ValidatingWebhookConfiguration, MutatingWebhookConfiguration, CustomResourceDefinition
+	Name       string `json:"name"`
+	Namespace  string `json:"namespace,omitempty"` // of the Service, empty for a URL
+	Service    string `json:"service,omitempty"`
+	Port       int32  `json:"port,omitempty"` // of the Service
+	URL        string `json:"url,omitempty"`
+	FailClosed bool   `json:"failClosed,omitempty"` // failurePolicy Fail
+}
+
+// APIServiceFact is an aggregated API served from a Service.
+type APIServiceFact struct {
+	Name      string `json:"name"`
+	Namespace string `json:"namespace"`
+	Service   string `json:"service"`
+	Port      int32  `json:"port"`
+}
+
+// DaemonSetFact is what network plugins are recognised by.
+type DaemonSetFact struct {
+	Namespace string   `json:"namespace"`
+	Name      string   `json:"name"`
+	Images    []string `json:"images,omitempty"`
+}

@@ -1,0 +1,157 @@
+package harden
+
+import (
+	"fmt"
+	"reflect"
+
+	"kubectl-harden.io/kubectl-harden/patches"
+)
+
+// IntentKind says what an intent asks for.
+type IntentKind string
+
+const (
+	IntentSetFlag       IntentKind = "SetFlag"       // Component, Key, Value
+	IntentRemoveFlag    IntentKind = "RemoveFlag"    // Component, Key
+	IntentMergeList     IntentKind = "MergeList"     // Component, Key, Add, Remove
+	IntentMount         IntentKind = "Mount"         // Component, Mount
+	IntentTCPProbes     IntentKind = "TCPProbes"     // Component
+	IntentAnnotate      IntentKind = "Annotate"      // Component, Key, Value
+	IntentSetField      IntentKind = "SetField"      // Path (a YAML file), Key (a field path), Value
+	IntentSetEnvFlag    IntentKind = "SetEnvFlag"    // Path, Variable, Key, Value
+	IntentRemoveEnvFlag IntentKind = "RemoveEnvFlag" // Path, Variable, Key
+	IntentWriteFile     IntentKind = "WriteFile"     // Path, Data, Mode
+	IntentMakeDir       IntentKind = "MakeDir"       // Path, Mode
+	IntentSetMode       IntentKind = "SetMode"       // Path, Mode
+	IntentSysctl        IntentKind = "Sysctl"        // Path (a sysctl.d file), Key, Value
+	IntentPutObject     IntentKind = "PutObject"     // Object, Data (its YAML)
+)
+
+// Intent is what a remedy asks for, as data: which fields count depends on Kind.
+type Intent struct {
+	Kind      IntentKind     `json:"kind"`
+	Component ComponentID    `json:"component,omitempty"`
+	Path      string         `json:"path,omitempty"`
+	Variable  string         `json:"variable,omitempty"`
+	Key       string         `json:"key,omitempty"`
+	Value     any            `json:"value,omitempty"`
+	Add       []string       `json:"add,omitempty"`
+	Remove    []string       `json:"remove,omitempty"`
+	Mount     *patches.Mount `json:"mount,omitempty"`
+	Data      []byte         `json:"data,omitempty"`
+	Mode      uint32         `json:"mode,omitempty"`
+	Object    *ObjectRef     `json:"object,omitempty"`
+	// Restarts names the component that reads the file only at its start, so that writing it restarts that one.
+	Restarts ComponentID `json:"restarts,omitempty"`
+}
+
+// ObjectRef names an API object.
+type ObjectRef struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Namespace  string `json:"namespace,omitempty"`
+	Name       string `json:"name"`
+}
+
+// String is "NetworkPolicy shop/deny-all-ingress".
+func (r ObjectRef) String() string {
+	if r.Namespace == "" {
+		return r.Kind + " " + r.Name
+	}
+	return r.Kind + " " + r.Namespace + "/" + r.Name
+}
+
+// SetFlag asks for --flag=value, once.
+func SetFlag(c ComponentID, flag, value string) Intent {
+	return Intent{Kind: IntentSetFlag, Component: c, Key: flag, Value: value}
+}
+
+// RemoveFlag asks for the absence of a flag.
+func RemoveFlag(c ComponentID, flag string) Intent {
+	return Intent{Kind: IntentRemoveFlag, Component: c, Key: flag}
+}
+
+// MergeList asks that a comma separated flag has some entries and lacks others; the rest stays.
+func MergeList(c ComponentID, flag string, add, remove []string) Intent {
+	return Intent{Kind: IntentMergeList, Component: c, Key: flag, Add: add, Remove: remove}
+}
+
+// MountPath asks that a path of the host is mounted into the component's container.
+func MountPath(c ComponentID, m patches.Mount) Intent {
+	return Intent{Kind: IntentMount, Component: c, Mount: &m}
+}
+
+// TCPProbes asks that the component's HTTP probes become TCP probes.
+func TCPProbes(c ComponentID) Intent { return Intent{Kind: IntentTCPProbes, Component: c} }
+
+// SetField asks for a value at a path of a YAML file that restarts names the reader of.
+func SetField(path, field string, value any, restarts ComponentID) Intent {
+	return Intent{Kind: IntentSetField, Path: path, Key: field, Value: value, Restarts: restarts}
+}
+
+// WriteFile asks for a whole file; an existing one is replaced.
+func WriteFile(path string, data []byte, mode uint32, restarts ComponentID) Intent {
+	return Intent{Kind: IntentWriteFile, Path: path, Data: data, Mode: mode, Restarts: restarts}
+}
+
+// MakeDir asks for a directory; an existing one is left as it is.
+func MakeDir(path string, mode uint32) Intent {
+	return Intent{Kind: IntentMakeDir, Path: path, Mode: mode}
+}
+
+// SetMode asks for permission bits.
+func SetMode(path string, mode uint32) Intent {
+	return Intent{Kind: IntentSetMode, Path: path, Mode: mode}
+}
+
+// Sysctl asks for a kernel setting, now and after a reboot.
+func Sysctl(path, key, value string) Intent {
+	return Intent{Kind: IntentSysctl, Path: path, Key: key, Value: value}
+}
+
+// PutObject asks for an API object with this YAML.
+func PutObject(ref ObjectRef, yaml []byte) Intent {
+	return Intent{Kind: IntentPutObject, Object: &ref, Data: yaml}
+}
+
+// slot names the thing that an intent decides. Two intents for one slot must ask for the same.
+func (i Intent) slot() string {
+	switch i.Kind {
+	case IntentSetFlag, IntentRemoveFlag, IntentMergeList:
+		return fmt.Sprintf("flag --%s of %s", i.Key, i.Component)
+	case IntentMount:
+		return fmt.Sprintf("mount %s of %s", i.Mount.MountPath, i.Component)
+	case IntentTCPProbes:
+		return fmt.Sprintf("probes of %s", i.Component)
+	case IntentAnnotate:
+		return fmt.Sprintf("annotation %s of %s", i.Key, i.Component)
+	case IntentSetEnvFlag, IntentRemoveEnvFlag:
+		return fmt.Sprintf("flag --%s in %s", i.Key, i.Path)
+	case IntentSetField, IntentSysctl:
+		return fmt.Sprintf("%s in %s", i.Key, i.Path)
+	case IntentSetMode:
+		return "mode of " + i.Path
+	case IntentPutObject:
+		return i.Object.String()
+	}
+	return i.Path
+}
+
+// agrees says whether two intents of one slot can both be had.
+func (i Intent) agrees(o Intent) bool {
+	if i.Kind == IntentMergeList && o.Kind == IntentMergeList {
+		return !overlap(i.Add, o.Remove) && !overlap(i.Remove, o.Add)
+	}
+	return reflect.DeepEqual(i, o)
+}
+
+func overlap(a, b []string) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x == y {
+				return true
+			}
+		}
+	}
+	return false
+}

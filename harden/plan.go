@@ -1,0 +1,231 @@
+package harden
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
+
+// State is what a target holds. For files: content, mode, owner and extended attributes, or absence. For objects: Data
+// is the YAML of its labels, annotations and spec.
+type State struct {
+	Exists bool              `json:"exists"`
+	Dir    bool              `json:"dir,omitempty"`
+	Data   []byte            `json:"data,omitempty"`
+	Mode   uint32            `json:"mode,omitempty"` // as in chmod(2)
+	UID    int               `json:"uid,omitempty"`
+	GID    int               `json:"gid,omitempty"`
+	XAttrs map[string][]byte `json:"xattrs,omitempty"`
+}
+
+// Digest is the sha256 of the content, in hex; "" for what does not exist and for directories.
+func (s State) Digest() string {
+	if !s.Exists || s.Dir {
+		return ""
+	}
+	sum := sha256.Sum256(s.Data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Equal compares everything that an undo must bring back.
+func (s State) Equal(o State) bool {
+	if !s.Exists || !o.Exists {
+		return s.Exists == o.Exists
+	}
+	if s.Dir != o.Dir || s.Mode != o.Mode || s.UID != o.UID || s.GID != o.GID || string(s.Data) != string(o.Data) || len(s.XAttrs) != len(o.XAttrs) {
+		return false
+	}
+	for k, v := range s.XAttrs {
+		if w, ok := o.XAttrs[k]; !ok || string(v) != string(w) {
+			return false
+		}
+	}
+	return true
+}
+
+// Scope is what a plan acts on.
+type Scope string
+
+const (
+	ScopeNode    Scope = "node"
+	ScopeCluster Scope = "cluster"
+)
+
+// Plan is what would be done, exactly: a value that apply takes and nobody recomputes.
+type Plan struct {
+	APIVersion string    `json:"apiVersion"` // "harden/v1"
+	Kind       string    `json:"kind"`       // "Plan"
+	Scope      Scope     `json:"scope"`
+	Target     Identity  `json:"target"`
+	Created    time.Time `json:"created"`
+	Tool       string    `json:"tool"` // version of the binary that made it
+	// Choices that were taken; a plan of the same choices after apply is empty.
+	Choices []Choice `json:"choices"`
+	Stages  []Stage  `json:"stages"`
+	// Preflight are the preconditions of all remedies and of the components touched.
+	Preflight []Check `json:"preflight"`
+	// Skipped are choices that are not in the plan, with the reason.
+	Skipped []Skip `json:"skipped"`
+	// Undoes is the transaction that this plan undoes, wholly or for Controls.
+	Undoes string `json:"undoes,omitempty"`
+}
+
+// Stage is steps, then effects, then gates.
+type Stage struct {
+	Title   Message  `json:"title"`
+	Steps   []Step   `json:"steps"`
+	Effects []Effect `json:"effects"`
+	Gates   []Gate   `json:"gates"`
+}
+
+// StepKind is what a step changes.
+type StepKind string
+
+const (
+	StepFile   StepKind = "file"
+	StepDir    StepKind = "directory"
+	StepObject StepKind = "object"
+)
+
+// Step is one target of a stage.
+type Step struct {
+	ID     string     `json:"id"` // the path, or the object's name: unique in the plan
+	Kind   StepKind   `json:"kind"`
+	Path   string     `json:"path,omitempty"`
+	Object *ObjectRef `json:"object,omitempty"`
+	// UID and ResourceVersion are preconditions of replacing or deleting an object that existed.
+	UID             string `json:"uid,omitempty"`
+	ResourceVersion string `json:"resourceVersion,omitempty"`
+	// Component whose effect follows this step; empty for files that nothing reads by itself.
+	Component ComponentID `json:"component,omitempty"`
+	Before    State       `json:"before"`
+	After     State       `json:"after"`
+	// Asks are the intents of this step with the control that asked, in the order in which they were rendered.
+	Asks []Ask `json:"asks"`
+	// Marks say which control asked for which line of the difference.
+	Marks []Mark `json:"marks,omitempty"`
+	// Secret content is never shown; it is named by its fingerprint.
+	Secret bool `json:"secret,omitempty"`
+}
+
+// Ask is an intent and the control that asked for it.
+type Ask struct {
+	Control string `json:"control"`
+	Intent  Intent `json:"intent"`
+}
+
+// Mark attributes a line: New counts lines of After, Old lines of Before (1-based; the other one is 0).
+type Mark struct {
+	New      int      `json:"new,omitempty"`
+	Old      int      `json:"old,omitempty"`
+	Controls []string `json:"controls"`
+}
+
+// EffectKind is what happens because of the steps.
+type EffectKind string
+
+const (
+	EffectStaticPod EffectKind = "static pod restarts" // the kubelet does it when the manifest changed
+	EffectUnit      EffectKind = "unit restarts"
+	EffectSysctl    EffectKind = "kernel settings are loaded"
+)
+
+// Effect is one consequence of a stage; each component at most once.
+type Effect struct {
+	Kind      EffectKind        `json:"kind"`
+	Component ComponentID       `json:"component,omitempty"`
+	Sysctls   map[string]string `json:"sysctls,omitempty"`
+	Prior     map[string]string `json:"prior,omitempty"` // live values before, for the way back
+	Controls  []string          `json:"controls"`
+}
+
+// Gate is the proof wanted after an effect.
+type Gate struct {
+	Component ComponentID `json:"component,omitempty"`
+	// Args that the new process must have, exactly, in any order; empty where they are not known (kubelet).
+	Args []string `json:"args,omitempty"`
+	// Probes are asked anonymously, as the kubelet asks.
+	Probes []Probe `json:"probes,omitempty"`
+	// Proofs assert the changes themselves.
+	Proofs []Proof `json:"proofs,omitempty"`
+	// Objects are read back and compared.
+	Objects []ObjectRef `json:"objects,omitempty"`
+	// Timeout for the whole gate.
+	Timeout time.Duration `json:"timeout"`
+}
+
+// Probe is a health question as in a pod's probe.
+type Probe struct {
+	Name   string `json:"name"`   // liveness, readiness, startup, healthz
+	Scheme string `json:"scheme"` // HTTP, HTTPS, TCP
+	Host   string `json:"host"`
+	Port   int    `json:"port"`
+	Path   string `json:"path,omitempty"`
+}
+
+// ProofKind is how a change is asserted.
+type ProofKind string
+
+const (
+	ProofAnonymous ProofKind = "anonymous request" // GET Path without credentials answers Status
+	ProofAdmin     ProofKind = "admin request"     // GET Path with the node's admin credentials answers Status
+	ProofAuditLine ProofKind = "audit line"        // an own request shows up in the log at Path
+	ProofConfigz   ProofKind = "kubelet configz"   // field Path of the kubelet's live configuration is Want
+)
+
+// Proof asserts one change on the live component.
+type Proof struct {
+	Control string    `json:"control"`
+	Kind    ProofKind `json:"kind"`
+	Path    string    `json:"path"`
+	Status  int       `json:"status,omitempty"`
+	Want    any       `json:"want,omitempty"`
+}
+
+// Check is a precondition and the control, or component, that it belongs to.
+type Check struct {
+	Control   string      `json:"control,omitempty"`
+	Component ComponentID `json:"component,omitempty"`
+	// Blocks says that the plan may not be applied while this is not met.
+	Blocks bool `json:"blocks"`
+	Precondition
+}
+
+// Skip is a choice that is not in the plan.
+type Skip struct {
+	Control string  `json:"control"`
+	Remedy  string  `json:"remedy,omitempty"`
+	Reason  Message `json:"reason"`
+	// Named says that the operator named it, so that leaving it out is worth an exit code.
+	Named bool `json:"named,omitempty"`
+}
+
+// Empty says that there is nothing to do.
+func (p Plan) Empty() bool {
+	for _, s := range p.Stages {
+		if len(s.Steps) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Steps of all stages, in order.
+func (p Plan) Steps() []Step {
+	var all []Step
+	for _, s := range p.Stages {
+		all = append(all, s.Steps...)
+	}
+	return all
+}
+
+// Blocking are the checks that forbid applying the plan.
+func (p Plan) Blocking() []Check {
+	var out []Check
+	for _, c := range p.Preflight {
+		if c.Blocks && c.State != Met {
+			out = append(out, c)
+		}
+	}
+	return out
+}

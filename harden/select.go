@@ -1,0 +1,246 @@
+package harden
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Selection is what the operator asked for on the command line or in a choices file.
+type Selection struct {
+	All      bool
+	Controls []string
+	Areas    []string
+	Remedies map[string]string // control -> remedy
+	Set      map[string]Values // control -> option -> value
+	Accept   []string
+	Choices  []Choice // from a file; each one is named
+}
+
+// Empty says that nothing was selected.
+func (s Selection) Empty() bool {
+	return !s.All && len(s.Controls) == 0 && len(s.Areas) == 0 && len(s.Remedies) == 0 && len(s.Choices) == 0
+}
+
+// UnknownNameError is a name that the catalogue does not have.
+type UnknownNameError struct {
+	What, Name string
+	Known      []string
+}
+
+func (e *UnknownNameError) Error() string { return fmt.Sprintf("unknown %s: %q", e.What, e.Name) }
+
+// Nearest are known names that resemble the unknown one.
+func (e *UnknownNameError) Nearest() []string {
+	var out []string
+	for _, k := range e.Known {
+		if strings.Contains(k, e.Name) || strings.Contains(e.Name, k) || strings.HasSuffix(k, "-"+e.Name) {
+			out = append(out, k)
+		}
+	}
+	if len(out) == 0 {
+		for _, k := range e.Known {
+			for _, w := range strings.Split(e.Name, "-") {
+				if len(w) > 3 && strings.Contains(k, w) && !slices.Contains(out, k) {
+					out = append(out, k)
+				}
+			}
+		}
+	}
+	return out[:min(len(out), 5)]
+}
+
+// Select turns a selection into choices. Controls taken by --all or by an area are left out, with the reason, where their
+// remedy can hurt more than the node's own components; those must be named.
+func Select(f *Facts, areas []Area, s Selection) ([]Choice, []Skip, error) {
+	if err := checkNames(areas, s); err != nil {
+		return nil, nil, err
+	}
+	choices := slices.Clone(s.Choices)
+	for i := range choices {
+		choices[i].Named = true
+	}
+	find := func(id string) *Choice {
+		for i := range choices {
+			if choices[i].Control == id {
+				return &choices[i]
+			}
+		}
+		return nil
+	}
+	named := func(id string) *Choice {
+		if c := find(id); c != nil {
+			return c
+		}
+		choices = append(choices, Choice{Control: id, Named: true})
+		return &choices[len(choices)-1]
+	}
+	for _, id := range s.Controls {
+		named(id)
+	}
+	for id, r := range s.Remedies {
+		named(id).Remedy = r
+	}
+	var skipped []Skip
+	for _, a := range areas {
+		if !s.All && !slices.Contains(s.Areas, a.ID) {
+			continue
+		}
+		for _, c := range a.Controls {
+			if find(c.ID) != nil || verdict(f, c).Status != StatusFail {
+				continue
+			}
+			r, ok := DefaultRemedy(f, c)
+			switch {
+			case !ok:
+				skipped = append(skipped, Skip{Control: c.ID, Reason: noDefault(f, c)})
+			case r.Risk != RiskNode:
+				skipped = append(skipped, Skip{Control: c.ID, Remedy: r.ID, Reason: Msg("%s; take it by name with --control %s", riskReason(r.Risk), c.ID)})
+			default:
+				choices = append(choices, Choice{Control: c.ID, Remedy: r.ID})
+			}
+		}
+	}
+	for id, values := range s.Set {
+		c := find(id)
+		if c == nil {
+			return nil, nil, fmt.Errorf("setting an option: %s: the control is not selected", id)
+		}
+		c.Options = merged(c.Options, values)
+	}
+	for _, id := range s.Accept {
+		if c := find(id); c != nil {
+			c.Accept = true
+		}
+	}
+	inCatalogueOrder(areas, choices)
+	return choices, skipped, nil
+}
+
+func riskReason(r Risk) Message {
+	switch r {
+	case RiskWorkloads:
+		return Msg("it can cut off workloads or their users")
+	case RiskLockOut:
+		return Msg("it can lock operators out")
+	}
+	return Msg("it cannot be undone simply")
+}
+
+func noDefault(f *Facts, c Control) Message {
+	for _, r := range c.Remedies {
+		if r.Literal && r.Versions.Contains(VersionFor(f, c)) {
+			return Msg("only the literal remedy holds for this version; take it by name with --remedy %s=%s", c.ID, r.ID)
+		}
+	}
+	return Msg("there is no remedy for this version; the control says what to do by hand")
+}
+
+// DefaultRemedy is the first remedy that holds for the version and is not literal.
+func DefaultRemedy(f *Facts, c Control) (Remedy, bool) {
+	for _, r := range c.Remedies {
+		if !r.Literal && r.Versions.Contains(VersionFor(f, c)) {
+			return r, true
+		}
+	}
+	return Remedy{}, false
+}
+
+// FindControl looks a control up.
+func FindControl(areas []Area, id string) (Area, Control, bool) {
+	for _, a := range areas {
+		for _, c := range a.Controls {
+			if c.ID == id {
+				return a, c, true
+			}
+		}
+	}
+	return Area{}, Control{}, false
+}
+
+// Remedy finds one of the control's remedies.
+func (c Control) Remedy(id string) (Remedy, bool) {
+	for _, r := range c.Remedies {
+		if r.ID == id {
+			return r, true
+		}
+	}
+	return Remedy{}, false
+}
+
+func checkNames(areas []Area, s Selection) error {
+	var areaIDs, controlIDs []string
+	for _, a := range areas {
+		areaIDs = append(areaIDs, a.ID)
+		for _, c := range a.Controls {
+			controlIDs = append(controlIDs, c.ID)
+		}
+	}
+	for _, id := range s.Areas {
+		if !slices.Contains(areaIDs, id) {
+			return &UnknownNameError{"area", id, areaIDs}
+		}
+	}
+	ids := slices.Concat(s.Controls, s.Accept)
+	for id := range s.Remedies {
+		ids = append(ids, id)
+	}
+	for id := range s.Set {
+		ids = append(ids, id)
+	}
+	for _, c := range s.Choices {
+		ids = append(ids, c.Control)
+	}
+	for _, id := range ids {
+		if !slices.Contains(controlIDs, id) {
+			return &UnknownNameError{"control", id, controlIDs}
+		}
+	}
+	for id, r := range s.Remedies {
+		if err := checkRemedy(areas, id, r); err != nil {
+			return err
+		}
+	}
+	for _, c := range s.Choices {
+		if err := checkRemedy(areas, c.Control, c.Remedy); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkRemedy(areas []Area, control, remedy string) error {
+	if remedy == "" {
+		return nil
+	}
+	_, c, _ := FindControl(areas, control)
+	if _, ok := c.Remedy(remedy); ok {
+		return nil
+	}
+	var known []string
+	for _, r := range c.Remedies {
+		known = append(known, r.ID)
+	}
+	return &UnknownNameError{"remedy of " + control, remedy, known}
+}
+
+func merged(a, b Values) Values {
+	out := Values{}
+	for k, v := range a {
+		out[k] = v
+	}
+	for k, v := range b {
+		out[k] = v
+	}
+	return out
+}
+
+func inCatalogueOrder(areas []Area, choices []Choice) {
+	rank := map[string]int{}
+	for _, a := range areas {
+		for _, c := range a.Controls {
+			rank[c.ID] = len(rank)
+		}
+	}
+	slices.SortStableFunc(choices, func(a, b Choice) int { return rank[a.Control] - rank[b.Control] })
+}

@@ -1,0 +1,252 @@
+package harden
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// order sorts the steps of going forward: directories, outer ones first; files that nothing reads yet; then component by
+// component, the kubelet last; objects at the end.
+func order(steps []Step) {
+	slices.SortStableFunc(steps, func(a, b Step) int {
+		if d := rank(a) - rank(b); d != 0 {
+			return d
+		}
+		if a.Kind == StepDir && b.Kind == StepDir {
+			return strings.Compare(a.Path, b.Path)
+		}
+		return 0
+	})
+}
+
+func rank(s Step) int {
+	if s.Kind == StepObject {
+		return 1000
+	}
+	if s.Kind == StepDir && s.After.Exists {
+		return 0
+	}
+	if c, ok := ComponentByID(s.Component); ok {
+		return 10 + c.Order
+	}
+	return 1
+}
+
+// stageOf makes the effects and gates that follow from the steps.
+func stageOf(title Message, steps []Step, f *Facts, proofs []Proof) (Stage, error) {
+	st := Stage{Title: title, Steps: steps, Effects: []Effect{}, Gates: []Gate{}}
+	if e, ok := sysctlEffect(steps, f); ok {
+		st.Effects = append(st.Effects, e)
+	}
+	for _, c := range Components {
+		controls, data := touched(steps, c)
+		if len(controls) == 0 {
+			continue
+		}
+		kind := EffectUnit
+		if c.StaticPod() {
+			kind = EffectStaticPod
+		}
+		st.Effects = append(st.Effects, Effect{Kind: kind, Component: c.ID, Controls: controls})
+		g, err := gateFor(c, data, f)
+		if err != nil {
+			return Stage{}, err
+		}
+		for _, p := range proofs {
+			if proofComponent(p) == c.ID {
+				g.Proofs = append(g.Proofs, p)
+			}
+		}
+		st.Gates = append(st.Gates, g)
+	}
+	return st, nil
+}
+
+func proofComponent(p Proof) ComponentID {
+	if p.Kind == ProofConfigz {
+		return Kubelet
+	}
+	return APIServer
+}
+
+// touched gives the controls behind a component's steps, and the new text of its manifest or configuration. Steps that
+// change modes only have no effect: a kubelet reads a chmod as no change of the pod.
+func touched(steps []Step, c Component) (controls []string, data []byte) {
+	for _, s := range steps {
+		if s.Component != c.ID || string(s.Before.Data) == string(s.After.Data) && s.Before.Exists == s.After.Exists {
+			continue
+		}
+		controls = union(controls, s.Controls())
+		if c.StaticPod() || strings.HasSuffix(s.Path, "config.yaml") {
+			data = s.After.Data
+		}
+	}
+	return controls, data
+}
+
+// Controls that asked for anything in this step, in order.
+func (s Step) Controls() []string {
+	var out []string
+	for _, a := range s.Asks {
+		if a.Control != "" && !slices.Contains(out, a.Control) {
+			out = append(out, a.Control)
+		}
+	}
+	return out
+}
+
+func sysctlEffect(steps []Step, f *Facts) (Effect, bool) {
+	e := Effect{Kind: EffectSysctl, Sysctls: map[string]string{}, Prior: map[string]string{}}
+	for _, s := range steps {
+		for _, a := range s.Asks {
+			if a.Intent.Kind != IntentSysctl {
+				continue
+			}
+			value, _ := a.Intent.Value.(string)
+			e.Sysctls[a.Intent.Key] = value
+			e.Controls = union(e.Controls, []string{a.Control})
+			if live, ok := f.Sysctls[a.Intent.Key]; ok {
+				e.Prior[a.Intent.Key] = live
+			}
+		}
+	}
+	return e, len(e.Sysctls) > 0
+}
+
+// Gates wait this long at most: a static pod's old process may use its full grace period before the new one starts.
+const (
+	staticPodTimeout = 3 * time.Minute
+	unitTimeout      = 2 * time.Minute
+)
+
+func gateFor(c Component, data []byte, f *Facts) (Gate, error) {
+	if !c.StaticPod() {
+		host, port := kubeletHealthz(data, f)
+		g := Gate{Component: c.ID, Timeout: unitTimeout}
+		if port > 0 {
+			g.Probes = []Probe{{Name: "healthz", Scheme: "HTTP", Host: host, Port: port, Path: "/healthz"}}
+		}
+		return g, nil
+	}
+	g := Gate{Component: c.ID, Timeout: staticPodTimeout}
+	var pod corev1.Pod
+	if err := yaml.Unmarshal(data, &pod); err != nil {
+		return Gate{}, fmt.Errorf("reading the planned manifest of %s: %w", c.ID, err)
+	}
+	ct := ContainerOf(&pod, c.ID)
+	if ct == nil {
+		return Gate{}, fmt.Errorf("reading the planned manifest of %s: it has no container of that name", c.ID)
+	}
+	g.Args = slices.Concat(ct.Command, ct.Args)
+	for name, p := range map[string]*corev1.Probe{"liveness": ct.LivenessProbe, "readiness": ct.ReadinessProbe, "startup": ct.StartupProbe} {
+		if probe, ok := probeOf(name, p, ct); ok {
+			g.Probes = append(g.Probes, probe)
+		}
+	}
+	slices.SortFunc(g.Probes, func(a, b Probe) int { return strings.Compare(a.Name, b.Name) })
+	return g, nil
+}
+
+// ContainerOf finds the component's own container in its pod: by name, else the only one.
+func ContainerOf(pod *corev1.Pod, id ComponentID) *corev1.Container {
+	for i := range pod.Spec.Containers {
+		if pod.Spec.Containers[i].Name == string(id) {
+			return &pod.Spec.Containers[i]
+		}
+	}
+	if len(pod.Spec.Containers) == 1 {
+		return &pod.Spec.Containers[0]
+	}
+	return nil
+}
+
+func probeOf(name string, p *corev1.Probe, ct *corev1.Container) (Probe, bool) {
+	if p == nil {
+		return Probe{}, false
+	}
+	port := func(s string, n int) int {
+		if s == "" {
+			return n
+		}
+		for _, cp := range ct.Ports {
+			if cp.Name == s {
+				return int(cp.ContainerPort)
+			}
+		}
+		return 0
+	}
+	switch {
+	case p.HTTPGet != nil:
+		scheme := string(p.HTTPGet.Scheme)
+		if scheme == "" {
+			scheme = "HTTP"
+		}
+		return Probe{Name: name, Scheme: scheme, Host: p.HTTPGet.Host, Path: p.HTTPGet.Path, Port: port(p.HTTPGet.Port.StrVal, p.HTTPGet.Port.IntValue())}, true
+	case p.TCPSocket != nil:
+		return Probe{Name: name, Scheme: "TCP", Host: p.TCPSocket.Host, Port: port(p.TCPSocket.Port.StrVal, p.TCPSocket.Port.IntValue())}, true
+	}
+	return Probe{}, false
+}
+
+func kubeletHealthz(data []byte, f *Facts) (string, int) {
+	host, port := "127.0.0.1", 10248
+	if f.Kubelet == nil {
+		return host, port
+	}
+	if h := f.Kubelet.Field("healthzBindAddress"); h.Set {
+		if s, ok := h.Value.(string); ok && s != "" {
+			host = s
+		}
+	}
+	if p := f.Kubelet.Field("healthzPort"); p.Set {
+		switch n := p.Value.(type) {
+		case int:
+			port = n
+		case int64:
+			port = int(n)
+		case float64:
+			port = int(n)
+		}
+	}
+	return host, port
+}
+
+// componentChecks are what must hold of every component that the stage touches (promise 3).
+func componentChecks(f *Facts, st Stage) []Check {
+	var out []Check
+	for _, e := range st.Effects {
+		c := f.Component(e.Component)
+		if c == nil {
+			continue
+		}
+		rivals := Precondition{ID: "one-manifest", Title: Msg("no other file defines this pod"), State: Met}
+		if len(c.Rivals) > 0 {
+			rivals.State = Unmet
+			rivals.Message = Msg("%s also defines it, and the kubelet obeys %s; move it out of the directory", strings.Join(c.Rivals, ", "), c.Effective)
+		}
+		out = append(out, Check{Component: e.Component, Blocks: true, Precondition: rivals})
+		if c.Process == nil {
+			continue
+		}
+		same := Precondition{ID: "file-is-running", Title: Msg("the live process runs what the manifest says"), State: Met}
+		if c.Drifted() {
+			same.State = Unmet
+			same.Message = Msg("process %d has other arguments than %s", c.Process.PID, c.Manifest.Path)
+		}
+		out = append(out, Check{Component: e.Component, Blocks: true, Precondition: same})
+	}
+	return out
+}
+
+func objectStage(steps []Step) Stage {
+	g := Gate{Timeout: time.Minute}
+	for _, s := range steps {
+		g.Objects = append(g.Objects, *s.Object)
+	}
+	return Stage{Title: Msg("the cluster's objects"), Steps: steps, Effects: []Effect{}, Gates: []Gate{g}}
+}
