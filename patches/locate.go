@@ -1,0 +1,63 @@
+package patches
+
+import (
+	"gopkg.in/yaml.v3"
+)
+
+// Locate returns the path that a 1-based line of a document belongs to, for the heads of hunks. Items of a list of
+// scalars belong to their list, comments and blank lines to the mapping or list around them. ok is false when the
+// line belongs to the document as a whole or the document cannot be read.
+func Locate(doc []byte, line int) (path Path, ok bool) {
+	d, err := read(doc)
+	if err != nil {
+		return nil, false
+	}
+	return d.locate(line)
+}
+
+func (d *document) locate(line int) (Path, bool) {
+	if d.root == nil || line < 1 || line > len(d.starts) {
+		return nil, false
+	}
+	var path Path
+	for n := d.root; ; {
+		step, child := d.childAt(n, line)
+		if child == nil {
+			break
+		}
+		path = path.with(step)
+		n = child
+	}
+	return path, len(path) > 0
+}
+
+// childAt is the child of n that the line lies in, if any.
+func (d *document) childAt(n *yaml.Node, line int) (step any, child *yaml.Node) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i < len(n.Content) && n.Content[i].Line <= line; i += 2 {
+			step, child = n.Content[i].Value, n.Content[i+1]
+		}
+	case yaml.SequenceNode:
+		for i, item := range n.Content {
+			first := item.Line
+			if dash, err := d.dash(n, item); err == nil {
+				first = d.line(dash)
+			}
+			if first > line {
+				break
+			}
+			step, child = i, item
+		}
+		if child != nil && child.Kind == yaml.ScalarNode {
+			return nil, nil
+		}
+	}
+	if child == nil {
+		return nil, nil
+	}
+	if end, err := d.end(child); err != nil || line > d.line(end) {
+		return nil, nil
+	}
+	return step, child
+}

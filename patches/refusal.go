@@ -1,0 +1,42 @@
+package patches
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Refusal is the error of an edit that cannot be made byte for byte. Functions return it as *Refusal.
+type Refusal struct {
+	Line  int    // 1-based; 0 when it concerns the whole file
+	Found string // what was found, without the line
+	Hint  string // what to do by hand
+}
+
+// Error says in one sentence what was found where.
+func (r *Refusal) Error() string {
+	if r.Line > 0 {
+		return fmt.Sprintf("line %d: %s", r.Line, r.Found)
+	}
+	return r.Found
+}
+
+// By says what to do by hand.
+func (r *Refusal) By() string { return r.Hint }
+
+func refuse(line int, hint, format string, args ...any) *Refusal {
+	return &Refusal{Line: line, Found: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// byHand completes the hint of a refusal with the intent, so that it can be followed without knowing the program.
+func byHand(err error, format string, args ...any) error {
+	var r *Refusal
+	if !errors.As(err, &r) {
+		return err
+	}
+	intent := fmt.Sprintf(format, args...) + " by hand"
+	hint := intent
+	if r.Hint != "" {
+		hint = r.Hint + ", or " + intent
+	}
+	return &Refusal{Line: r.Line, Found: r.Found, Hint: hint}
+}
