@@ -1,0 +1,36 @@
+//go:build !linux
+
+package host
+
+import (
+	"errors"
+
+	"kubectl-harden.io/kubectl-harden/backups"
+)
+
+// DefaultMaxFile is the largest file that a new Root reads.
+const DefaultMaxFile = 16 << 20
+
+// Root is a node's file system. There is none here: [OpenRoot] always fails.
+type Root struct {
+	tree
+	MaxFile int64
+	Proc    string
+}
+
+type tree interface {
+	backups.FS
+	Close() error
+	Read(path string) ([]byte, error)
+	Resolve(path string) (string, error)
+	State(path string) (backups.State, error)
+	List(path string) ([]string, error)
+	Glob(pattern string) ([]string, error)
+	FreeBytes(path string) (uint64, error)
+	ReadOnlyFS(path string) (bool, error)
+}
+
+// OpenRoot fails: nodes are Linux machines.
+func OpenRoot(string) (*Root, error) {
+	return nil, errors.New("a node's files are looked at and changed only on Linux; run kubectl-harden on the node itself")
+}

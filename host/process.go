@@ -1,0 +1,234 @@
+package host
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Process is one process of the running machine.
+type Process struct {
+	PID  int
+	PPID int
+	UID  int // effective
+	// Exe is the program file as the process itself sees it: inside its container. Empty for kernel threads, and where
+	// we may not look.
+	Exe     string
+	Deleted bool // the program file is gone or was replaced since
+	Argv    []string
+	Started time.Time
+	// Ticks is the start in clock ticks since boot. With the PID it names this process and no later one; Started moves
+	// when the clock is set.
+	Ticks uint64
+	// ContainerID and PodUID are read off the cgroup; empty outside of containers and pods.
+	ContainerID string
+	PodUID      string
+}
+
+const (
+	ticksPerSecond = 100 // USER_HZ, the same on every architecture that we build for
+	maxProcFile    = 8 << 20
+)
+
+// Processes lists the processes whose program file, or first argument, has the base name given; all with "". Any user
+// can start a program of any name: what belongs to the control plane is told by UID, ContainerID and PodUID. A root that
+// is not the running machine's has no processes.
+func (r *Root) Processes(name string) ([]Process, error) {
+	if r.Proc == "" {
+		return nil, nil
+	}
+	boot, err := bootTime(r.Proc)
+	if err != nil {
+		return nil, fmt.Errorf("listing processes: %w", err)
+	}
+	dir, err := os.Open(r.Proc)
+	if err != nil {
+		return nil, fmt.Errorf("listing processes: %w", err)
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("listing processes: %w", err)
+	}
+	var found []Process
+	for _, entry := range names {
+		pid, err := strconv.Atoi(entry)
+		if err != nil || pid <= 0 {
+			continue
+		}
+		p, err := readProcess(path.Join(r.Proc, entry), name)
+		switch {
+		case err == nil:
+			p.PID = pid
+			p.Started = boot.Add(time.Duration(p.Ticks) * (time.Second / ticksPerSecond))
+			found = append(found, p)
+		case !errors.Is(err, errOther) && !gone(err):
+			return nil, fmt.Errorf("reading process %d: %w", pid, err)
+		}
+	}
+	slices.SortFunc(found, func(a, b Process) int { return a.PID - b.PID })
+	return found, nil
+}
+
+// errOther marks a process that was not asked for.
+var errOther = errors.New("another program")
+
+// gone reports whether a process ended while it was being read.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
+}
+
+// readProcess reads one process through its open directory, which never turns into that of a later process with the
+// same number.
+func readProcess(dir, name string) (Process, error) {
+	d, err := os.OpenRoot(dir)
+	if err != nil {
+		return Process{}, err
+	}
+	defer d.Close()
+	var p Process
+	p.Exe, err = d.Readlink("exe")
+	if gone(err) || errors.Is(err, fs.ErrPermission) {
+		err = nil // a kernel thread, or another user's
+	}
+	if err != nil {
+		return p, err
+	}
+	p.Exe, p.Deleted = strings.CutSuffix(p.Exe, " (deleted)")
+	cmdline, err := readSome(d, "cmdline")
+	if err != nil {
+		return p, err
+	}
+	if p.Argv = ParseCmdline(cmdline); name != "" && !p.is(name) {
+		return p, errOther
+	}
+	stat, err := readSome(d, "stat")
+	if err != nil {
+		return p, err
+	}
+	if p.PPID, p.Ticks, err = parseStat(stat); err != nil {
+		return p, err
+	}
+	status, err := readSome(d, "status")
+	if err != nil {
+		return p, err
+	}
+	if p.UID, err = parseUID(status); err != nil {
+		return p, err
+	}
+	cgroup, err := readSome(d, "cgroup")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // kernels can be built without cgroups
+		return p, err
+	}
+	p.ContainerID, p.PodUID = parseCgroup(string(cgroup))
+	return p, nil
+}
+
+func (p Process) is(name string) bool {
+	return path.Base(p.Exe) == name || len(p.Argv) > 0 && path.Base(p.Argv[0]) == name
+}
+
+func readSome(d *os.Root, name string) ([]byte, error) {
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxProcFile+1))
+	if err == nil && len(data) > maxProcFile {
+		err = fmt.Errorf("%s is larger than %d bytes", name, maxProcFile)
+	}
+	return data, err
+}
+
+// ParseCmdline splits the content of /proc/PID/cmdline. Empty arguments count; nil means that there is no command
+// line, as for kernel threads.
+func ParseCmdline(data []byte) []string {
+	if len(data) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+}
+
+// parseStat finds the parent and the start time in /proc/PID/stat. The second field is the program's name in
+// parentheses and may hold anything, parentheses included, so the last one ends it.
+func parseStat(data []byte) (ppid int, ticks uint64, err error) {
+	end := bytes.LastIndexByte(data, ')')
+	fields := strings.Fields(string(data[end+1:]))
+	const parent, start = 4 - 3, 22 - 3 // numbered as in proc(5), less the fields up to here
+	if end < 0 || len(fields) <= start {
+		return 0, 0, errors.New("stat has too few fields")
+	}
+	if ppid, err = strconv.Atoi(fields[parent]); err != nil {
+		return 0, 0, fmt.Errorf("parent in stat: %w", err)
+	}
+	if ticks, err = strconv.ParseUint(fields[start], 10, 64); err != nil {
+		return 0, 0, fmt.Errorf("start time in stat: %w", err)
+	}
+	return ppid, ticks, nil
+}
+
+// parseUID finds the effective user in /proc/PID/status.
+func parseUID(data []byte) (int, error) {
+	for line := range strings.Lines(string(data)) {
+		if list, ok := strings.CutPrefix(line, "Uid:"); ok {
+			if ids := strings.Fields(list); len(ids) > 1 {
+				return strconv.Atoi(ids[1])
+			}
+		}
+	}
+	return 0, errors.New("status does not tell the user")
+}
+
+// parseCgroup finds container and pod in /proc/PID/cgroup, whatever the cgroup version and driver: the last elements
+// that look like one, such as "cri-containerd-<id>.scope", "crio-<id>.scope" or "<id>" below
+// "kubepods-burstable-pod<uid>.slice" or "pod<uid>".
+func parseCgroup(data string) (container, pod string) {
+	for line := range strings.Lines(data) {
+		for element := range strings.SplitSeq(strings.TrimSpace(line), "/") {
+			element = strings.TrimSuffix(strings.TrimSuffix(element, ".scope"), ".slice")
+			if id := element[strings.LastIndexAny(element, "-:")+1:]; len(id) == 64 && isHex(id) {
+				container = id
+			}
+			if i := strings.LastIndex(element, "pod"); i >= 0 && (i == 0 || element[i-1] == '-') {
+				if uid := strings.ReplaceAll(element[i+len("pod"):], "_", "-"); isUID(uid) {
+					pod = uid
+				}
+			}
+		}
+	}
+	return container, pod
+}
+
+// isUID accepts UUIDs, and the bare hashes that the kubelet gives to static pods.
+func isUID(s string) bool {
+	return len(s) >= 32 && len(s) <= 36 && isHex(strings.ReplaceAll(s, "-", ""))
+}
+
+func isHex(s string) bool {
+	return strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// bootTime finds the time of boot in /proc/stat.
+func bootTime(proc string) (time.Time, error) {
+	data, err := os.ReadFile(path.Join(proc, "stat"))
+	if err != nil {
+		return time.Time{}, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if s, ok := strings.CutPrefix(line, "btime "); ok {
+			seconds, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+			return time.Unix(seconds, 0), err
+		}
+	}
+	return time.Time{}, errors.New("/proc/stat does not tell the time of boot")
+}
