@@ -80,7 +80,7 @@ func (c *ComponentFacts) FileFlag(name string) FlagFact {
 
 // Drifted says that the live process does not run what the manifest says.
 func (c *ComponentFacts) Drifted() bool {
-	return c.Process != nil && !sameArgs(c.Process.Args, c.Args)
+	return c.Process != nil && !SameArgs(c.Process.Args, c.Args)
 }
 
 // Flag of the kubelet's live process, else of the command line that its unit would start.
@@ -136,11 +136,6 @@ func flagFrom(args []string, name, source string) FlagFact {
 		}
 	}
 	return out
-}
-
-// sameArgs compares two command lines as sets of flags: order counts only among repeats of one flag.
-func sameArgs(a, b []string) bool {
-	return strings.Join(normalArgs(a), "\x00") == strings.Join(normalArgs(b), "\x00")
 }
 
 // HostPath follows a path inside the component's container to the host, through the longest mount that covers it. False:

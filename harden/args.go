@@ -29,3 +29,6 @@ func normalArgs(args []string) []string {
 	}
 	return out
 }
+
+// SameArgs compares two command lines as sets of flags: order counts only among repeats of one flag.
+func SameArgs(a, b []string) bool { return slices.Equal(normalArgs(a), normalArgs(b)) }

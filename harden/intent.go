@@ -84,6 +84,11 @@ func MountPath(c ComponentID, m patches.Mount) Intent {
 // TCPProbes asks that the component's HTTP probes become TCP probes.
 func TCPProbes(c ComponentID) Intent { return Intent{Kind: IntentTCPProbes, Component: c} }
 
+// RemoveEnvFlag asks for the absence of a flag from a variable of an environment file that restarts names the reader of.
+func RemoveEnvFlag(path, variable, flag string, restarts ComponentID) Intent {
+	return Intent{Kind: IntentRemoveEnvFlag, Path: path, Variable: variable, Key: flag, Restarts: restarts}
+}
+
 // SetField asks for a value at a path of a YAML file that restarts names the reader of.
 func SetField(path, field string, value any, restarts ComponentID) Intent {
 	return Intent{Kind: IntentSetField, Path: path, Key: field, Value: value, Restarts: restarts}

@@ -2,6 +2,7 @@ package harden
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 
 	"kubectl-harden.io/kubectl-harden/patches"
@@ -107,7 +108,7 @@ func wishes(asks []Ask) ([]wish, error) {
 			if !out[k].intent.agrees(a.Intent) {
 				return nil, &ConflictError{slot, out[k].controls[0], a.Control}
 			}
-			if sameIntent(out[k].intent, a.Intent) {
+			if reflect.DeepEqual(out[k].intent, a.Intent) {
 				if !slices.Contains(out[k].controls, a.Control) {
 					out[k].controls = append(out[k].controls, a.Control)
 				}

@@ -1,0 +1,148 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// Node is the machine that a plan acts on.
+type Node interface {
+	// State reads a path as it is, following no link in its last element.
+	State(path string) (harden.State, error)
+	// Instance is the newest running instance of a static pod's component; ErrNotRunning when none runs.
+	Instance(ctx context.Context, c harden.Component) (Instance, error)
+	// Crashes counts instances of the component that started after since and have exited, with the last one's last words.
+	Crashes(ctx context.Context, c harden.Component, since time.Time) (n int, lastWords string, err error)
+	// Probe asks once, anonymously, as the kubelet does.
+	Probe(ctx context.Context, p harden.Probe) ProbeResult
+	// Unit describes a systemd unit.
+	Unit(ctx context.Context, unit string) (Unit, error)
+	RestartUnit(ctx context.Context, unit string) error
+	// LoadSysctls sets live kernel settings.
+	LoadSysctls(ctx context.Context, settings map[string]string) error
+	// LogHas says whether the log at path has a line with the marker in it, looking at its end.
+	LogHas(path, marker string) (bool, error)
+}
+
+// ErrNotRunning says that no instance of a component runs.
+var ErrNotRunning = errors.New("it does not run")
+
+// Instance is one life of a static pod's container.
+type Instance struct {
+	ID      string // container id, or process id and start time where there is no runtime to ask
+	PID     int
+	Args    []string
+	Started time.Time
+}
+
+// ProbeResult is the answer to a probe. Status is 0 where there was no HTTP answer; Err says why.
+type ProbeResult struct {
+	Status int
+	Err    error
+}
+
+// Healthy is what the kubelet takes for success: 200 to 399, or for TCP a connection.
+func (r ProbeResult) Healthy(p harden.Probe) bool {
+	if p.Scheme == "TCP" {
+		return r.Err == nil
+	}
+	return r.Err == nil && r.Status >= 200 && r.Status < 400
+}
+
+// Unit is the state of a systemd unit.
+type Unit struct {
+	Active   bool
+	PID      int
+	Restarts int // automatic ones, as systemd counts them
+	Since    time.Time
+}
+
+// Cluster is the API. All of it may be down while a node's plan is applied.
+type Cluster interface {
+	CheckIdentity(ctx context.Context, node harden.Identity) error
+	// Object gives labels, annotations and spec as YAML, as previews do.
+	Object(ctx context.Context, ref harden.ObjectRef) (s harden.State, uid, resourceVersion string, err error)
+	// Create makes an object that must not exist yet; Replace and Delete hold for that UID and resource version only.
+	Create(ctx context.Context, ref harden.ObjectRef, yaml []byte) (uid, resourceVersion string, err error)
+	Replace(ctx context.Context, ref harden.ObjectRef, yaml []byte, uid, resourceVersion string) (newVersion string, err error)
+	Delete(ctx context.Context, ref harden.ObjectRef, uid, resourceVersion string) error
+	// NodeReady says whether the Node reports Ready with a heartbeat after since.
+	NodeReady(ctx context.Context, node string, since time.Time) (ready bool, reason string, err error)
+	// AdminGet asks the API server with the administrator's credentials.
+	AdminGet(ctx context.Context, path, userAgent string) (status int, err error)
+	// Configz is the kubelet's live configuration.
+	Configz(ctx context.Context, node string) (map[string]any, error)
+}
+
+// Store is the transaction store, its lock held.
+type Store interface {
+	// Unsettled names transactions that were begun and have no outcome.
+	Unsettled() ([]string, error)
+	// Begin saves the originals of all file steps, writes restore.sh and the plan, all durable, or changes nothing.
+	Begin(p harden.Plan, s Script) (Tx, error)
+	// Resume opens an unsettled transaction and gives the plan that it was to write.
+	Resume(id string) (Tx, harden.Plan, error)
+}
+
+// Script are lines of restore.sh around those that bring the files back.
+type Script struct{ Head, Tail []string }
+
+// Tx is one transaction's journal and files.
+type Tx interface {
+	ID() string
+	Script() string
+	// Put makes a file step's target what the plan says, write-ahead; Revert brings its original back, and is no error
+	// when there is nothing to bring back.
+	Put(step string) error
+	Revert(step string) error
+	// Log adds a durable entry to the journal; Entries are all so far.
+	Log(kind string, data any) error
+	Entries() ([]Entry, error)
+	Close(outcome harden.Outcome) error
+}
+
+// Entry is a journal entry of Log, or of the store itself.
+type Entry struct {
+	Kind   string
+	Target string
+	Time   time.Time
+	Data   json.RawMessage
+}
+
+// Kinds of journal entries that recovery goes by.
+const (
+	kindEvent   = "event"   // harden.Event
+	kindObject  = "object"  // objectEntry, before and after a mutation of an object
+	kindEffect  = "effect"  // harden.Effect, before it is started
+	kindPassed  = "passed"  // every gate of the plan has passed
+	kindStarted = "started" // instances as they were before the first change
+)
+
+// Clock is time, so that tests need not wait.
+type Clock interface {
+	Now() time.Time
+	// Sleep waits, or gives the context's error when that ends first.
+	Sleep(ctx context.Context, d time.Duration) error
+}
+
+// WallClock is real time.
+type WallClock struct{}
+
+// Now is time.Now.
+func (WallClock) Now() time.Time { return time.Now() }
+
+// Sleep waits.
+func (WallClock) Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
