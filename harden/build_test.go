@@ -1,0 +1,238 @@
+package harden_test
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/hardentest"
+	"kubectl-harden.io/kubectl-harden/patches"
+)
+
+const (
+	apiserverManifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+	kubeletConfig     = "/var/lib/kubelet/config.yaml"
+)
+
+// failing makes a control that always fails, with one remedy that asks for the intents.
+func failing(id string, risk harden.Risk, intents ...harden.Intent) harden.Control {
+	return harden.Control{
+		ID: id, Title: id, Needs: []harden.Need{harden.NeedAPIServer},
+		Assess: func(*harden.Facts) harden.Verdict { return harden.Failed(harden.Msg("it fails")) },
+		Remedies: []harden.Remedy{{ID: "fix", Risk: risk, Intents: func(*harden.Facts, harden.Values) ([]harden.Intent, error) {
+			return intents, nil
+		}}},
+	}
+}
+
+func testAreas() []harden.Area {
+	return []harden.Area{{ID: "test", Controls: []harden.Control{
+		failing("profiling", harden.RiskNode, harden.SetFlag(harden.APIServer, "profiling", "false")),
+		failing("quota", harden.RiskNode, harden.MergeList(harden.APIServer, "enable-admission-plugins", []string{"ResourceQuota"}, nil)),
+		failing("limits", harden.RiskNode, harden.MergeList(harden.APIServer, "enable-admission-plugins", []string{"LimitRanger"}, nil)),
+		failing("policy", harden.RiskNode,
+			harden.MakeDir("/etc/kubernetes/policies", 0o755),
+			harden.WriteFile("/etc/kubernetes/policies/audit-policy.yaml", []byte("rules: []\n"), 0o600, harden.APIServer),
+			harden.MountPath(harden.APIServer, patches.Mount{Name: "policies", HostPath: "/etc/kubernetes/policies", MountPath: "/etc/kubernetes/policies", ReadOnly: true, Type: "Directory"}),
+			harden.SetFlag(harden.APIServer, "audit-policy-file", "/etc/kubernetes/policies/audit-policy.yaml")),
+		failing("kubelet", harden.RiskNode, harden.SetField(kubeletConfig, "podPidsLimit", 4096, harden.Kubelet), harden.SetMode(kubeletConfig, 0o600)),
+		failing("workloads", harden.RiskWorkloads, harden.SetFlag(harden.APIServer, "extend", "false")),
+		failing("opposite", harden.RiskNode, harden.SetFlag(harden.APIServer, "profiling", "true")),
+	}}}
+}
+
+func build(t *testing.T, n *hardentest.Node, controls ...string) harden.Plan {
+	t.Helper()
+	var choices []harden.Choice
+	for _, c := range controls {
+		choices = append(choices, harden.Choice{Control: c})
+	}
+	node, cluster, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: testAreas(), Choices: choices, Read: n.State, Now: time.Unix(0, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !cluster.Empty() {
+		t.Fatal("the cluster's plan is not empty")
+	}
+	return node
+}
+
+func undo(t *testing.T, n *hardentest.Node, done harden.Plan, control string, later ...harden.Done) (harden.Plan, error) {
+	t.Helper()
+	return harden.Undo(harden.UndoInput{Done: harden.Done{ID: "tx1", Plan: done}, Later: later, Control: control, Facts: n.Facts(t), Read: n.State})
+}
+
+func TestOneEffectPerComponentHoweverManyControls(t *testing.T) {
+	for _, minor := range hardentest.Minors {
+		n := hardentest.Fixture(t, minor)
+		p := build(t, n, "profiling", "quota", "limits", "policy", "kubelet")
+		var ids []string
+		for _, s := range p.Steps() {
+			ids = append(ids, s.ID)
+		}
+		want := []string{"/etc/kubernetes/policies", "/etc/kubernetes/policies/audit-policy.yaml", apiserverManifest, kubeletConfig}
+		if !slices.Equal(ids, want) {
+			t.Errorf("%s: steps %v, want %v", minor, ids, want)
+		}
+		if len(p.Stages) != 1 || len(p.Stages[0].Effects) != 2 || len(p.Stages[0].Gates) != 2 {
+			t.Fatalf("%s: %d stages, effects %+v", minor, len(p.Stages), p.Stages[0].Effects)
+		}
+		g := p.Stages[0].Gates[0]
+		if g.Component != harden.APIServer || !slices.Contains(g.Args, "--profiling=false") || !slices.Contains(g.Args, "--enable-admission-plugins=NodeRestriction,ResourceQuota,LimitRanger") {
+			t.Errorf("%s: gate %+v", minor, g)
+		}
+		if len(g.Probes) != 3 || g.Probes[0].Port != 6443 || g.Probes[0].Scheme != "HTTPS" || g.Probes[0].Host != "192.0.2.11" {
+			t.Errorf("%s: probes %+v", minor, g.Probes)
+		}
+	}
+}
+
+func TestLinesAreAttributedToAllControlsThatAskedForThem(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	p := build(t, n, "profiling", "quota", "limits")
+	s := p.Steps()[0]
+	lines := strings.Split(string(s.After.Data), "\n")
+	got := map[string]string{}
+	for _, m := range s.Marks {
+		if m.New > 0 {
+			got[strings.TrimSpace(lines[m.New-1])] = strings.Join(m.Controls, ",")
+		}
+	}
+	want := map[string]string{
+		"- --profiling=false": "profiling",
+		"- --enable-admission-plugins=NodeRestriction,ResourceQuota,LimitRanger": "quota,limits",
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("marks: %v", got)
+	}
+}
+
+func TestConflictNamesBothControls(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	_, _, err := harden.Build(harden.BuildInput{
+		Facts: n.Facts(t), Areas: testAreas(), Read: n.State,
+		Choices: []harden.Choice{{Control: "profiling"}, {Control: "opposite"}},
+	})
+	var conflict *harden.ConflictError
+	if !errors.As(err, &conflict) || conflict.First != "profiling" || conflict.Second != "opposite" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAllLeavesOutWhatCanHurtWorkloads(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	choices, skipped, err := harden.Select(n.Facts(t), testAreas(), harden.Selection{All: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(skipped) != 1 || skipped[0].Control != "workloads" || !strings.Contains(skipped[0].Reason.String(), "--control workloads") {
+		t.Errorf("skipped: %+v", skipped)
+	}
+	if len(choices) != len(testAreas()[0].Controls)-1 {
+		t.Errorf("choices: %+v", choices)
+	}
+}
+
+func TestUndoReturnsEveryByte(t *testing.T) {
+	for _, minor := range hardentest.Minors {
+		n := hardentest.Fixture(t, minor)
+		before := maps.Clone(n.Files)
+		p := build(t, n, "profiling", "quota", "limits", "policy", "kubelet")
+		n.Apply(p)
+		back, err := undo(t, n, p, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Apply(back)
+		if !maps.EqualFunc(n.Files, before, harden.State.Equal) {
+			t.Errorf("%s: files are not as before", minor)
+		}
+		if again, err := undo(t, n, p, ""); err != nil || !again.Empty() {
+			t.Errorf("%s: undoing twice: %v, %+v", minor, err, again.Steps())
+		}
+	}
+}
+
+func TestUndoOfOneControlKeepsTheOthers(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	p := build(t, n, "profiling", "quota", "limits", "policy", "kubelet")
+	n.Apply(p)
+	back, err := undo(t, n, p, "quota")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Apply(back)
+	want := hardentest.Fixture(t, "1.37")
+	want.Apply(build(t, want, "profiling", "limits", "policy", "kubelet"))
+	if !maps.EqualFunc(n.Files, want.Files, harden.State.Equal) {
+		t.Errorf("got\n%s", n.Files[apiserverManifest].Data)
+	}
+}
+
+func TestUndoKeepsAnImageThatWasUpgradedInBetween(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	p := build(t, n, "profiling", "policy")
+	n.Apply(p)
+	n.Edit(t, apiserverManifest, "kube-apiserver:v1.37.2", "kube-apiserver:v1.37.3")
+	back, err := undo(t, n, p, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Apply(back)
+	want := hardentest.Fixture(t, "1.37")
+	want.Edit(t, apiserverManifest, "kube-apiserver:v1.37.2", "kube-apiserver:v1.37.3")
+	if got := n.Files[apiserverManifest]; !got.Equal(want.Files[apiserverManifest]) {
+		t.Errorf("got\n%s", got.Data)
+	}
+}
+
+func TestUndoBelowANewerTransactionOnTheSameLinesNamesIt(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	first := build(t, n, "quota")
+	n.Apply(first)
+	second := build(t, n, "limits")
+	n.Apply(second)
+	_, err := undo(t, n, first, "", harden.Done{ID: "tx2", Plan: second})
+	var conflict *harden.UndoConflictError
+	if !errors.As(err, &conflict) || conflict.Later != "tx2" || conflict.Target != apiserverManifest {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestARivalManifestBlocksThePlan(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	n.Write("/etc/kubernetes/manifests/kube-apiserver.yaml.bak", string(n.Files[apiserverManifest].Data), 0o600)
+	p := build(t, n, "profiling")
+	if b := p.Blocking(); len(b) != 1 || !strings.Contains(b[0].Message.String(), "kube-apiserver.yaml.bak") {
+		t.Errorf("blocking: %+v", b)
+	}
+}
+
+func TestAChangedFileAloneStillRestartsThePodThatReadsIt(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	n.Apply(build(t, n, "policy"))
+	areas := []harden.Area{{ID: "test", Controls: []harden.Control{
+		failing("rewrite", harden.RiskNode, harden.WriteFile("/etc/kubernetes/policies/audit-policy.yaml", []byte("rules: [{level: Metadata}]\n"), 0o600, harden.APIServer)),
+	}}}
+	p, _, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: areas, Choices: []harden.Choice{{Control: "rewrite"}}, Read: n.State})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := p.Steps()[len(p.Steps())-1]
+	if last.ID != apiserverManifest || !strings.Contains(string(last.After.Data), harden.FilesAnnotation) || len(p.Stages[0].Effects) != 1 {
+		t.Errorf("steps: %+v", p.Steps())
+	}
+}
+
+func TestNothingIsChangedOnOtherDistributions(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	n.Files["/etc/rancher/k3s"] = harden.State{Exists: true, Dir: true}
+	p := build(t, n, "profiling")
+	if !p.Empty() || len(p.Skipped) != 1 || !strings.Contains(p.Skipped[0].Reason.String(), "k3s") {
+		t.Errorf("plan: %+v", p)
+	}
+}
