@@ -106,11 +106,16 @@ func (p *planner) skip(c Choice, remedy string, why Message) {
 // choose renders every choice to intents, or skips it with the reason.
 func (p *planner) choose() error {
 	p.objectControls = map[string]bool{}
-	for _, c := range p.in.Choices {
+	choices, err := shareOptions(p.in.Facts, p.in.Areas, p.in.Choices)
+	if err != nil {
+		return err
+	}
+	for _, c := range choices {
 		if err := p.take(c); err != nil {
 			return err
 		}
 	}
+	p.asks = ownAsks(p.asks)
 	return nil
 }
 
@@ -171,7 +176,7 @@ func (p *planner) take(c Choice) error {
 		p.objectControls[c.Control] = true
 	}
 	if remedy.Proofs != nil {
-		p.proofs = append(p.proofs, remedy.Proofs(f, values)...)
+		p.addProofs(remedy.Proofs(f, values))
 	}
 	p.taken = append(p.taken, Choice{Control: c.Control, Remedy: remedy.ID, Options: values, Accept: c.Accept, Named: c.Named})
 	return nil
@@ -184,7 +189,7 @@ func (p *planner) permitted(c Choice, r Remedy, values Values) bool {
 	}
 	ok := true
 	for _, pre := range r.Preconditions(p.in.Facts, values) {
-		p.checks = append(p.checks, Check{Control: c.Control, Precondition: pre})
+		p.addCheck(c.Control, r, pre)
 		switch {
 		case !ok:
 		case pre.State == Unmet:

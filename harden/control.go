@@ -104,6 +104,9 @@ type Remedy struct {
 	// Literal remedies follow the benchmark's letter where a safer form exists: chosen only by name.
 	Literal bool
 	Options []Option
+	// Shares names a set of options that remedies of several controls have in common: what is set on one of them holds
+	// for all that are chosen, and two that disagree are an error. Empty: the options are the remedy's own.
+	Shares string
 	// Preconditions is nil where there is nothing to check. Values have every option set.
 	Preconditions func(*Facts, Values) []Precondition
 	// Intents renders the remedy; it is pure. An error is a sentence for the operator.

@@ -43,6 +43,8 @@ type Intent struct {
 	Object    *ObjectRef     `json:"object,omitempty"`
 	// Restarts names the component that reads the file only at its start, so that writing it restarts that one.
 	Restarts ComponentID `json:"restarts,omitempty"`
+	// Along: asked only so that the control makes sense alone; it is another control's own, where that one is chosen.
+	Along bool `json:"along,omitempty"`
 }
 
 // ObjectRef names an API object.
