@@ -40,6 +40,7 @@ const (
 	OutcomeOwed       Outcome = "owed"        // files are back, objects are owed
 	OutcomeUnsettled  Outcome = "unsettled"   // interrupted: recover
 	OutcomeRefused    Outcome = "refused"     // preflight or rehearsal; nothing was changed
+	OutcomeLocked     Outcome = "locked"      // another run holds the lock; nothing was changed
 )
 
 // Result is what became of a plan.

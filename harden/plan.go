@@ -66,8 +66,11 @@ type Plan struct {
 	Preflight []Check `json:"preflight"`
 	// Skipped are choices that are not in the plan, with the reason.
 	Skipped []Skip `json:"skipped"`
-	// Undoes is the transaction that this plan undoes, wholly or for Controls.
-	Undoes string `json:"undoes,omitempty"`
+	// Run joins the plans that were confirmed and applied together.
+	Run string `json:"run,omitempty"`
+	// Undoes is the transaction that this plan undoes, wholly or what UndoesControl asked for.
+	Undoes        string `json:"undoes,omitempty"`
+	UndoesControl string `json:"undoesControl,omitempty"`
 }
 
 // Stage is steps, then effects, then gates.

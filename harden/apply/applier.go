@@ -188,6 +188,7 @@ func refusal(err error) harden.Result {
 		r.Hints = refused.Hints
 	case errors.As(err, &drift):
 		r.Hints = []string{"kubectl-harden plan"}
+		r.Drift = &harden.Drift{Target: drift.Step.ID, Planned: drift.Step.Before, After: drift.Step.After, Now: drift.Now}
 	}
 	return r
 }
