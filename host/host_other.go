@@ -23,6 +23,7 @@ type tree interface {
 	Close() error
 	Read(path string) ([]byte, error)
 	Resolve(path string) (string, error)
+	ReadLink(path string) (string, error)
 	State(path string) (backups.State, error)
 	List(path string) ([]string, error)
 	Glob(pattern string) ([]string, error)

@@ -102,6 +102,21 @@ func (r *Root) Resolve(path string) (string, error) {
 	return t.place(last), nil
 }
 
+// ReadLink returns the text of a symbolic link, which may lead anywhere or nowhere.
+func (r *Root) ReadLink(path string) (string, error) {
+	dir, base, err := r.parent(path)
+	if err != nil {
+		return "", failed("reading link", path, err)
+	}
+	defer dir.Close()
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(int(dir.Fd()), base, buf)
+	if err != nil {
+		return "", failed("reading link", path, err)
+	}
+	return string(buf[:n]), nil
+}
+
 // State returns what path itself holds; a missing path is an empty State. What is neither a regular file nor a
 // directory is refused.
 func (r *Root) State(path string) (backups.State, error) {

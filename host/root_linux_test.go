@@ -177,6 +177,12 @@ func TestStatKinds(t *testing.T) {
 			t.Errorf("Stat(%s) = %v, %v; want kind %v", path, info, err, want)
 		}
 	}
+	if target, err := r.ReadLink("/etc/link"); target != "file" || err != nil {
+		t.Errorf("ReadLink = %q, %v", target, err)
+	}
+	if _, err := r.ReadLink("/etc/file"); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("ReadLink of a file: %v", err)
+	}
 	if info, _ := r.Stat("/etc/file"); info.Size != 5 || info.Mode != 0o644 {
 		t.Errorf("Stat says %+v", info)
 	}
