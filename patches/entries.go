@@ -8,68 +8,108 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
+// text is a value as it is, or will be, written: in the line of its key or dash, and in whole lines below.
+type text struct {
+	from, to    int // in the line; from == to when there is nothing
+	first, last int // lines below; last < first when there are none
+	inline      string
+	below       []string
+}
+
 // replace puts another value in the place of the whole node.
 func (d *document) replace(s spot, value any, l layout) ([]splice, error) {
-	old := s.node
-	if err := editable(old); err != nil {
+	if err := editable(s.node); err != nil {
 		return nil, err
 	}
-	if err := disposable(old); err != nil {
+	if err := disposable(s.node); err != nil {
 		return nil, err
 	}
-	from := d.content(old)
-	to, err := d.end(old)
+	t, err := d.oldText(s, value)
 	if err != nil {
 		return nil, err
 	}
-	column, below := d.columnBelow(s, value, l)
-	lines := writeBlock(value, column, d.styled(s, l))
-	isLiteral := len(lines) > 1 && strings.HasPrefix(lines[0], "|")
-	oldLiteral := old.Kind == yaml.ScalarNode && old.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0
-
+	d.newText(&t, s, value, l)
+	head := splice{t.from, t.to, t.inline}
 	switch {
-	case oldLiteral:
-		b := d.block(old, from)
-		if isLiteral && b.indent > 0 {
-			lines = writeBlock(value, b.indent, l)
-		}
-		head := splice{from, from + len(b.header), lines[0]}
-		if !isLiteral && below && len(lines) > 0 && isBlockValue(value) {
-			head = splice{d.trimLeft(from), from + len(b.header), ""}
-		} else {
-			lines = lines[1:]
-		}
-		if len(lines) > 0 && isBlockValue(value) {
-			lines = indented(lines, column)
-		}
-		return []splice{head, d.replaceLines(b.first, b.last, lines)}, nil
-	case len(old.Content) > 0 && below && old.Line > s.key.Line:
-		if isBlockValue(value) {
-			return []splice{d.replaceLines(old.Line, d.line(to), indented(lines, column))}, nil
-		}
-		colon := d.colon(s.key)
-		head := splice{colon, colon, " " + lines[0]}
-		return []splice{head, d.replaceLines(s.key.Line+1, d.line(to), lines[1:])}, nil
-	case isBlockValue(value) && below:
-		head := splice{d.trimLeft(from), to, ""}
-		return []splice{head, d.addLines(d.lineEnd(d.line(to)), indented(lines, column))}, nil
-	case from == to && s.parent == nil:
-		return []splice{d.addLines(d.lineEnd(d.line(to)), lines)}, nil
-	case isLiteral:
-		head := splice{from, to, lines[0]}
-		if from == to {
-			head.text = " " + head.text
-		}
-		return []splice{head, d.addLines(d.lineEnd(d.line(to)), lines[1:])}, nil
+	case t.inline == "":
+		head.from = d.trimLeft(t.from)
+	case t.from == t.to && s.parent != nil:
+		head.text = " " + t.inline
+	case t.from == t.to:
+		return []splice{d.addLines(d.lineEnd(d.line(t.to)), append([]string{t.inline}, t.below...))}, nil
 	}
-	text := strings.Join(lines, d.eol(d.line(from)))
-	if from == to {
-		text = " " + text
+	if len(t.below) == 0 && t.last < t.first {
+		return []splice{head}, nil
 	}
-	return []splice{{from, to, text}}, nil
+	return []splice{head, d.replaceLines(t.first, t.last, t.below)}, nil
 }
 
-func isBlockValue(value any) bool {
+// oldText finds the text of a value that is going to be replaced.
+func (d *document) oldText(s spot, value any) (text, error) {
+	old := s.node
+	from := d.content(old)
+	to, err := d.end(old)
+	if err != nil {
+		return text{}, err
+	}
+	last := d.line(to)
+	t := text{from: from, to: to, first: last + 1, last: last}
+	switch isLiteral := old.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0; {
+	case isLiteral && (s.key != nil || !isCollection(value)):
+		b := d.block(old, from)
+		t.to, t.first, t.last = from+len(b.header), b.first, b.last
+	case s.key != nil && len(old.Content) > 0 && old.Line > s.key.Line:
+		t.from = d.colon(s.key)
+		t.to, t.first, t.last = t.from, old.Line, last
+		if !isCollection(value) {
+			t.first = s.key.Line + 1
+		}
+	}
+	return t, nil
+}
+
+// newText renders the value that takes the place.
+func (d *document) newText(t *text, s spot, value any, l layout) {
+	eol := d.eol(d.line(t.from))
+	if s.node.Kind == yaml.ScalarNode {
+		l.style = s.node.Style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle)
+	}
+	switch {
+	case isCollection(value) && s.key != nil:
+		column := s.key.Column - 1 + l.step
+		if _, isList := value.([]any); isList {
+			column = s.key.Column - 1 + l.seqStep
+		}
+		t.below = indented(writeBlock(value, column, l), column)
+	case isCollection(value):
+		t.inline = strings.Join(writeBlock(value, d.columnInPlace(s), l), eol)
+	default:
+		column := d.columnInPlace(s)
+		if s.key != nil {
+			column = s.key.Column - 1 + l.step
+		}
+		if s.node.Style&yaml.LiteralStyle != 0 {
+			if b := d.block(s.node, t.from); b.indent > 0 {
+				column = b.indent
+			}
+		}
+		lines := writeBlock(value, column, l)
+		t.inline, t.below = lines[0], lines[1:]
+	}
+}
+
+// columnInPlace is where the lines of a value stand that hangs on a dash, or on nothing.
+func (d *document) columnInPlace(s spot) int {
+	switch {
+	case s.parent == nil:
+		return 0
+	case len(s.node.Content) > 0:
+		return s.node.Column - 1
+	}
+	return s.parent.Column + 1
+}
+
+func isCollection(value any) bool {
 	switch v := value.(type) {
 	case map[string]any:
 		return len(v) > 0
@@ -77,31 +117,6 @@ func isBlockValue(value any) bool {
 		return len(v) > 0
 	}
 	return false
-}
-
-// columnBelow says where the lines of a new value stand, and whether they stand below the line of their key.
-func (d *document) columnBelow(s spot, value any, l layout) (column int, below bool) {
-	if s.key != nil {
-		if _, isList := value.([]any); isList {
-			return s.key.Column - 1 + l.seqStep, true
-		}
-		return s.key.Column - 1 + l.step, true
-	}
-	if s.parent == nil {
-		return 0, false
-	}
-	if len(s.node.Content) > 0 {
-		return s.node.Column - 1, false
-	}
-	return s.parent.Column + 1, false
-}
-
-// styled keeps the quotes of a scalar that is replaced by a scalar.
-func (d *document) styled(s spot, l layout) layout {
-	if s.node.Kind == yaml.ScalarNode {
-		l.style = s.node.Style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle)
-	}
-	return l
 }
 
 // trimLeft moves an offset to the left over spaces.
@@ -215,8 +230,12 @@ func (d *document) addItems(s spot, after int, values []any, l layout) ([]splice
 	return []splice{d.addLines(d.lineEnd(d.line(end)), lines)}, nil
 }
 
-// commonQuotes is the quoting that all scalars of a list share.
+// commonQuotes is the quoting that all scalars of a list share, not counting the first of several: in a command that
+// is the program.
 func commonQuotes(items []*yaml.Node) yaml.Style {
+	if len(items) > 1 {
+		items = items[1:]
+	}
 	var common yaml.Style
 	for i, item := range items {
 		style := item.Style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle)

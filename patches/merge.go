@@ -34,6 +34,7 @@ func Merge3(base, ours, theirs []byte) (merged []byte, conflicts []Conflict, err
 type chunk struct {
 	from, to int
 	lines    []string
+	isOpen   bool // the last line has no line ending, so nothing can follow
 }
 
 func (c chunk) equal(other chunk) bool {
@@ -42,6 +43,9 @@ func (c chunk) equal(other chunk) bool {
 
 // overlaps is false for changes that only touch, but true for two insertions at the same place.
 func (c chunk) overlaps(other chunk) bool {
+	if c.isOpen && other.from >= c.to || other.isOpen && c.from >= other.to {
+		return true
+	}
 	if c.from == c.to && other.from == other.to {
 		return c.from == other.from
 	}
@@ -49,11 +53,11 @@ func (c chunk) overlaps(other chunk) bool {
 }
 
 func changes(base, side []string) ([]chunk, error) {
-	runs, ok := diffLines(base, side)
+	ops, ok := diffLines(base, side)
 	if !ok {
 		return nil, fmt.Errorf("merging three versions: the texts are too large")
 	}
-	lines, err := numbered(runs, base, side)
+	lines, err := numbered(ops, base, side)
 	if err != nil {
 		return nil, fmt.Errorf("merging three versions: %w", err)
 	}
@@ -74,6 +78,7 @@ func changes(base, side []string) ([]chunk, error) {
 			c.to = at
 		} else {
 			c.lines = append(c.lines, line.Text+line.EOL)
+			c.isOpen = line.EOL == ""
 		}
 	}
 	return all, nil
@@ -101,19 +106,14 @@ func (m *merger) merge(a, b []chunk) {
 			shiftA, shiftB = shiftA+shift, shiftB+shift
 			a, b = a[1:], b[1:]
 		default:
-			from, to := min(a[0].from, b[0].from), max(a[0].to, b[0].to)
+			region := chunk{from: min(a[0].from, b[0].from), to: max(a[0].to, b[0].to)}
 			nA, nB := 0, 0
-			for grown := true; grown; {
-				grown = false
-				region := chunk{from: from, to: to}
-				for nA < len(a) && (a[nA].overlaps(region) || nA == 0) {
-					to, nA, grown = max(to, a[nA].to), nA+1, true
-				}
-				region.to = to
-				for nB < len(b) && (b[nB].overlaps(region) || nB == 0) {
-					to, nB, grown = max(to, b[nB].to), nB+1, true
-				}
+			for taken := -1; taken < nA+nB; {
+				taken = nA + nB
+				nA += region.swallow(a[nA:], nA == 0)
+				nB += region.swallow(b[nB:], nB == 0)
 			}
+			from, to := region.from, region.to
 			m.flush(from)
 			textA, textB := m.side(a[:nA], from, to), m.side(b[:nB], from, to)
 			m.conflicts = append(m.conflicts, Conflict{
@@ -132,6 +132,17 @@ func (m *merger) merge(a, b []chunk) {
 		}
 	}
 	m.flush(len(m.base))
+}
+
+// swallow grows a region by the changes that overlap it, and by the first in any case if it is forced.
+func (c *chunk) swallow(next []chunk, forced bool) int {
+	n := 0
+	for n < len(next) && (forced && n == 0 || next[n].overlaps(*c)) {
+		c.to = max(c.to, next[n].to)
+		c.isOpen = c.isOpen || next[n].isOpen
+		n++
+	}
+	return n
 }
 
 // before orders changes that do not overlap: an insertion stands before a change of the line that it precedes.

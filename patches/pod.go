@@ -14,7 +14,7 @@ func SetFlag(pod []byte, container, flag, value string) ([]byte, error) {
 	if err := checkFlag(flag, value); err != nil {
 		return nil, err
 	}
-	out, err := editArgs(pod, container, func(args []string, flags []argFlag) argEdit {
+	out, err := editArgs(pod, container, flag, func(args []string, flags []argFlag) argEdit {
 		return setFlag(args, flags, flagName(flag), value)
 	})
 	return out, byHand(err, "set --%s=%s in container %s", flag, value, container)
@@ -25,7 +25,7 @@ func RemoveFlag(pod []byte, container, flag string) ([]byte, error) {
 	if err := checkFlag(flag, ""); err != nil {
 		return nil, err
 	}
-	out, err := editArgs(pod, container, func(args []string, flags []argFlag) argEdit {
+	out, err := editArgs(pod, container, flag, func(args []string, flags []argFlag) argEdit {
 		return removeFlag(flags, flagName(flag))
 	})
 	return out, byHand(err, "remove --%s from container %s", flag, container)
@@ -43,7 +43,7 @@ func MergeList(pod []byte, container, flag string, add, remove []string) ([]byte
 			return nil, err
 		}
 	}
-	out, err := editArgs(pod, container, func(args []string, flags []argFlag) argEdit {
+	out, err := editArgs(pod, container, flag, func(args []string, flags []argFlag) argEdit {
 		return mergeList(args, flags, flagName(flag), add, remove)
 	})
 	return out, byHand(err, "make --%s of container %s have [%s] and not [%s]",
@@ -182,7 +182,7 @@ func (d *document) containerPath(name string) (Path, error) {
 }
 
 // editArgs changes the arguments of a container and verifies the result.
-func editArgs(pod []byte, name string, plan func(args []string, flags []argFlag) argEdit) ([]byte, error) {
+func editArgs(pod []byte, name, flag string, plan func(args []string, flags []argFlag) argEdit) ([]byte, error) {
 	return edit(pod, func(d *document) (change, error) {
 		c, err := d.container(name, walkSpot)
 		if err != nil {
@@ -192,8 +192,22 @@ func editArgs(pod []byte, name string, plan func(args []string, flags []argFlag)
 		if e.isEmpty() {
 			return change{}, nil
 		}
+		if !slices.Equal(others(c.flags, flag), others(scanFlags(e.apply(c.args)), flag)) {
+			return change{}, refuse(c.items[0].Line, "", "an edit here would change how other flags are read")
+		}
 		return d.changeArgs(c, e)
 	})
+}
+
+// others are the names and values of the flags but one.
+func others(flags []argFlag, but string) []Flag {
+	var all []Flag
+	for _, f := range flags {
+		if f.Name != flagName(but) {
+			all = append(all, Flag{Name: f.Name, Value: f.Value, HasValue: f.HasValue})
+		}
+	}
+	return all
 }
 
 // target is the list that a new argument goes into: the one where the flags are.
