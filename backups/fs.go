@@ -5,7 +5,7 @@ import "io/fs"
 // FS is every file operation that the store performs, and nothing else: tests inject faults, crashes and
 // lost writes here, host implements it inside a root. Paths are absolute, clean and slash separated, as seen
 // inside that root. No operation follows a symbolic link in the last element. Missing paths are reported so that
-// errors.Is(err, fs.ErrNotExist) holds.
+// errors.Is(err, fs.ErrNotExist) holds. Errors say what was done to which path.
 type FS interface {
 	// Stat describes path itself (lstat).
 	Stat(path string) (Info, error)
@@ -35,7 +35,8 @@ type FS interface {
 	SyncDir(path string) error
 
 	// Lock takes an exclusive lock on the file, which it makes if needed (0600), and writes content into it. When
-	// another process holds it the error wraps ErrLocked, and holder is what that process wrote.
+	// another process holds it the error wraps ErrLocked, and holder is what that process wrote. unlock empties the
+	// file; the end of the process unlocks too, without that.
 	Lock(path string, content []byte) (unlock func() error, holder []byte, err error)
 }
 

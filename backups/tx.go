@@ -1,0 +1,320 @@
+package backups
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"sync"
+	"time"
+)
+
+// tempPrefix begins the names of the dot-files that new contents are made in.
+const tempPrefix = ".kubectl-harden-"
+
+// Tx is a transaction that is being run, undone or settled. Put, Revert and Close are for one goroutine at a time;
+// the rest may be called meanwhile.
+type Tx struct {
+	x       *Session
+	id      string
+	dir     string
+	targets []target
+	damage  map[string]error // contents that could not be read, by target
+
+	op sync.Mutex // held by Put, Revert and Close
+
+	mu      sync.Mutex // guards what follows
+	entries []Entry
+	status  map[string]string // the last of put, done, failed, revert, reverted of each target
+	journal File
+	size    int64  // of the journal, up to the last entry that is durable
+	sum     string // of that entry
+	dirty   bool   // something unacknowledged may lie behind size
+	logged  error  // the first entry that could not be written while reverting
+	closed  bool
+}
+
+type target struct {
+	targetRecord
+	before, after []byte
+}
+
+// ID is the transaction's name: ids sort by time.
+func (t *Tx) ID() string { return t.id }
+
+// Dir is where the transaction is kept.
+func (t *Tx) Dir() string { return t.dir }
+
+// ScriptPath is the restore.sh that undoes this transaction by hand.
+func (t *Tx) ScriptPath() string { return scriptPath(t.dir) }
+
+// Targets returns the targets with their contents. After Resume, a content that is damaged is nil: Put or Revert of
+// that target says so.
+func (t *Tx) Targets() []Target {
+	list := make([]Target, len(t.targets))
+	for i, tg := range t.targets {
+		list[i] = Target{ID: tg.ID, Path: tg.Path, Before: tg.Before.state(tg.before), After: tg.After.state(tg.after)}
+	}
+	return list
+}
+
+// Entries returns the journal so far.
+func (t *Tx) Entries() []Entry {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.entries)
+}
+
+// Resume takes over a transaction that has no outcome, or a mixed one, to settle it. A torn last line and the
+// dot-files of a killed run are removed.
+func (x *Session) Resume(id string) (*Tx, error) {
+	if err := x.held(); err != nil {
+		return nil, err
+	}
+	s := x.s
+	if err := s.find(id); err != nil {
+		return nil, err
+	}
+	sum, begin, d, err := s.read(id)
+	if err != nil {
+		return nil, fmt.Errorf("resuming %s: %w", id, err)
+	}
+	if sum.Outcome != "" && sum.Outcome != Mixed {
+		return nil, fmt.Errorf("resuming %s: %w: %s", id, ErrSettled, sum.Outcome)
+	}
+	t := &Tx{
+		x: x, id: id, dir: sum.Dir, entries: d.entries, size: d.size(), sum: d.entries[len(d.entries)-1].Sum, dirty: true,
+		status: map[string]string{}, damage: map[string]error{},
+	}
+	for _, tr := range begin.Targets {
+		resolved, err := s.resolve(sum.Dir, tr)
+		t.targets = append(t.targets, target{targetRecord: tr, before: resolved.Before.Data, after: resolved.After.Data})
+		t.damage[tr.ID] = err
+	}
+	for _, e := range d.entries {
+		t.note(e)
+	}
+	if err := t.log(KindResume, "", nil); err != nil {
+		return nil, fmt.Errorf("resuming %s: %w", id, err)
+	}
+	// One directory that cannot be cleaned must not keep the others from being brought back: Close insists.
+	_ = t.sweep()
+	x.keep(t)
+	return t, nil
+}
+
+// note keeps the last step of each target.
+func (t *Tx) note(e Entry) {
+	switch e.Kind {
+	case KindPut, KindDone, KindFailed, KindRevert, KindReverted:
+		t.status[e.Target] = e.Kind
+	}
+}
+
+// Log writes an entry of the caller's own kind. It is durable when Log returns.
+func (t *Tx) Log(kind string, data any) error {
+	switch kind {
+	case "", KindBegin, KindPut, KindDone, KindFailed, KindRevert, KindReverted, KindResume, KindEnd:
+		return fmt.Errorf("logging in %s: kind %q is the store's own", t.id, kind)
+	}
+	return t.log(kind, "", data)
+}
+
+func (t *Tx) log(kind, target string, data any) error {
+	if err := t.x.held(); err != nil {
+		return fmt.Errorf("logging %s in %s: %w", kind, t.id, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return fmt.Errorf("logging %s in %s: %w", kind, t.id, ErrSettled)
+	}
+	var raw json.RawMessage
+	if data != nil {
+		var err error
+		if raw, err = json.Marshal(data); err != nil {
+			return fmt.Errorf("logging %s in %s: %w", kind, t.id, err)
+		}
+	}
+	if err := t.append(kind, target, raw); err != nil {
+		return fmt.Errorf("logging %s in %s: %w", kind, t.id, err)
+	}
+	return nil
+}
+
+// next makes the line that follows, and takes it as written.
+func (t *Tx) next(kind, target string, data json.RawMessage, now time.Time) ([]byte, error) {
+	e := Entry{Seq: len(t.entries) + 1, Time: now, Kind: kind, Target: target, Data: data}
+	line, sum, err := encode(e, t.sum)
+	if err != nil {
+		return nil, err
+	}
+	e.Sum, t.sum = sum, sum
+	t.entries = append(t.entries, e)
+	t.note(e)
+	return line, nil
+}
+
+// append writes one entry. After a failure the journal ends, for this process and any later one, where it did.
+func (t *Tx) append(kind, target string, data json.RawMessage) (err error) {
+	if t.dirty || t.journal == nil {
+		if err := t.mend(); err != nil {
+			return err
+		}
+	}
+	entries, sum, before := t.entries, t.sum, t.status[target]
+	line, err := t.next(kind, target, data, t.x.s.now())
+	if err != nil {
+		return err
+	}
+	if err = writeAll(t.journal, journalPath(t.dir), line); err == nil {
+		err = t.journal.Sync()
+	}
+	if err != nil {
+		t.entries, t.sum, t.dirty = entries, sum, true
+		t.status[target] = before
+		return errors.Join(err, t.shut())
+	}
+	t.size += int64(len(line))
+	return nil
+}
+
+// mend cuts off what was never acknowledged and opens the journal again.
+func (t *Tx) mend() error {
+	file := journalPath(t.dir)
+	if err := t.x.s.fs.Truncate(file, t.size); err != nil {
+		return err
+	}
+	f, err := t.x.s.fs.Append(file)
+	if err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	t.journal, t.dirty = f, false
+	return nil
+}
+
+func (t *Tx) shut() error {
+	f := t.journal
+	t.journal = nil
+	if f == nil {
+		return nil
+	}
+	return f.Close()
+}
+
+// release lets go of the journal without an outcome. Its entries are durable already.
+func (t *Tx) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_ = t.shut()
+	t.closed = true
+}
+
+// SaveBlob keeps a content that is not a target's, such as an API object's, and returns its name.
+func (t *Tx) SaveBlob(b []byte) (string, error) {
+	if err := t.x.held(); err != nil {
+		return "", fmt.Errorf("saving in %s: %w", t.id, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fsys, sha := t.x.s.fs, digest(b)
+	if _, err := t.x.s.blob(t.dir, sha); err == nil {
+		return sha, nil
+	}
+	parent := beforePath(t.dir)
+	file, draft := contentPath(parent, sha), contentPath(parent, halfMade+sha)
+	if err := removeTree(fsys, draft); err != nil {
+		return "", fmt.Errorf("saving in %s: %w", t.id, err)
+	}
+	if err := writeFile(fsys, draft, 0o600, b); err != nil {
+		return "", fmt.Errorf("saving in %s: %w", t.id, errors.Join(err, removeTree(fsys, draft)))
+	}
+	if err := fsys.Rename(draft, file); err != nil {
+		return "", fmt.Errorf("saving in %s: %w", t.id, errors.Join(err, removeTree(fsys, draft)))
+	}
+	if err := fsys.SyncDir(parent); err != nil {
+		return "", fmt.Errorf("saving in %s: %w", t.id, err)
+	}
+	return sha, nil
+}
+
+// Blob returns what SaveBlob kept, or the content of a target, by its sha256.
+func (t *Tx) Blob(sha string) ([]byte, error) { return t.x.s.Blob(t.id, sha) }
+
+// Blob returns a content that transaction id keeps.
+func (s *Store) Blob(id, sha string) ([]byte, error) {
+	if wrongID(id) || wrongID(sha) {
+		return nil, unknown(id + "/" + sha)
+	}
+	return s.blob(s.dir(id), sha)
+}
+
+// Close gives the transaction its outcome. It refuses one that the journal contradicts, and insists that none of the
+// transaction's dot-files is left, except for Mixed. A Close that fails can be tried again.
+func (t *Tx) Close(outcome string) error {
+	if !isOutcome(outcome) {
+		return fmt.Errorf("closing %s: unknown outcome %q", t.id, outcome)
+	}
+	t.op.Lock()
+	defer t.op.Unlock()
+	if err := t.sweep(); err != nil && outcome != Mixed {
+		return fmt.Errorf("closing %s: %w", t.id, err)
+	}
+	if outcome == RolledBack || outcome == Aborted {
+		if tg, ok := t.changed(); ok {
+			return fmt.Errorf("closing %s: not %s: %s was not brought back", t.id, outcome, printable(tg.Path))
+		}
+	}
+	return t.end(outcome)
+}
+
+func (t *Tx) end(outcome string) error {
+	if err := t.log(KindEnd, "", endData{Outcome: outcome}); err != nil {
+		return errors.Join(err, t.logged)
+	}
+	t.release()
+	return nil
+}
+
+// changed finds a target that was put and not brought back since.
+func (t *Tx) changed() (target, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, tg := range t.targets {
+		if put(t.status[tg.ID]) {
+			return tg, true
+		}
+	}
+	return target{}, false
+}
+
+// put reports whether a target with this last step may differ from its Before.
+func put(step string) bool { return step == KindPut || step == KindDone || step == KindRevert }
+
+// sweep removes the dot-files that are left of the transaction.
+func (t *Tx) sweep() error {
+	var errs []error
+	for _, tg := range t.targets {
+		errs = append(errs, t.removeTemp(tg))
+	}
+	return errors.Join(errs...)
+}
+
+func (t *Tx) removeTemp(tg target) error {
+	fsys := t.x.s.fs
+	_, err := fsys.Stat(tg.Temp)
+	if isMissing(err) {
+		return nil
+	}
+	if err == nil {
+		err = fsys.Remove(tg.Temp)
+	}
+	if err == nil {
+		err = fsys.SyncDir(path.Dir(tg.Temp))
+	}
+	return err
+}
