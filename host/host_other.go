@@ -22,6 +22,7 @@ type tree interface {
 	backups.FS
 	Close() error
 	Read(path string) ([]byte, error)
+	Tail(path string, max int64) (data []byte, whole bool, err error)
 	Resolve(path string) (string, error)
 	ReadLink(path string) (string, error)
 	State(path string) (backups.State, error)

@@ -92,6 +92,22 @@ func (r *Root) Read(path string) ([]byte, error) {
 	return data, failed("reading", path, err)
 }
 
+// Tail returns the last max bytes of the regular file that path leads to inside the root, and whether that is all.
+func (r *Root) Tail(path string, max int64) (data []byte, whole bool, err error) {
+	f, err := r.follow(path, unix.O_RDONLY)
+	if err != nil {
+		return nil, false, failed("reading", path, err)
+	}
+	defer f.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err == nil {
+		from := size - min(size, max)
+		whole = from == 0
+		data, err = io.ReadAll(io.NewSectionReader(f, from, size-from))
+	}
+	return data, whole, failed("reading", path, errno(err))
+}
+
 // Resolve returns the path without links that path leads to inside the root. The last element may be missing.
 func (r *Root) Resolve(path string) (string, error) {
 	t, last, err := r.walk(path, false, true)
