@@ -1,0 +1,181 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// areasScreen is the first one: the areas with their tallies.
+type areasScreen struct{ list list }
+
+func (s *areasScreen) title(m *Model) (string, string) {
+	n := 0
+	for _, a := range m.areas {
+		n += len(a.Controls)
+	}
+	return fmt.Sprintf("Areas (%d controls)", n), plural(len(m.choices), "control", "controls") + " chosen"
+}
+
+func (s *areasScreen) actions(m *Model) []action {
+	out := []action{act(Keys.Open, "look"), act(Keys.ChooseArea, "choose all safe")}
+	if len(m.choices) > 0 {
+		out = append(out, act(Keys.Plan, "plan"), act(Keys.Save, "save choices"))
+	}
+	return append(out, act(Keys.Search, "search"), act(Keys.Filter, "failing only"), act(Keys.History, "history"), act(Keys.Reread, "read again"))
+}
+
+func (s *areasScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
+	if len(m.areas) == 0 {
+		return nil
+	}
+	switch {
+	case s.list.key(k, len(m.areas), m.height-8):
+	case is(k, Keys.Open):
+		m.push(&controlsScreen{area: s.list.cursor})
+	case is(k, Keys.ChooseArea, Keys.Choose):
+		m.chooseArea(m.areas[s.list.cursor])
+	case is(k, Keys.Filter):
+		m.filter = filterFail
+		m.push(&controlsScreen{area: s.list.cursor})
+	default:
+		return m.listKey(k)
+	}
+	return nil
+}
+
+// listKey are the keys that the lists have in common.
+func (m *Model) listKey(k tea.KeyPressMsg) tea.Cmd {
+	switch {
+	case is(k, Keys.Back):
+		m.pop()
+	case is(k, Keys.Plan):
+		return m.openReview()
+	case is(k, Keys.Save):
+		return m.openSaveChoices()
+	case is(k, Keys.Search):
+		m.push(&searchScreen{})
+	case is(k, Keys.Reread):
+		return m.readFacts()
+	}
+	return nil
+}
+
+func (s *areasScreen) view(m *Model, w, h int) []string {
+	t := m.theme
+	columns := harden.Statuses
+	name := 14
+	for _, a := range m.areas {
+		name = max(name, cells(t.inert(a.Title)))
+	}
+	name = min(name, w/3)
+	for len(columns) > 3 && 3+name+len(columns)*10+9 > w {
+		columns = columns[:len(columns)-1]
+	}
+	head := "   " + t.fit("", name)
+	for _, c := range columns {
+		head += t.fit("  "+t.glyph(c)+" "+word(c), 10)
+	}
+	out := []string{paint(t.Faint, head+"   chosen"), ""}
+
+	var about []string
+	if len(m.areas) > 0 {
+		s.list.cursor = clamp(s.list.cursor, 0, len(m.areas)-1)
+		a := m.areas[s.list.cursor]
+		about = append(about, paint(t.Strong, t.inert(a.Title)))
+		for _, l := range t.wrap(a.About.String(), min(w-2, 100)) {
+			about = append(about, l)
+		}
+	}
+	walk := []string{
+		paint(t.Faint, "The walk:  enter look  >  space choose  >  p plan and its diff  >  A apply  >  H undo"),
+		paint(t.Faint, "Nothing is changed before you have seen the diff and typed this node's name."),
+	}
+	if w < 84 {
+		walk[0] = paint(t.Faint, "The walk:  enter look > space choose > p plan, diff > A apply > H undo")
+	}
+	room := h - len(out) - len(about) - len(walk) - 2
+	from, to := s.list.window(len(m.areas), room)
+	for i := from; i < to; i++ {
+		out = append(out, s.row(m, i, name, columns))
+	}
+	out = append(out, "")
+	out = append(out, about...)
+	for len(out) < h-len(walk) {
+		out = append(out, "")
+	}
+	return append(out, walk...)
+}
+
+func (s *areasScreen) row(m *Model, i, name int, columns []harden.Status) string {
+	t := m.theme
+	a := m.areas[i]
+	var found []harden.Finding
+	chosen := 0
+	for _, c := range a.Controls {
+		if f, ok := m.finding(c.ID); ok {
+			found = append(found, f)
+		}
+		if _, ok := m.choices[c.ID]; ok {
+			chosen++
+		}
+	}
+	tally := harden.Count(found)
+	title := t.fit(t.inert(a.Title), name)
+	line := "   " + title
+	if i == s.list.cursor {
+		line = " " + t.glyphs.Cursor + " " + paint(t.Selected, title)
+	}
+	for _, c := range columns {
+		n := fmt.Sprintf("%6d    ", tally[c])
+		switch {
+		case m.facts == nil:
+			n = "     .    "
+			line += paint(t.Faint, n)
+		case tally[c] == 0:
+			line += paint(t.Faint, n)
+		default:
+			line += paint(t.status[c], n)
+		}
+	}
+	return line + fmt.Sprintf("%7d", chosen)
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// chooseArea takes what can hurt no more than this node's own components, as --area does.
+func (m *Model) chooseArea(a harden.Area) {
+	if m.facts == nil {
+		m.warn("nothing was read yet")
+		return
+	}
+	choices, skipped, err := harden.Select(m.facts, m.areas, harden.Selection{Areas: []string{a.ID}})
+	if err != nil {
+		m.warn(err.Error())
+		return
+	}
+	added := 0
+	for _, c := range choices {
+		if _, ok := m.choices[c.Control]; !ok {
+			m.choices[c.Control] = c
+			added++
+		}
+	}
+	said := "chose " + plural(added, "control", "controls") + " of " + a.Title
+	if len(skipped) > 0 {
+		var ids []string
+		for _, s := range skipped {
+			ids = append(ids, s.Control)
+		}
+		said += "; look at these first, then choose them one by one: " + strings.Join(ids, ", ")
+	}
+	m.say(said)
+}

@@ -1,0 +1,179 @@
+package tui
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/patches"
+)
+
+// diffScreen shows the exact difference of one control alone, or of a plan that is reviewed.
+type diffScreen struct {
+	what    string
+	control string        // alone; empty for a plan
+	review  *reviewScreen // the plan; nil for a control alone
+	skipped []harden.Skip
+	targets []target
+	rows    *diffRows
+	scroll  scroller
+	at      int // the change that keys act on
+	whole   bool
+	unified bool // although there is room for two sides
+	notes   []string
+}
+
+// openControlDiff plans the control alone and shows that.
+func (m *Model) openControlDiff(c harden.Control) tea.Cmd {
+	if why := m.choosable(c); why != "" {
+		m.warn(why)
+		return nil
+	}
+	choice := m.choice(c)
+	choice.Named = true
+	facts := m.facts
+	return m.start(jobPlan, "planning "+c.ID, func(ctx context.Context) func(*Model) tea.Cmd {
+		plans, err := m.engine.Plan(ctx, facts, []harden.Choice{choice})
+		ts := targets(plans)
+		return m.orWarn(err, func(m *Model) tea.Cmd {
+			m.push(&diffScreen{what: "Diff of " + c.ID + " alone", control: c.ID, targets: ts, skipped: skipped(plans)})
+			return nil
+		})
+	})
+}
+
+func skipped(plans []harden.Plan) []harden.Skip {
+	var out []harden.Skip
+	for _, p := range plans {
+		out = append(out, p.Skipped...)
+	}
+	return out
+}
+
+func (s *diffScreen) title(m *Model) (string, string) {
+	right := ""
+	if s.rows != nil && len(s.rows.starts) > 0 {
+		right = fmt.Sprintf("change %d of %d", s.at+1, len(s.rows.starts))
+	}
+	return m.theme.inert(s.what), right
+}
+
+func (s *diffScreen) actions(m *Model) []action {
+	var out []action
+	if s.review != nil {
+		out = s.review.applyAction(m)
+	}
+	if len(s.targets) > 0 {
+		out = append(out, act(Keys.NextHunk, "next"), act(Keys.PrevHunk, "previous"), act(Keys.Expand, "whole file"))
+		if m.width >= diffWidth {
+			out = append(out, act(Keys.Split, "side by side"))
+		}
+		out = append(out, act(Keys.Write, "write"), act(Keys.Yank, "copy"))
+	}
+	return append(out, act(Keys.Back, "back"))
+}
+
+func (s *diffScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
+	if s.scroll.key(k, m.height-5) {
+		return nil
+	}
+	switch {
+	case is(k, Keys.Back):
+		m.pop()
+	case is(k, Keys.Apply) && s.review != nil:
+		return s.review.apply(m)
+	case len(s.targets) == 0:
+	case is(k, Keys.NextHunk):
+		s.jump(1)
+	case is(k, Keys.PrevHunk):
+		s.jump(-1)
+	case is(k, Keys.Expand):
+		s.whole = !s.whole
+		s.rows = nil
+	case is(k, Keys.Split) && m.width >= diffWidth:
+		s.unified = !s.unified
+	case is(k, Keys.Write):
+		return s.openWrite(m)
+	case is(k, Keys.Yank):
+		return s.yank(m)
+	}
+	return nil
+}
+
+// jump goes to the next change, or the one before.
+func (s *diffScreen) jump(by int) {
+	if s.rows == nil || len(s.rows.starts) == 0 {
+		return
+	}
+	s.at = clamp(s.at+by, 0, len(s.rows.starts)-1)
+	s.scroll.top = max(s.rows.starts[s.at]-1, 0)
+}
+
+// lay lays the rows out anew when the width or the mode has changed.
+func (s *diffScreen) lay(m *Model, w int) {
+	want := layout{width: w, whole: s.whole, split: w >= diffWidth && !s.unified}
+	if s.rows != nil && s.rows.lay == want {
+		return
+	}
+	s.rows = layOut(m.theme, s.targets, want)
+	s.at = clamp(s.at, 0, len(s.rows.starts)-1)
+}
+
+func (s *diffScreen) view(m *Model, w, h int) []string {
+	if s.review != nil {
+		s.review.seen = true
+	}
+	if len(s.targets) == 0 {
+		d := newDoc(m.theme, w)
+		d.raw("")
+		d.text(0, "No change: everything is as this would make it.")
+		for _, k := range s.skipped {
+			d.raw("")
+			d.text(0, "Left out: "+k.Control+": "+k.Reason.String())
+		}
+		return d.head(h)
+	}
+	s.lay(m, w)
+	from, to := s.scroll.window(len(s.rows.rows), h)
+	out := make([]string, 0, to-from)
+	for _, r := range s.rows.rows[from:to] {
+		out = append(out, s.rows.draw(r, s.at+1, s.targets[r.target].mixed))
+	}
+	if to < len(s.rows.rows) {
+		out[len(out)-1] = paint(m.theme.Faint, fmt.Sprintf("(%d more lines: down)", len(s.rows.rows)-to+1))
+	}
+	return out
+}
+
+func (s *diffScreen) openWrite(m *Model) tea.Cmd {
+	text := unified(s.targets)
+	m.push(&promptScreen{
+		what:  "Write the diff to a file",
+		about: "It is a unified diff; git apply and patch -p1 take it in the root of the node.",
+		input: newInput(m.opts.DiffFile),
+		said:  "diff written to ",
+		save:  func(_ context.Context, path string) error { return m.engine.SaveDiff(path, text) },
+	})
+	return nil
+}
+
+// yank copies the new lines of the change, without signs.
+func (s *diffScreen) yank(m *Model) tea.Cmd {
+	if s.rows == nil || len(s.rows.hunks) == 0 {
+		m.warn("there are no lines to copy")
+		return nil
+	}
+	var b strings.Builder
+	n := 0
+	for _, l := range s.rows.hunks[s.at].Lines {
+		if l.Op != patches.Remove {
+			b.WriteString(inert(l.Text, false) + "\n")
+			n++
+		}
+	}
+	m.say(fmt.Sprintf("copied %d lines of change %d as they will be (if the terminal allows it)", n, s.at+1))
+	return tea.SetClipboard(b.String())
+}

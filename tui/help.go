@@ -1,0 +1,174 @@
+package tui
+
+import (
+	"slices"
+	"strings"
+
+	"charm.land/bubbles/v2/key"
+	tea "charm.land/bubbletea/v2"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// helpScreen lists every key, those that are valid on the screen below first. It can be searched, and enter runs an entry.
+type helpScreen struct {
+	entries []entry
+	input   input
+	list    list
+	x       int
+}
+
+// entry is a line of the help; without a binding it is the legend.
+type entry struct {
+	group   string
+	binding key.Binding
+	label   string
+	text    string
+	valid   bool
+	status  harden.Status
+}
+
+func newHelp(m *Model) *helpScreen {
+	s := &helpScreen{}
+	var here []string
+	add := func(group string, valid bool, b key.Binding, short string) {
+		h := b.Help()
+		text := h.Desc
+		if short != "" && !strings.Contains(text, short) {
+			text = short + ": " + text
+		}
+		s.entries = append(s.entries, entry{group: group, binding: b, label: h.Key, text: text, valid: valid})
+		here = append(here, h.Key+h.Desc)
+	}
+	for _, a := range m.top().actions(m) {
+		add("Here", true, a.binding, a.short)
+	}
+	for _, b := range Keys.everywhere() {
+		add("Everywhere", true, b, "")
+	}
+	for _, g := range Keys.elsewhere() {
+		for _, b := range g.bindings {
+			if h := b.Help(); !slices.Contains(here, h.Key+h.Desc) {
+				add(g.where, false, b, "")
+			}
+		}
+	}
+	for _, st := range harden.Statuses {
+		s.entries = append(s.entries, entry{group: "Verdicts", label: m.theme.glyph(st) + " " + word(st), text: meaning(st), status: st})
+	}
+	return s
+}
+
+type group struct {
+	where    string
+	bindings []key.Binding
+}
+
+// everywhere are the keys of every screen on which nothing is typed.
+func (k KeyMap) everywhere() []key.Binding {
+	return []key.Binding{k.History, k.Up, k.Down, k.PageUp, k.PageDown, k.HalfUp, k.HalfDown, k.Top, k.Bottom, k.Back, k.Redraw, k.Suspend, k.Quit, k.Stop}
+}
+
+// elsewhere are the other keys, with where they are valid.
+func (k KeyMap) elsewhere() []group {
+	return []group{
+		{"On lists", []key.Binding{k.Open, k.Choose, k.ChooseArea, k.Plan, k.Search, k.Filter, k.Save, k.Reread}},
+		{"On a control", []key.Binding{k.Diff, k.Options, k.Accept}},
+		{"On a diff", []key.Binding{k.NextHunk, k.PrevHunk, k.Expand, k.Split, k.Write, k.Yank}},
+		{"On a plan", []key.Binding{k.Apply}},
+		{"In the history", []key.Binding{k.Undo}},
+		{"While applying", []key.Binding{k.StopApply}},
+	}
+}
+
+func (s *helpScreen) title(*Model) (string, string) {
+	return "Help: type to search, enter runs a key", ""
+}
+
+func (s *helpScreen) actions(*Model) []action {
+	return []action{act(Keys.Submit, "run"), act(arrows, "move"), act(Keys.DeleteLine, "clear"), act(Keys.Cancel, "close")}
+}
+
+func (s *helpScreen) line() *input { return &s.input }
+
+func (s *helpScreen) caret() (int, int) { return s.x, 0 }
+
+func (s *helpScreen) matches() []entry {
+	words := strings.Fields(strings.ToLower(s.input.value()))
+	if len(words) == 0 {
+		return s.entries
+	}
+	var out []entry
+	for _, e := range s.entries {
+		if containsAll(strings.ToLower(e.label+" "+e.text+" "+e.group), words) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func (s *helpScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
+	matches := s.matches()
+	if s.list.typingKey(k, len(matches), m.height-6) {
+		return nil
+	}
+	switch {
+	case is(k, Keys.Cancel):
+		m.pop()
+	case is(k, Keys.Submit):
+		if s.list.cursor >= len(matches) {
+			return nil
+		}
+		e := matches[s.list.cursor]
+		if len(e.binding.Keys()) == 0 {
+			return nil
+		}
+		if !e.valid {
+			m.warn("not here: " + strings.ToLower(e.group[:1]) + e.group[1:])
+			return nil
+		}
+		m.pop()
+		return m.press(press(e.binding))
+	case s.input.key(k):
+		s.list = list{}
+	}
+	return nil
+}
+
+func (s *helpScreen) view(m *Model, w, h int) []string {
+	t := m.theme
+	text, x := s.input.render(t, w-4)
+	s.x = x + 2
+	out := []string{"? " + text, ""}
+	matches := s.matches()
+	if len(matches) == 0 {
+		return append(out, "No key does this.")
+	}
+	from, to := s.list.window(len(matches), h-2)
+	for i := from; i < to; i++ {
+		e := matches[i]
+		where := ""
+		if i == from || matches[i-1].group != e.group {
+			where = e.group
+		}
+		cursor := "  "
+		label, about := t.fit(e.label, 11), t.fit(e.text, w-31)
+		switch {
+		case i == s.list.cursor:
+			cursor = t.glyphs.Cursor + " "
+			about = paint(t.Selected, about)
+		case e.status != "":
+			label = paint(t.status[e.status], label)
+		case !e.valid:
+			about = paint(t.Faint, about)
+		}
+		if e.valid {
+			label = paint(t.Key, label)
+		}
+		out = append(out, cursor+paint(t.Faint, t.fit(where, 15))+" "+label+" "+about)
+	}
+	if to < len(matches) {
+		out[len(out)-1] = paint(t.Faint, "  (more: down)")
+	}
+	return out
+}

@@ -1,0 +1,300 @@
+package tui
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// The smallest terminal that the screens are made for.
+const (
+	MinWidth  = 60
+	MinHeight = 15
+
+	splitWidth = 100 // from here on lists have their detail beside them
+	diffWidth  = 140 // from here on diffs can be side by side
+)
+
+// screen is one thing to look at. It draws itself and answers keys; what it needs of the world it asks the model for.
+type screen interface {
+	title(m *Model) (left, right string)
+	// actions are the keys that are valid now, the most important first.
+	actions(m *Model) []action
+	key(m *Model, k tea.KeyPressMsg) tea.Cmd
+	// view draws at most h lines of at most w cells.
+	view(m *Model, w, h int) []string
+}
+
+// typist is a screen on which text is typed: letters are not keys there.
+type typist interface {
+	line() *input
+	// caret is where the cursor was last drawn, within the body.
+	caret() (x, y int)
+}
+
+// Model is the one tea.Model.
+type Model struct {
+	ctx    context.Context
+	engine Engine
+	opts   Options
+	theme  *Theme
+	after  func(time.Duration, func(time.Time) tea.Msg) tea.Cmd
+
+	width, height int
+	stack         []screen
+
+	areas    []harden.Area
+	facts    *harden.Facts
+	failed   error // why there are no facts
+	findings []harden.Finding
+	index    map[string]int // control -> finding
+	choices  map[string]harden.Choice
+	filter   filter
+
+	jobs    map[jobKind]job
+	seq     int
+	ticking bool
+
+	status    string
+	statusBad bool
+
+	run         *run
+	interrupted bool
+	summary     Summary
+}
+
+// NewModel makes the model; nothing is read before its first frame.
+func NewModel(ctx context.Context, e Engine, o Options) *Model {
+	o = o.defaults()
+	m := &Model{
+		ctx: ctx, engine: e, opts: o, theme: NewTheme(o.Color, o.ASCII), after: tea.Tick,
+		width: o.Width, height: o.Height, areas: e.Areas(),
+		index: map[string]int{}, choices: map[string]harden.Choice{}, jobs: map[jobKind]job{},
+	}
+	m.summary.command = o.Command
+	for _, c := range o.Choices {
+		c.Named = true
+		m.choices[c.Control] = c
+	}
+	m.stack = []screen{&areasScreen{}}
+	return m
+}
+
+// Init begins to read the node.
+func (m *Model) Init() tea.Cmd { return m.readFacts() }
+
+type (
+	// tickMsg moves what counts seconds.
+	tickMsg struct{}
+	// doneMsg is the end of a job; then is run in Update unless the job is stale.
+	doneMsg struct {
+		kind jobKind
+		seq  int
+		then func(*Model) tea.Cmd
+	}
+	// interruptMsg says that the program was told to end from outside.
+	interruptMsg struct{}
+)
+
+// Update answers one message.
+func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.width, m.height = msg.Width, msg.Height
+	case tea.KeyPressMsg:
+		return m, m.press(msg)
+	case tea.PasteMsg:
+		if t, ok := m.top().(typist); ok && !m.deaf() {
+			t.line().insert(msg.Content)
+		}
+	case tea.MouseWheelMsg:
+		return m, m.wheel(msg)
+	case doneMsg:
+		if j, ok := m.jobs[msg.kind]; ok && j.seq == msg.seq {
+			delete(m.jobs, msg.kind)
+			return m, msg.then(m)
+		}
+	case progressMsg:
+		return m, m.progress(msg)
+	case interruptMsg:
+		return m, m.interrupt()
+	case tickMsg:
+		m.ticking = false
+		return m, m.tick()
+	}
+	return m, nil
+}
+
+func (m *Model) press(k tea.KeyPressMsg) tea.Cmd {
+	switch {
+	case is(k, Keys.Stop):
+		return m.stop()
+	case is(k, Keys.Redraw):
+		return tea.ClearScreen
+	case is(k, Keys.Suspend):
+		if m.run.live() {
+			m.warn("not suspended: a change is being made")
+			return nil
+		}
+		return tea.Suspend
+	}
+	if m.deaf() {
+		return nil
+	}
+	m.say("")
+	if !m.fits() {
+		if is(k, Keys.Quit) {
+			return m.quit()
+		}
+		return nil
+	}
+	if _, typing := m.top().(typist); !typing {
+		switch {
+		case is(k, Keys.Help):
+			m.push(newHelp(m))
+			return nil
+		case is(k, Keys.Quit):
+			return m.quit()
+		case is(k, Keys.History) && !m.run.live():
+			return m.openHistory()
+		}
+	}
+	return m.top().key(m, k)
+}
+
+func (m *Model) wheel(w tea.MouseWheelMsg) tea.Cmd {
+	if !m.fits() {
+		return nil
+	}
+	b := Keys.Down
+	if w.Button == tea.MouseWheelUp {
+		b = Keys.Up
+	}
+	var cmds []tea.Cmd
+	for range 3 {
+		cmds = append(cmds, m.top().key(m, press(b)))
+	}
+	return tea.Batch(cmds...)
+}
+
+func (m *Model) top() screen { return m.stack[len(m.stack)-1] }
+
+func (m *Model) push(s screen) { m.stack = append(m.stack, s) }
+
+// pop goes back; the first screen stays.
+func (m *Model) pop() {
+	if len(m.stack) > 1 {
+		m.stack = m.stack[:len(m.stack)-1]
+	}
+}
+
+// home goes back to the first screen.
+func (m *Model) home() { m.stack = m.stack[:1] }
+
+// replace puts a screen in the place of the top one.
+func (m *Model) replace(s screen) { m.stack[len(m.stack)-1] = s }
+
+// say shows a sentence above the footer until the next key.
+func (m *Model) say(s string) { m.status, m.statusBad = m.theme.inert(s), false }
+
+func (m *Model) warn(s string) { m.status, m.statusBad = m.theme.inert(s), true }
+
+// stop is ctrl+c: it always leads out, but never without a word while a change is being made.
+func (m *Model) stop() tea.Cmd {
+	if !m.run.live() {
+		return tea.Quit
+	}
+	if s, ok := m.top().(*stopScreen); ok {
+		return s.decide(m)
+	}
+	m.push(&stopScreen{opened: m.opts.Now()})
+	return nil
+}
+
+// quit is q.
+func (m *Model) quit() tea.Cmd {
+	if m.run.live() {
+		return m.stop()
+	}
+	return tea.Quit
+}
+
+// interrupt is a signal or the end of the context: what was begun is undone, then the program ends.
+func (m *Model) interrupt() tea.Cmd {
+	m.interrupted = true
+	if !m.run.live() {
+		return tea.Quit
+	}
+	m.run.stop()
+	return nil
+}
+
+func (m *Model) fits() bool { return m.width >= MinWidth && m.height >= MinHeight }
+
+// finding of a control; ok is false before the facts were read.
+func (m *Model) finding(control string) (harden.Finding, bool) {
+	i, ok := m.index[control]
+	if !ok {
+		return harden.Finding{}, false
+	}
+	return m.findings[i], true
+}
+
+// chosen are the choices in catalogue order.
+func (m *Model) chosen() []harden.Choice {
+	var out []harden.Choice
+	for _, a := range m.areas {
+		for _, c := range a.Controls {
+			if choice, ok := m.choices[c.ID]; ok {
+				out = append(out, choice)
+			}
+		}
+	}
+	return out
+}
+
+// filter limits which controls lists show.
+type filter int
+
+const (
+	filterAll filter = iota
+	filterFail
+	filterOpen
+	filterChosen
+	filters
+)
+
+func (f filter) String() string {
+	return [...]string{"all", "failing only", "manual and unknown only", "chosen only"}[f]
+}
+
+func (m *Model) passes(c harden.Control) bool {
+	f, _ := m.finding(c.ID)
+	switch m.filter {
+	case filterFail:
+		return f.Status == harden.StatusFail
+	case filterOpen:
+		return f.Status == harden.StatusManual || f.Status == harden.StatusUnknown
+	case filterChosen:
+		_, ok := m.choices[c.ID]
+		return ok
+	}
+	return true
+}
+
+// controls of an area that the filter lets through.
+func (m *Model) controls(a harden.Area) []harden.Control {
+	if m.filter == filterAll {
+		return a.Controls
+	}
+	return slices.DeleteFunc(slices.Clone(a.Controls), func(c harden.Control) bool { return !m.passes(c) })
+}
+
+func (m *Model) cycleFilter() {
+	m.filter = (m.filter + 1) % filters
+	m.say("showing " + m.filter.String() + "; f changes that")
+}

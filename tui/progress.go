@@ -1,0 +1,212 @@
+package tui
+
+import (
+	"fmt"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// progressScreen follows a run.
+type progressScreen struct {
+	run      *run
+	review   *reviewScreen
+	events   []harden.Event
+	scroll   scroller
+	follow   bool
+	stopping bool
+}
+
+func (s *progressScreen) log() []harden.Event {
+	if s == nil {
+		return nil
+	}
+	return s.events
+}
+
+func (s *progressScreen) title(m *Model) (string, string) {
+	what := "Applying"
+	if s.run.undoes != "" {
+		what = "Undoing " + m.theme.inert(s.run.undoes)
+	}
+	if s.stopping {
+		what = "Stopping: it is undone at the next safe point"
+	}
+	return what, seconds(m.opts.Now().Sub(s.run.started))
+}
+
+func (s *progressScreen) actions(*Model) []action {
+	return []action{act(Keys.StopApply, "stop and undo"), act(Keys.Up, "older")}
+}
+
+func (s *progressScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
+	switch {
+	case s.scroll.key(k, m.height-6):
+		s.follow = false
+	case is(k, Keys.StopApply, Keys.Back):
+		return m.stop()
+	}
+	return nil
+}
+
+func (s *progressScreen) view(m *Model, w, h int) []string {
+	d := newDoc(m.theme, w)
+	for _, e := range s.events {
+		eventLines(d, e)
+	}
+	room := h - 3
+	if s.follow {
+		s.scroll.top = len(d.lines)
+	}
+	from, to := s.scroll.window(len(d.lines), room)
+	if to == len(d.lines) {
+		s.follow = true
+	}
+	out := append([]string{}, d.lines[from:to]...)
+	for len(out) < room {
+		out = append(out, "")
+	}
+	return append(out, "", m.theme.cut(s.now(m), w), paint(m.theme.Faint, m.theme.cut("Backup: "+m.theme.inert(s.script()), w)))
+}
+
+func (s *progressScreen) script() string {
+	if len(s.review.scripts) == 0 {
+		return "not known"
+	}
+	return s.review.scripts[0]
+}
+
+// now says what is awaited, since when, and how long that may take.
+func (s *progressScreen) now(m *Model) string {
+	if e, ok := awaited(s.events); ok {
+		said := "Now: " + m.theme.msg(e.Message) + ": " + seconds(m.opts.Now().Sub(e.Time))
+		if e.Timeout > 0 {
+			said += " of at most " + seconds(e.Timeout)
+		}
+		return said
+	}
+	return "Now: working, for " + seconds(m.opts.Now().Sub(s.run.started))
+}
+
+// awaited is the last thing that is waited for, unless it has come.
+func awaited(events []harden.Event) (harden.Event, bool) {
+	for i := len(events) - 1; i >= 0; i-- {
+		switch e := events[i]; e.Kind {
+		case harden.EventAwaiting, harden.EventSoaking:
+			return e, true
+		case harden.EventPassed, harden.EventFailed, harden.EventUndoing, harden.EventFinished, harden.EventReverted, harden.EventWritten:
+			return harden.Event{}, false
+		}
+	}
+	return harden.Event{}, false
+}
+
+// eventLines is one event: time, sign and word, what it is about.
+func eventLines(d *doc, e harden.Event) {
+	t := d.t
+	style, glyph := t.Faint, " "
+	switch e.Kind {
+	case harden.EventPassed, harden.EventWritten, harden.EventReverted:
+		style, glyph = t.Good, t.glyphs.Pass
+	case harden.EventFailed, harden.EventOwed:
+		style, glyph = t.Bad, t.glyphs.Fail
+	case harden.EventUndoing:
+		style, glyph = t.Warn, "!"
+	case harden.EventAwaiting, harden.EventSoaking:
+		glyph = "."
+	}
+	lead := paint(t.Faint, e.Time.Format(time.TimeOnly)) + "  " + paint(style, glyph+" "+pad(string(e.Kind), 8)) + "  "
+	text := e.Message.String()
+	if e.Target != "" {
+		text = e.Target + ": " + text
+	}
+	if e.Kind == harden.EventFinished && e.Outcome != "" {
+		text += " (" + string(e.Outcome) + ")"
+	}
+	if (e.Kind == harden.EventAwaiting || e.Kind == harden.EventSoaking) && e.Timeout > 0 {
+		text += fmt.Sprintf("  (at most %s)", seconds(e.Timeout))
+	}
+	d.item(lead, 8+2+10+2, text)
+}
+
+// stopScreen asks whether a change that is being made is to be stopped. To go on is the default.
+type stopScreen struct{ opened time.Time }
+
+func (s *stopScreen) since() time.Time { return s.opened }
+
+func (s *stopScreen) title(*Model) (string, string) { return "A change is being made", "" }
+
+func (s *stopScreen) actions(*Model) []action {
+	return []action{act(Keys.Cancel, "go on (default)"), act(Keys.StopApply, "stop and undo")}
+}
+
+func (s *stopScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
+	switch {
+	case is(k, Keys.StopApply):
+		return s.decide(m)
+	case is(k, Keys.Back, Keys.Submit):
+		m.pop()
+	}
+	return nil
+}
+
+// decide stops the run; where that was decided before, it leaves the screen, and the rest is reported in lines.
+func (s *stopScreen) decide(m *Model) tea.Cmd {
+	if m.deaf() {
+		return nil
+	}
+	p := m.following()
+	if p == nil || p.stopping {
+		m.interrupted = true
+		return tea.Quit
+	}
+	p.stopping, p.follow = true, true
+	m.run.stop()
+	m.pop()
+	m.warn("stopping: what was done is undone at the next safe point")
+	return nil
+}
+
+// following is the screen that follows the run.
+func (m *Model) following() *progressScreen {
+	for _, s := range m.stack {
+		if p, ok := s.(*progressScreen); ok {
+			return p
+		}
+	}
+	return nil
+}
+
+func (s *stopScreen) view(m *Model, w, h int) []string {
+	d := newDoc(m.theme, min(w, 100))
+	p := m.following()
+	d.raw("")
+	if p != nil {
+		d.text(0, p.now(m))
+		d.raw("")
+		n := 0
+		for _, e := range p.events {
+			if e.Kind == harden.EventWritten {
+				n++
+				d.text(2, "written: "+e.Target)
+			}
+		}
+		if n == 0 {
+			d.text(2, "No target was written yet.")
+		}
+		d.raw("")
+	}
+	if p != nil && p.stopping {
+		d.text(0, "It is being undone already. ctrl+c again leaves this screen; the undo goes on and is reported in lines.")
+	} else {
+		d.text(0, "esc goes on: the change is finished and proven.")
+		d.text(0, "U, or ctrl+c again, stops: what was written is undone at the next safe point, and that is proven too.")
+	}
+	if p != nil {
+		d.raw("")
+		d.text(0, "By hand, should this end in any other way: "+p.script())
+	}
+	return d.head(h)
+}

@@ -1,0 +1,331 @@
+package tui
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// reviewScreen shows plans as a whole before they are applied: of what is chosen, or to undo a transaction.
+type reviewScreen struct {
+	undoes  string // transaction; empty: the choices
+	plans   []harden.Plan
+	targets []target
+	scripts []string
+	scroll  scroller
+	seen    bool // the diff was on the screen
+}
+
+func (m *Model) openReview() tea.Cmd {
+	choices := m.chosen()
+	if len(choices) == 0 {
+		m.warn("nothing is chosen yet: space chooses a control, * all of an area that can hurt this node only")
+		return nil
+	}
+	return m.plan(choices, func(m *Model, plans []harden.Plan) tea.Cmd {
+		m.pushReview(&reviewScreen{plans: plans})
+		return nil
+	})
+}
+
+func (m *Model) pushReview(s *reviewScreen) {
+	s.targets = targets(s.plans)
+	for _, p := range s.plans {
+		s.scripts = append(s.scripts, m.engine.ScriptPath(p))
+	}
+	m.push(s)
+}
+
+func (s *reviewScreen) title(m *Model) (string, string) {
+	left := "Plan: " + plural(len(m.choices), "control", "controls") + ", " + plural(len(s.targets), "target", "targets")
+	if s.undoes != "" {
+		left = "Undo of " + m.theme.inert(s.undoes) + ": " + plural(len(s.targets), "target", "targets")
+	}
+	return left, "nothing is changed yet"
+}
+
+func (s *reviewScreen) actions(m *Model) []action {
+	out := []action{act(Keys.Diff, "show the diff")}
+	out = append(out, s.applyAction(m)...)
+	if s.undoes == "" {
+		out = append(out, act(Keys.Save, "save choices"))
+	}
+	return append(out, act(Keys.Back, "back"), act(Keys.Write, ""))
+}
+
+// applyAction offers to apply where that is possible.
+func (s *reviewScreen) applyAction(m *Model) []action {
+	if s.obstacle(m) != "" {
+		return nil
+	}
+	return []action{act(Keys.Apply, "apply")}
+}
+
+// obstacle says why the plans cannot be applied from here; "" if they can, once their diff was seen.
+func (s *reviewScreen) obstacle(m *Model) string {
+	switch {
+	case m.opts.ReadOnly:
+		return "read only: nothing is applied"
+	case len(s.targets) == 0:
+		return "nothing to do"
+	case m.facts == nil || m.facts.Identity.Node == "":
+		return "the name of this node is not known, so it cannot be confirmed"
+	}
+	for _, p := range s.plans {
+		if n := len(p.Blocking()); n > 0 {
+			return plural(n, "check forbids", "checks forbid") + " this plan: see Preflight"
+		}
+	}
+	for _, f := range s.targets {
+		if f.hidden != "" {
+			return f.name + " cannot be shown, so it is not applied from here: " + f.hidden
+		}
+	}
+	return ""
+}
+
+// apply asks for the confirmation.
+func (s *reviewScreen) apply(m *Model) tea.Cmd {
+	if why := s.obstacle(m); why != "" {
+		m.warn(why)
+		return nil
+	}
+	if !s.seen {
+		m.warn("look at the diff first: d shows it, then A applies")
+		return nil
+	}
+	m.push(&confirmScreen{review: s, node: m.facts.Identity.Node, opened: m.opts.Now()})
+	return nil
+}
+
+func (s *reviewScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
+	if s.scroll.key(k, m.height-5) {
+		return nil
+	}
+	switch {
+	case is(k, Keys.Back):
+		m.pop()
+	case is(k, Keys.Diff, Keys.Submit):
+		what := "Diff of the whole plan"
+		if s.undoes != "" {
+			what = "Diff of undoing " + s.undoes
+		}
+		m.push(&diffScreen{what: what, review: s, targets: s.targets, skipped: skipped(s.plans)})
+	case is(k, Keys.Apply):
+		return s.apply(m)
+	case is(k, Keys.Save) && s.undoes == "":
+		return m.openSaveChoices()
+	case is(k, Keys.Write) && len(s.targets) > 0:
+		return (&diffScreen{targets: s.targets}).openWrite(m)
+	}
+	return nil
+}
+
+func (s *reviewScreen) view(m *Model, w, h int) []string {
+	d := newDoc(m.theme, min(w, 140))
+	s.describe(m, d)
+	return d.window(&s.scroll, h)
+}
+
+func (s *reviewScreen) describe(m *Model, d *doc) {
+	if len(s.targets) == 0 {
+		d.raw("")
+		d.text(0, "No change: everything is as this plan would make it.")
+	} else {
+		s.consequences(m, d)
+		s.changes(d)
+		s.preflight(m, d)
+	}
+	if skips := skipped(s.plans); len(skips) > 0 {
+		d.heading("Left out")
+		for _, k := range skips {
+			d.item("  - ", 4, k.Control+": "+k.Reason.String())
+		}
+	}
+	if len(s.targets) == 0 {
+		return
+	}
+	d.heading("Backup and undo")
+	for _, p := range s.scripts {
+		d.pair("by hand", 11, p+"  (written before anything is changed)")
+	}
+	d.pair("by command", 11, m.opts.Command+" rollback")
+	d.pair("in here", 11, "H, then u")
+	if s.undoes == "" {
+		d.heading("The same from the command line")
+		d.text(2, command(m.opts.Command+" apply", m.chosen()))
+	}
+}
+
+// consequences come first: what happens, and what it can hurt.
+func (s *reviewScreen) consequences(m *Model, d *doc) {
+	d.raw(paint(d.t.Strong, "What happens"))
+	n := 0
+	for _, p := range s.plans {
+		for _, stage := range p.Stages {
+			for _, e := range stage.Effects {
+				n++
+				d.item("  "+paint(d.t.Warn, "! "), 4, effect(e, stage.Gates))
+			}
+			for _, g := range stage.Gates {
+				if len(g.Objects) > 0 {
+					d.item("  - ", 4, plural(len(g.Objects), "object is", "objects are")+" written to the cluster and read back")
+				}
+			}
+		}
+	}
+	if n == 0 {
+		d.text(2, "Nothing restarts.")
+	}
+	if m.facts != nil && m.facts.Identity.Offline {
+		d.text(2, "Offline: files change, nothing restarts, nothing is proven.")
+	}
+	for _, c := range s.risks(m) {
+		d.item("  "+paint(d.t.Bad, "! "), 4, c)
+	}
+	if s.undoes == "" {
+		d.text(2, "A check that fails afterwards undoes everything by itself.")
+	}
+}
+
+// risks of the choices that can hurt more than this node.
+func (s *reviewScreen) risks(m *Model) []string {
+	var out []string
+	if s.undoes != "" {
+		return nil
+	}
+	for _, p := range s.plans {
+		for _, choice := range p.Choices {
+			_, c, ok := harden.FindControl(m.areas, choice.Control)
+			if !ok {
+				continue
+			}
+			if r, ok := c.Remedy(choice.Remedy); ok && r.Risk != harden.RiskNode {
+				out = append(out, c.ID+": "+risk(r.Risk))
+				for _, b := range r.Breaks {
+					out = append(out, c.ID+": "+b.String())
+				}
+			}
+		}
+	}
+	return slices.Compact(out)
+}
+
+func effect(e harden.Effect, gates []harden.Gate) string {
+	what := ""
+	switch e.Kind {
+	case harden.EffectStaticPod, harden.EffectUnit:
+		what = string(e.Component) + " restarts on this node, once"
+		for _, g := range gates {
+			if g.Component == e.Component && g.Timeout > 0 {
+				what += fmt.Sprintf("; it has %s to prove that it is well", seconds(g.Timeout))
+			}
+		}
+	case harden.EffectSysctl:
+		var keys []string
+		for k, v := range e.Sysctls {
+			keys = append(keys, k+" = "+v)
+		}
+		slices.Sort(keys)
+		what = "kernel settings are loaded: " + strings.Join(keys, ", ")
+	default:
+		what = string(e.Kind)
+	}
+	return what + "  (" + strings.Join(e.Controls, ", ") + ")"
+}
+
+func (s *reviewScreen) changes(d *doc) {
+	d.heading("Changes (d shows the exact lines)")
+	for _, f := range s.targets {
+		tally := fmt.Sprintf("+%d -%d", f.short.Added, f.short.Removed)
+		if f.step.Kind == harden.StepDir || f.step.Secret {
+			tally = ""
+		}
+		name := d.t.middle(d.t.inert(f.name), d.w-len(tally)-4)
+		d.raw("  " + paint(d.t.Strong, name) + "  " + tally)
+		said := slices.Clone(f.notes)
+		if f.hidden != "" {
+			said = append(said, f.hidden)
+		}
+		if by := f.step.Controls(); len(by) > 0 {
+			said = append(said, "by "+strings.Join(by, ", "))
+		}
+		for _, line := range said {
+			d.styled(4, d.t.Faint, line)
+		}
+	}
+}
+
+func (s *reviewScreen) preflight(m *Model, d *doc) {
+	d.heading("Preflight")
+	n := 0
+	// What stands in the way first.
+	for _, state := range []harden.PreconditionState{harden.Unmet, harden.PreconditionUnknown, harden.Met} {
+		for _, p := range s.plans {
+			for _, c := range p.Preflight {
+				if c.State != state {
+					continue
+				}
+				n++
+				of := c.Control
+				if of == "" {
+					of = string(c.Component)
+				}
+				if c.Blocks && c.State != harden.Met {
+					of = strings.TrimPrefix(of+", forbids the plan", ", ")
+				}
+				m.preconditionLines(d, c.Precondition, of, m.choices[c.Control].Accept)
+			}
+		}
+	}
+	if n == 0 {
+		d.text(2, "Nothing is to be checked.")
+	}
+	for _, p := range s.plans {
+		for _, c := range p.Blocking() {
+			if c.State == harden.PreconditionUnknown && c.Control != "" {
+				d.styled(2, d.t.Faint, "a on "+c.Control+" accepts what is unknown, on your word.")
+			}
+		}
+	}
+}
+
+// command is the command line that does the same as the choices.
+func command(base string, choices []harden.Choice) string {
+	var ids []string
+	for _, c := range choices {
+		ids = append(ids, c.Control)
+	}
+	out := base + " --control " + shell(strings.Join(ids, ","))
+	for _, c := range choices {
+		if c.Remedy != "" {
+			out += " --remedy " + shell(c.Control+"="+c.Remedy)
+		}
+		var names []string
+		for name := range c.Options {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			out += " --set " + shell(c.Control+"."+name+"="+c.Options[name])
+		}
+		if c.Accept {
+			out += " --accept " + shell(c.Control)
+		}
+	}
+	return out
+}
+
+// shell quotes a word for a POSIX shell where it has to be.
+func shell(s string) string {
+	for _, r := range s {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%", r) {
+			return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+		}
+	}
+	return s
+}

@@ -1,0 +1,153 @@
+package tui
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// run is one or more plans that are being applied. It outlives the screen: whoever ends the program waits for it.
+type run struct {
+	plans   []harden.Plan
+	undoes  string
+	started time.Time
+	stop    context.CancelFunc
+	wake    chan struct{} // holds one: there is something to take
+	ended   chan struct{}
+
+	mu      sync.Mutex
+	claimed bool
+	events  []harden.Event
+	results []harden.Result
+	over    bool // the model has seen the end
+}
+
+// progressMsg is what happened since the last one.
+type progressMsg struct {
+	of      *run
+	events  []harden.Event
+	results []harden.Result
+	ended   bool
+}
+
+// live says that a change is being made and the model has not seen its end.
+func (r *run) live() bool { return r != nil && !r.over }
+
+// claim is true for the first caller only: the one that may apply.
+func (r *run) claim() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := !r.claimed
+	r.claimed = true
+	return first
+}
+
+// work applies the plans in order and ends at the first that does not succeed. Events never wait for the screen.
+func (r *run) work(ctx context.Context, e Engine, c Confirmation) {
+	if !r.claim() {
+		return
+	}
+	defer close(r.ended)
+	for _, p := range r.plans {
+		result := e.Apply(ctx, p, c, func(ev harden.Event) {
+			r.mu.Lock()
+			r.events = append(r.events, ev)
+			r.mu.Unlock()
+			select {
+			case r.wake <- struct{}{}:
+			default:
+			}
+		})
+		r.mu.Lock()
+		r.results = append(r.results, result)
+		r.mu.Unlock()
+		if result.Outcome != harden.OutcomeApplied {
+			return
+		}
+	}
+}
+
+// take waits for something to happen and takes it.
+func (r *run) take() progressMsg {
+	ended := false
+	select {
+	case <-r.wake:
+	case <-r.ended:
+		ended = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	msg := progressMsg{of: r, events: r.events, ended: ended}
+	r.events = nil
+	if ended {
+		msg.results = r.results
+	}
+	return msg
+}
+
+// begin applies the plans of a review.
+func (m *Model) begin(review *reviewScreen, c Confirmation) tea.Cmd {
+	ctx, cancel := context.WithCancel(m.ctx)
+	var plans []harden.Plan
+	for _, p := range review.plans {
+		if !p.Empty() {
+			plans = append(plans, p)
+		}
+	}
+	r := &run{plans: plans, undoes: review.undoes, started: m.opts.Now(), stop: cancel, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	m.run = r
+	m.home()
+	m.push(&progressScreen{run: r, review: review, follow: true})
+	engine := m.engine
+	return tea.Batch(
+		func() tea.Msg { r.work(ctx, engine, c); return nil },
+		func() tea.Msg { return r.take() },
+		m.tick(),
+	)
+}
+
+// progress takes what happened into the screen, and waits for more.
+func (m *Model) progress(msg progressMsg) tea.Cmd {
+	if msg.of != m.run {
+		return nil
+	}
+	var screen *progressScreen
+	for _, s := range m.stack {
+		if p, ok := s.(*progressScreen); ok {
+			screen = p
+		}
+	}
+	if screen != nil {
+		screen.events = append(screen.events, msg.events...)
+	}
+	if !msg.ended {
+		r := m.run
+		return func() tea.Msg { return r.take() }
+	}
+	m.run.over = true
+	m.run.stop()
+	m.finish(m.run, msg.results)
+	if m.interrupted {
+		return tea.Quit
+	}
+	m.home()
+	m.push(&resultScreen{run: m.run, results: msg.results, events: screen.log()})
+	return m.readFacts()
+}
+
+// finish remembers the results for the summary; what was applied is no longer chosen.
+func (m *Model) finish(r *run, results []harden.Result) {
+	for i, res := range results {
+		m.summary.Applied = append(m.summary.Applied, Applied{Scope: r.plans[i].Scope, Undoes: r.plans[i].Undoes, Result: res})
+		if res.Outcome == harden.OutcomeApplied {
+			m.summary.stale = true
+			for _, c := range r.plans[i].Choices {
+				delete(m.choices, c.Control)
+			}
+		}
+	}
+}

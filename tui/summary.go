@@ -1,0 +1,70 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// Summary is what a walk leaves behind, for the command line to print and to make its exit code from.
+type Summary struct {
+	Node string
+	// Findings as last seen.
+	Findings []harden.Finding
+	// Applied are the plans that were run, in order.
+	Applied []Applied
+	// ChoicesFile was written, if not empty.
+	ChoicesFile string
+
+	command string
+	stale   bool // something was applied and the node was not read again since
+}
+
+// Applied is a plan that was run.
+type Applied struct {
+	Scope  harden.Scope
+	Undoes string
+	Result harden.Result
+}
+
+// String is plain text of whole lines, safe for any terminal.
+func (s Summary) String() string {
+	var b strings.Builder
+	line := func(format string, args ...any) {
+		b.WriteString(inert(fmt.Sprintf(format, args...), false) + "\n")
+	}
+	if len(s.Findings) > 0 && !s.stale {
+		t := harden.Count(s.Findings)
+		var parts []string
+		for _, st := range harden.Statuses {
+			parts = append(parts, fmt.Sprintf("%d %s", t[st], word(st)))
+		}
+		line("%s: %s", s.Node, strings.Join(parts, ", "))
+	}
+	for _, a := range s.Applied {
+		line("%s", outcome(a.Result.Outcome))
+		if !a.Result.Message.IsZero() {
+			line("  %s", a.Result.Message)
+		}
+		if a.Result.Transaction != "" {
+			line("  transaction  %s", a.Result.Transaction)
+		}
+		if a.Result.Script != "" {
+			line("  backup       %s", a.Result.Script)
+		}
+		if back := rollback(s.command, a.Result); back != "" {
+			line("  undo         %s", back)
+		}
+		for _, h := range a.Result.Hints {
+			line("hint: %s", h)
+		}
+	}
+	if len(s.Applied) == 0 {
+		line("Nothing was changed.")
+	}
+	if s.ChoicesFile != "" {
+		line("Choices are in %s", s.ChoicesFile)
+	}
+	return b.String()
+}
