@@ -272,12 +272,19 @@ func (d *document) remove(trail []spot, l layout) ([]splice, error) {
 		if !d.startsLine(dash) {
 			return nil, refuse(d.line(dash), "write the inner list on lines of its own", "the item shares its line with another list")
 		}
+		// The comments of a list or mapping go with it, but one before a scalar may speak of its neighbours.
+		if s.node.Kind == yaml.ScalarNode && s.node.Line > d.line(dash) {
+			return nil, refuse(d.line(dash), "put the value on the line of its dash", "the list item stands on a line below its dash")
+		}
 		return []splice{d.replaceLines(d.line(dash), last, nil)}, nil
 	}
 	if len(s.parent.Content) == 2 {
 		return d.replace(trail[len(trail)-2], map[string]any{}, l)
 	}
 	start := d.offset(s.key)
+	if s.node.Kind == yaml.ScalarNode && s.node.Line > s.key.Line {
+		return nil, refuse(s.key.Line, "put the value on the line of its key", "the value of %q stands on a line below it", s.key.Value)
+	}
 	if d.startsLine(start) {
 		return []splice{d.replaceLines(s.key.Line, last, nil)}, nil
 	}

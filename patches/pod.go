@@ -3,6 +3,7 @@ package patches
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -68,8 +69,10 @@ func Flags(pod []byte, container string) ([]Flag, error) {
 	return flags, nil
 }
 
+var plainFlag = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*$`)
+
 func checkFlag(flag, value string) error {
-	if flag == "" || strings.HasPrefix(flag, "-") || strings.ContainsAny(flag, "= \t\r\n") {
+	if !plainFlag.MatchString(flag) {
 		return fmt.Errorf("editing flags: %q is not the name of a flag", flag)
 	}
 	if strings.ContainsFunc(value, func(r rune) bool { return !isVisible(r) }) {

@@ -20,10 +20,10 @@ func (d *document) addLines(at int, lines []string) splice {
 
 // replaceLines puts lines in the place of the lines first..last; none deletes them.
 func (d *document) replaceLines(first, last int, lines []string) splice {
-	from, to := d.lineStart(first), d.lineEnd(last)
 	if last < first {
-		return d.addLines(from, lines)
+		return d.addLines(d.lineEnd(last), lines)
 	}
+	from, to := d.lineStart(first), d.lineEnd(last)
 	ended := to > 0 && d.src[to-1] == '\n'
 	if len(lines) == 0 {
 		if !ended && first > 1 {
