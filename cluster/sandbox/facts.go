@@ -1,0 +1,72 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"kubectl-harden.io/kubectl-harden/cluster/objects"
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+func (c *Cluster) readNodes(facts *harden.ClusterFacts, report corev1.NodeCondition) error {
+	return each(c, "Node", func(n objects.Node) {
+		n.Status.Conditions = []corev1.NodeCondition{report}
+		facts.Nodes = append(facts.Nodes, n.Fact())
+	})
+}
+
+func (c *Cluster) readWorkloads(f *harden.ClusterFacts) error {
+	for _, err := range []error{
+		each(c, "Namespace", func(n objects.Namespace) { f.Namespaces = append(f.Namespaces, n.Fact()) }),
+		each(c, "Pod", func(p objects.Pod) {
+			if !p.Over() {
+				f.Pods = append(f.Pods, p.Fact())
+			}
+		}),
+		each(c, "Service", func(s objects.Service) { f.Services = append(f.Services, s.Fact()) }),
+		each(c, "NetworkPolicy", func(p objects.NetworkPolicy) { f.Policies = append(f.Policies, p.Fact()) }),
+		each(c, "ValidatingWebhookConfiguration", func(w objects.WebhookConfiguration) {
+			f.Webhooks = append(f.Webhooks, w.Facts("ValidatingWebhookConfiguration")...)
+		}),
+		each(c, "APIService", func(a objects.APIService) {
+			if fact, ok := a.Fact(); ok {
+				f.APIServices = append(f.APIServices, fact)
+			}
+		}),
+		each(c, "DaemonSet", func(d objects.DaemonSet) { f.DaemonSets = append(f.DaemonSets, d.Fact()) }),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each calls f with the objects of a kind, by namespace and name.
+func each[T any](c *Cluster, kind string, f func(T)) error {
+	for _, ref := range c.refs() {
+		if ref.Kind != kind {
+			continue
+		}
+		item, err := as[T](c.records[ref].Object)
+		if err != nil {
+			return err
+		}
+		f(item)
+	}
+	return nil
+}
+
+// as decodes an object as the API's clients do.
+func as[T any](o objects.Object) (T, error) {
+	var out T
+	data, err := json.Marshal(o)
+	if err == nil {
+		err = json.Unmarshal(data, &out)
+	}
+	if err != nil {
+		return out, fmt.Errorf("decoding %s: %w", o.Ref(), err)
+	}
+	return out, nil
+}
