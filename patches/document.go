@@ -28,7 +28,9 @@ func open(src []byte) (*document, error) {
 	}
 	d, err := read(src)
 	if err != nil {
-		if line := firstTabbedLine(src); line > 0 && errors.As(err, new(*Refusal)) {
+		// The parser does not always name the tab that it stumbles over.
+		isTab := strings.Contains(err.Error(), "tab character") || strings.Contains(err.Error(), "cannot start any token")
+		if line := firstTabbedLine(src); line > 0 && isTab {
 			return nil, tabRefusal(line)
 		}
 		return nil, err
