@@ -25,7 +25,7 @@ func (s *areasScreen) actions(m *Model) []action {
 	if len(m.choices) > 0 {
 		out = append(out, act(Keys.Plan, "plan"), act(Keys.Save, "save choices"))
 	}
-	return append(out, act(Keys.Search, "search"), act(Keys.Filter, "failing only"), act(Keys.History, "history"), act(Keys.Reread, "read again"))
+	return append(out, act(Keys.Filter, "all that fails"), act(Keys.Search, "search"), act(Keys.History, "history"), act(Keys.Reread, "read again"))
 }
 
 func (s *areasScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
@@ -35,12 +35,13 @@ func (s *areasScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 	switch {
 	case s.list.key(k, len(m.areas), m.height-8):
 	case is(k, Keys.Open):
+		m.filter = filterAll
 		m.push(&controlsScreen{area: s.list.cursor})
 	case is(k, Keys.ChooseArea, Keys.Choose):
 		m.chooseArea(m.areas[s.list.cursor])
 	case is(k, Keys.Filter):
 		m.filter = filterFail
-		m.push(&controlsScreen{area: s.list.cursor})
+		m.push(&controlsScreen{area: allAreas})
 	default:
 		return m.listKey(k)
 	}
@@ -67,19 +68,23 @@ func (m *Model) listKey(k tea.KeyPressMsg) tea.Cmd {
 func (s *areasScreen) view(m *Model, w, h int) []string {
 	t := m.theme
 	columns := harden.Statuses
-	name := 14
+	name := 10
 	for _, a := range m.areas {
 		name = max(name, cells(t.inert(a.Title)))
 	}
-	name = min(name, w/3)
-	for len(columns) > 3 && 3+name+len(columns)*10+9 > w {
-		columns = columns[:len(columns)-1]
+	name = min(name, w/4)
+	room := w - 3 - name - len(chosenColumn)
+	for i, c := range columns {
+		if room -= tallyColumn(c); room < 0 {
+			columns = columns[:i]
+			break
+		}
 	}
-	head := "   " + t.fit("", name)
+	head := "   " + spaces(name)
 	for _, c := range columns {
-		head += t.fit("  "+t.glyph(c)+" "+word(c), 10)
+		head += "  " + t.glyph(c) + " " + word(c)
 	}
-	out := []string{paint(t.Faint, head+"   chosen"), ""}
+	out := []string{paint(t.Faint, head+chosenColumn)}
 
 	var about []string
 	if len(m.areas) > 0 {
@@ -97,7 +102,7 @@ func (s *areasScreen) view(m *Model, w, h int) []string {
 	if w < 84 {
 		walk[0] = paint(t.Faint, "The walk:  enter look > space choose > p plan, diff > A apply > H undo")
 	}
-	room := h - len(out) - len(about) - len(walk) - 2
+	room = h - len(out) - len(about) - len(walk) - 2
 	from, to := s.list.window(len(m.areas), room)
 	for i := from; i < to; i++ {
 		out = append(out, s.row(m, i, name, columns))
@@ -130,19 +135,23 @@ func (s *areasScreen) row(m *Model, i, name int, columns []harden.Status) string
 		line = " " + t.glyphs.Cursor + " " + paint(t.Selected, title)
 	}
 	for _, c := range columns {
-		n := fmt.Sprintf("%6d    ", tally[c])
+		n := fmt.Sprintf("%*d", tallyColumn(c), tally[c])
 		switch {
 		case m.facts == nil:
-			n = "     .    "
-			line += paint(t.Faint, n)
+			line += paint(t.Faint, fmt.Sprintf("%*s", tallyColumn(c), "."))
 		case tally[c] == 0:
 			line += paint(t.Faint, n)
 		default:
 			line += paint(t.status[c], n)
 		}
 	}
-	return line + fmt.Sprintf("%7d", chosen)
+	return line + fmt.Sprintf("%*d", len(chosenColumn), chosen)
 }
+
+const chosenColumn = "  chosen"
+
+// tallyColumn is the width of a verdict's column: two cells, sign, space, word.
+func tallyColumn(s harden.Status) int { return 4 + len(word(s)) }
 
 func plural(n int, one, many string) string {
 	if n == 1 {

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -27,6 +28,11 @@ func (m *Model) choice(c harden.Control) harden.Choice {
 		return choice
 	}
 	return harden.Choice{Control: c.ID, Named: true}
+}
+
+func (m *Model) isChosen(c harden.Control) bool {
+	_, ok := m.choices[c.ID]
+	return ok
 }
 
 // remedy that the control's choice takes.
@@ -110,6 +116,12 @@ func (m *Model) accept(c harden.Control) {
 	choice, ok := m.choices[c.ID]
 	if !ok {
 		m.warn("choose the control first (space), then accept what is unknown")
+		return
+	}
+	checks, err := m.preconditions(c)
+	unknown := func(p harden.Precondition) bool { return p.State == harden.PreconditionUnknown }
+	if err == nil && !choice.Accept && !slices.ContainsFunc(checks, unknown) {
+		m.say("nothing is unknown of " + c.ID)
 		return
 	}
 	choice.Accept = !choice.Accept

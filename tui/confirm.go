@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -113,8 +114,16 @@ func (s *confirmScreen) view(m *Model, w, h int) []string {
 		d.raw("")
 		d.text(0, "Dry run: it is rehearsed, and nothing is written.")
 	}
+	for _, p := range s.review.scripts {
+		d.raw("")
+		d.text(0, "Backup, written first: "+path.Dir(p))
+	}
 	lines := d.head(max(h-5, 1))
-	ask := "Type the node's name to apply: " + m.theme.inert(s.node)
+	verb := "apply"
+	if s.review.undoes != "" {
+		verb = "undo"
+	}
+	ask := "Type the node's name to " + verb + ": " + m.theme.inert(s.node)
 	text, x := s.input.render(m.theme, w-4)
 	lines = append(lines, "", paint(d.t.Strong, d.t.cut(ask, w)))
 	s.x, s.y = x+2, len(lines)

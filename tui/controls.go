@@ -10,12 +10,26 @@ import (
 
 // controlsScreen lists the controls of an area, with the one under the cursor explained below or beside.
 type controlsScreen struct {
-	area int
+	area int // its number, or allAreas
 	list list
 }
 
+const allAreas = -1
+
+// in is the area, or all of them as one.
+func (s *controlsScreen) in(m *Model) harden.Area {
+	if s.area != allAreas {
+		return m.areas[s.area]
+	}
+	all := harden.Area{Title: "All areas"}
+	for _, a := range m.areas {
+		all.Controls = append(all.Controls, a.Controls...)
+	}
+	return all
+}
+
 func (s *controlsScreen) title(m *Model) (string, string) {
-	a := m.areas[s.area]
+	a := s.in(m)
 	right := "showing " + m.filter.String()
 	if m.filter != filterAll {
 		right += fmt.Sprintf(" (%d of %d)", len(m.controls(a)), len(a.Controls))
@@ -24,21 +38,25 @@ func (s *controlsScreen) title(m *Model) (string, string) {
 }
 
 func (s *controlsScreen) actions(m *Model) []action {
-	out := []action{act(Keys.Open, "why"), act(Keys.Choose, "choose"), act(Keys.Diff, "diff")}
+	choose := "choose"
+	if rows := m.controls(s.in(m)); s.list.cursor < len(rows) && m.isChosen(rows[s.list.cursor]) {
+		choose = "leave out"
+	}
+	out := []action{act(Keys.Open, "why"), act(Keys.Choose, choose), act(Keys.Diff, "diff")}
 	if len(m.choices) > 0 {
 		out = append(out, act(Keys.Plan, "plan"))
 	}
-	return append(out, act(Keys.Filter, "filter"), act(Keys.Search, "search"), act(Keys.Options, "options"), act(Keys.Back, "back"),
-		act(Keys.ChooseArea, ""), act(Keys.Accept, ""), act(Keys.Save, ""), act(Keys.History, ""), act(Keys.Reread, ""))
+	return append(out, act(Keys.Filter, "filter"), act(Keys.Back, "back"), act(Keys.Search, "search"), act(Keys.Options, "options"),
+		act(Keys.ChooseArea, ""), act(Keys.Accept, ""), act(Keys.Save, ""), act(Keys.Reread, ""))
 }
 
 func (s *controlsScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
-	rows := m.controls(m.areas[s.area])
+	rows := m.controls(s.in(m))
 	switch {
 	case is(k, Keys.Filter):
 		s.refilter(m, rows)
 		return nil
-	case is(k, Keys.ChooseArea):
+	case is(k, Keys.ChooseArea) && s.area != allAreas:
 		m.chooseArea(m.areas[s.area])
 		return nil
 	}
@@ -86,7 +104,7 @@ func (s *controlsScreen) refilter(m *Model, rows []harden.Control) {
 		id = rows[s.list.cursor].ID
 	}
 	m.cycleFilter()
-	for i, c := range m.controls(m.areas[s.area]) {
+	for i, c := range m.controls(s.in(m)) {
 		if c.ID == id {
 			s.list.cursor = i
 		}
@@ -94,15 +112,16 @@ func (s *controlsScreen) refilter(m *Model, rows []harden.Control) {
 }
 
 func (s *controlsScreen) view(m *Model, w, h int) []string {
-	rows := m.controls(m.areas[s.area])
+	rows := m.controls(s.in(m))
 	if len(rows) == 0 {
-		return []string{"", "No control of this area is shown: " + m.filter.String() + ".", "f shows others, esc goes back."}
+		return []string{"", "No control here is shown: " + m.filter.String() + ".", "f shows others, esc goes back."}
 	}
 	s.list.cursor = clamp(s.list.cursor, 0, len(rows)-1)
 	here := rows[s.list.cursor]
 	if w >= splitWidth {
 		left := w * 9 / 20
 		right := newDoc(m.theme, w-left-3)
+		right.styled(0, m.theme.Strong, here.Title)
 		m.describe(right, here)
 		from, to := s.list.window(len(rows), h)
 		var out []string

@@ -25,14 +25,14 @@ func (s *detailScreen) title(m *Model) (string, string) {
 
 func (s *detailScreen) actions(m *Model) []action {
 	choose := "choose"
-	if _, ok := m.choices[s.control.ID]; ok {
+	if m.isChosen(s.control) {
 		choose = "leave out"
 	}
-	out := []action{act(Keys.Choose, choose), act(Keys.Diff, "diff"), act(Keys.Options, "options"), act(Keys.Accept, "accept unknown")}
+	out := []action{act(Keys.Choose, choose), act(Keys.Diff, "diff"), act(Keys.Options, "options")}
 	if len(m.choices) > 0 {
 		out = append(out, act(Keys.Plan, "plan"))
 	}
-	return append(out, act(Keys.Back, "back"), act(Keys.Save, ""), act(Keys.Search, ""), act(Keys.History, ""), act(Keys.Reread, ""))
+	return append(out, act(Keys.Back, "back"), act(Keys.Accept, "accept unknown"), act(Keys.Save, ""), act(Keys.Search, ""), act(Keys.Reread, ""))
 }
 
 func (s *detailScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
@@ -105,7 +105,7 @@ func (m *Model) describeRemedy(d *doc, c harden.Control) {
 	}
 	d.heading("Remedy")
 	d.text(2, r.Title.String())
-	d.pair("changes", 9, r.Impact.String())
+	d.pair("effect", 9, r.Impact.String())
 	d.pair("risk", 9, risk(r.Risk))
 	values, err := r.Fill(c.ID, m.choice(c).Options)
 	if err != nil {

@@ -1,6 +1,10 @@
 package tui
 
-import "github.com/charmbracelet/x/ansi"
+import (
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+)
 
 // doc is a text that is being written, line by line, for a width. Everything that goes in is made inert.
 type doc struct {
@@ -42,9 +46,28 @@ func (d *doc) item(lead string, w int, s string) {
 	}
 }
 
-// pair is a label and its text.
+// pair is a label and its text. A path or another word that does not fit beside its label stands below it, whole.
 func (d *doc) pair(label string, column int, s string) {
+	if w := cells(d.t.inert(s)); w > d.w-2-column && w <= d.w-4 && !strings.Contains(s, " ") {
+		d.raw(spaces(2) + paint(d.t.Faint, label))
+		d.raw(spaces(4) + d.t.inert(s))
+		return
+	}
 	d.item(spaces(2)+paint(d.t.Faint, pad(label, column)), 2+column, s)
+}
+
+// command wraps a command line so that it can be pasted as it stands.
+func (d *doc) command(indent int, s string) {
+	lines := d.t.wrap(s, d.w-indent-4)
+	for i, l := range lines {
+		if i < len(lines)-1 {
+			l += ` \`
+		}
+		if i > 0 {
+			l = spaces(2) + l
+		}
+		d.raw(spaces(indent) + l)
+	}
 }
 
 // head is the first n lines; where more follow, the last one says so.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -80,12 +79,12 @@ func newFake(t testing.TB) *fakeEngine {
 		files: map[string][]byte{apiserverPath: read("kube-apiserver.yaml"), kubeletPath: read("kubelet-config.yaml")},
 		history: []harden.TransactionSummary{
 			{
-				ID: "20261122-081500-7c1e", Started: start.Add(-28 * time.Hour), Scope: harden.ScopeNode, Who: "mei (uid 1000)", Reason: "CHG-1187",
+				ID: "20261122-081500-7c1e", Started: start.Add(-27*time.Hour - 45*time.Minute), Scope: harden.ScopeNode, Who: "mei (uid 1000)", Reason: "CHG-1187",
 				Controls: []string{"apiserver-authorization-mode", "kubelet-anonymous-auth"}, Targets: []string{apiserverPath, kubeletPath},
 				Outcome: harden.OutcomeApplied, Script: "/var/lib/kubectl-harden/transactions/20261122-081500-7c1e/restore.sh",
 			},
 			{
-				ID: "20261120-173002-0b9a", Started: start.Add(-67 * time.Hour), Scope: harden.ScopeNode, Who: "root",
+				ID: "20261120-173002-0b9a", Started: start.Add(-66*time.Hour - 30*time.Minute), Scope: harden.ScopeNode, Who: "root",
 				Controls: []string{"apiserver-profiling"}, Targets: []string{apiserverPath},
 				Outcome: harden.OutcomeRolledBack, Script: "/var/lib/kubectl-harden/transactions/20261120-173002-0b9a/restore.sh",
 			},
@@ -148,20 +147,6 @@ func (e *fakeEngine) state(path string) harden.State {
 		return harden.State{}
 	}
 	return harden.State{Exists: true, Data: data, Mode: 0o600}
-}
-
-func (e *fakeEngine) Plan(_ context.Context, f *harden.Facts, choices []harden.Choice) ([]harden.Plan, error) {
-	if e.planErr != nil {
-		return nil, e.planErr
-	}
-	node, cluster, err := harden.Build(harden.BuildInput{
-		Facts: f, Areas: e.areas, Choices: choices, Now: e.clock.Now(), Tool: "test",
-		Read: func(path string) (harden.State, error) { return e.state(path), nil },
-		Preview: func(_ harden.ObjectRef, y []byte) (harden.ObjectPreview, error) {
-			return harden.ObjectPreview{After: harden.State{Exists: true, Data: y}}, nil
-		},
-	})
-	return []harden.Plan{node, cluster}, err
 }
 
 func (e *fakeEngine) Apply(ctx context.Context, p harden.Plan, c Confirmation, events func(harden.Event)) harden.Result {
@@ -273,8 +258,6 @@ func fakeAreas() []harden.Area {
 	apiserver := []harden.Need{harden.NeedAPIServer}
 	kubelet := []harden.Need{harden.NeedKubelet}
 	flag := func(f *harden.Facts, name string) harden.FlagFact { return f.Component(harden.APIServer).Flag(name) }
-	since := func(*harden.Facts, harden.Values) []harden.Precondition { return nil }
-	_ = since
 	return []harden.Area{
 		{ID: "apiserver", Title: "API server", About: harden.Msg("Flags of kube-apiserver. Each change is written to its static pod; the kubelet then restarts it, once for all changes together."), Controls: []harden.Control{
 			{
@@ -447,13 +430,4 @@ func anonymous(f *harden.Facts) harden.Verdict {
 		return harden.Passed(harden.Msg("anonymous requests are limited"))
 	}
 	return harden.Failed(harden.Msg("anonymous requests reach every path that RBAC lets them"), v.Evidence("anonymous-auth"))
-}
-
-// choose controls by id, in the order of the areas.
-func choicesOf(ids ...string) []harden.Choice {
-	var out []harden.Choice
-	for _, id := range ids {
-		out = append(out, harden.Choice{Control: id, Named: true})
-	}
-	return slices.Clip(out)
 }

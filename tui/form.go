@@ -37,7 +37,7 @@ func (s *formScreen) title(m *Model) (string, string) {
 }
 
 func (s *formScreen) actions(m *Model) []action {
-	return []action{act(Keys.Submit, "change"), act(Keys.Right, "next value"), act(Keys.Left, "previous"), act(Keys.Diff, "diff"), act(Keys.Cancel, "done")}
+	return []action{act(Keys.Submit, "change"), act(Keys.Cancel, "done"), act(Keys.Diff, "diff"), act(Keys.Right, "next value"), act(Keys.Left, "previous")}
 }
 
 // options of the remedy that is taken.
@@ -165,7 +165,7 @@ func (s *formScreen) view(m *Model, w, h int) []string {
 	}
 	if s.list.cursor == 0 && ok {
 		d.heading(m.theme.msg(r.Title))
-		d.pair("changes", 9, r.Impact.String())
+		d.pair("effect", 9, r.Impact.String())
 		d.pair("risk", 9, risk(r.Risk))
 		for _, b := range r.Breaks {
 			d.item("  - ", 4, b.String())

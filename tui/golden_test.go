@@ -30,12 +30,12 @@ var screens = map[string]func(*walk){
 	"save":        func(w *walk) { w.keys("*", "s") },
 	"progress": func(w *walk) {
 		w.e.gate = make(chan struct{}, 100)
-		w.apply(6)
+		w.apply(3)
 		w.e.clock.add(12 * time.Second)
 	},
 	"stop": func(w *walk) {
 		w.e.gate = make(chan struct{}, 100)
-		w.apply(6)
+		w.apply(3)
 		w.keys("q")
 	},
 	"result": func(w *walk) { w.keys("*", "p", "d", "A"); w.settle().keys("'cp1", "enter") },

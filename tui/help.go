@@ -31,30 +31,29 @@ type entry struct {
 func newHelp(m *Model) *helpScreen {
 	s := &helpScreen{}
 	var here []string
-	add := func(group string, valid bool, b key.Binding, short string) {
+	add := func(group string, valid bool, b key.Binding) {
 		h := b.Help()
-		text := h.Desc
-		if short != "" && !strings.Contains(text, short) {
-			text = short + ": " + text
+		if id := h.Key + h.Desc; !slices.Contains(here, id) {
+			here = append(here, id)
+			s.entries = append(s.entries, entry{group: group, binding: b, label: h.Key, text: h.Desc, valid: valid})
 		}
-		s.entries = append(s.entries, entry{group: group, binding: b, label: h.Key, text: text, valid: valid})
-		here = append(here, h.Key+h.Desc)
 	}
 	for _, a := range m.top().actions(m) {
-		add("Here", true, a.binding, a.short)
+		add("Here", true, a.binding)
 	}
-	for _, b := range Keys.everywhere() {
-		add("Everywhere", true, b, "")
+	if !m.run.live() {
+		add("Here", true, Keys.History)
 	}
 	for _, g := range Keys.elsewhere() {
 		for _, b := range g.bindings {
-			if h := b.Help(); !slices.Contains(here, h.Key+h.Desc) {
-				add(g.where, false, b, "")
-			}
+			add(g.where, false, b)
 		}
 	}
 	for _, st := range harden.Statuses {
 		s.entries = append(s.entries, entry{group: "Verdicts", label: m.theme.glyph(st) + " " + word(st), text: meaning(st), status: st})
+	}
+	for _, b := range Keys.everywhere() {
+		add("Everywhere", true, b)
 	}
 	return s
 }
@@ -66,17 +65,17 @@ type group struct {
 
 // everywhere are the keys of every screen on which nothing is typed.
 func (k KeyMap) everywhere() []key.Binding {
-	return []key.Binding{k.History, k.Up, k.Down, k.PageUp, k.PageDown, k.HalfUp, k.HalfDown, k.Top, k.Bottom, k.Back, k.Redraw, k.Suspend, k.Quit, k.Stop}
+	return []key.Binding{k.Up, k.Down, k.PageUp, k.PageDown, k.HalfUp, k.HalfDown, k.Top, k.Bottom, k.Back, k.Redraw, k.Suspend, k.Quit, k.Stop}
 }
 
 // elsewhere are the other keys, with where they are valid.
 func (k KeyMap) elsewhere() []group {
 	return []group{
-		{"On lists", []key.Binding{k.Open, k.Choose, k.ChooseArea, k.Plan, k.Search, k.Filter, k.Save, k.Reread}},
-		{"On a control", []key.Binding{k.Diff, k.Options, k.Accept}},
-		{"On a diff", []key.Binding{k.NextHunk, k.PrevHunk, k.Expand, k.Split, k.Write, k.Yank}},
+		{"On a control", []key.Binding{k.Open, k.Diff, k.Choose, k.Options, k.Accept}},
+		{"On lists", []key.Binding{k.Plan, k.ChooseArea, k.Search, k.Filter, k.Save, k.Reread}},
 		{"On a plan", []key.Binding{k.Apply}},
 		{"In the history", []key.Binding{k.Undo}},
+		{"On a diff", []key.Binding{k.NextHunk, k.PrevHunk, k.Expand, k.Split, k.Write, k.Yank}},
 		{"While applying", []key.Binding{k.StopApply}},
 	}
 }
@@ -144,7 +143,11 @@ func (s *helpScreen) view(m *Model, w, h int) []string {
 	if len(matches) == 0 {
 		return append(out, "No key does this.")
 	}
-	from, to := s.list.window(len(matches), h-2)
+	rows := h - 2
+	if len(matches) > rows {
+		rows--
+	}
+	from, to := s.list.window(len(matches), rows)
 	for i := from; i < to; i++ {
 		e := matches[i]
 		where := ""
@@ -152,7 +155,7 @@ func (s *helpScreen) view(m *Model, w, h int) []string {
 			where = e.group
 		}
 		cursor := "  "
-		label, about := t.fit(e.label, 11), t.fit(e.text, w-31)
+		label, about := t.fit(e.label, 10), t.fit(e.text, w-30)
 		switch {
 		case i == s.list.cursor:
 			cursor = t.glyphs.Cursor + " "
@@ -168,7 +171,7 @@ func (s *helpScreen) view(m *Model, w, h int) []string {
 		out = append(out, cursor+paint(t.Faint, t.fit(where, 15))+" "+label+" "+about)
 	}
 	if to < len(matches) {
-		out[len(out)-1] = paint(t.Faint, "  (more: down)")
+		out = append(out, paint(t.Faint, "  (more: down)"))
 	}
 	return out
 }

@@ -67,7 +67,7 @@ func (s *historyScreen) view(m *Model, w, h int) []string {
 	}
 	t := m.theme
 	out := []string{paint(t.Faint, "   "+t.fit("transaction", 24)+"  "+t.fit("when", 16)+"  "+t.fit("outcome", 13)+"  what")}
-	from, to := s.list.window(len(s.items), h-5)
+	from, to := s.list.window(len(s.items), h-6)
 	for i := from; i < to; i++ {
 		it := s.items[i]
 		cursor := "  "
@@ -82,22 +82,23 @@ func (s *historyScreen) view(m *Model, w, h int) []string {
 		if it.Damage != "" {
 			state = "damaged"
 		}
-		out = append(out, cursor+" "+id+"  "+t.fit(clock(it.Started), 16)+"  "+t.fit(t.inert(state), 13)+"  "+t.cut(t.inert(what(it)), w-3-24-2-16-2-13-2))
+		out = append(out, cursor+" "+id+"  "+t.fit(m.clock(it.Started), 16)+"  "+t.fit(t.inert(state), 13)+"  "+t.cut(t.inert(what(it)), w-3-24-2-16-2-13-2))
 	}
-	for len(out) < h-3 {
+	for len(out) < h-4 {
 		out = append(out, "")
 	}
 	it := s.items[s.list.cursor]
-	return append(out, "",
+	return append(out, "", t.cut(t.inert(what(it)), w),
 		paint(t.Faint, t.cut("backup  "+t.inert(it.Script), w)),
 		paint(t.Faint, t.cut("undo    "+t.inert(m.opts.Command+" rollback "+shell(it.ID)), w)))
 }
 
-func clock(at time.Time) string {
+// clock is a moment in the operator's time zone.
+func (m *Model) clock(at time.Time) string {
 	if at.IsZero() {
 		return "unknown"
 	}
-	return at.Format("2006-01-02 15:04")
+	return at.In(m.opts.Now().Location()).Format("2006-01-02 15:04")
 }
 
 // what a transaction was about, in few words.
@@ -171,7 +172,7 @@ func (s *transactionScreen) view(m *Model, w, h int) []string {
 	if it.Damage != "" {
 		d.item(paint(t.Bad, "! "), 2, "The journal cannot be read: "+it.Damage)
 	}
-	who := clock(it.Started) + "  by " + it.Who + "  (" + string(it.Scope) + ")"
+	who := m.clock(it.Started) + "  by " + it.Who + "  (" + string(it.Scope) + ")"
 	d.pair("when", 8, who)
 	if it.Reason != "" {
 		d.pair("why", 8, it.Reason)
@@ -200,13 +201,12 @@ func (s *transactionScreen) view(m *Model, w, h int) []string {
 		row(i+1, "only "+c)
 	}
 	for i, e := range s.events {
-		line := newDoc(t, 1<<16)
-		eventLines(line, e)
 		cursor := "  "
 		if s.rows()+i == s.list.cursor {
 			cursor = t.glyphs.Cursor + " "
 		}
-		rows.raw(cursor + line.lines[0])
+		lead, n, text := m.event(e)
+		rows.raw(cursor + lead + t.cut(t.inert(text), w-2-n))
 	}
 	out := append(head, "", paint(t.Strong, fmt.Sprintf("Undo (u), and the journal (%d lines)", len(s.events))))
 	from, to := s.list.window(len(rows.lines), h-len(out))

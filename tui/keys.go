@@ -44,7 +44,7 @@ var Keys = KeyMap{
 	Left:     bind("left", "previous value", "left", "h"),
 	Right:    bind("right", "next value", "right", "l"),
 
-	Open:    bind("enter", "open: what fails and why", "enter", "right", "l"),
+	Open:    bind("enter", "open: what fails, and why", "enter", "right", "l"),
 	Back:    bind("esc", "back", "esc", "left", "h", "backspace"),
 	Quit:    bind("q", "quit", "q"),
 	Stop:    bind("ctrl+c", "quit from anywhere", "ctrl+c"),
@@ -56,11 +56,11 @@ var Keys = KeyMap{
 	Filter: bind("f", "filter: failing only, ...", "f"),
 	Reread: bind("r", "read the node again", "r"),
 
-	Choose:     bind("space", "choose: put a control into the plan, or leave it out", "space"),
+	Choose:     bind("space", "choose a control for the plan, or leave it out", "space"),
 	ChooseArea: bind("*", "choose all that can hurt this node only", "*"),
 	Options:    bind("o", "remedy and options of a control", "o"),
 	Accept:     bind("a", "accept what is unknown, on your word", "a"),
-	Diff:       bind("d", "the exact diff", "d"),
+	Diff:       bind("d", "the exact diff of one control, or of the plan", "d"),
 	Plan:       bind("p", "plan: review all that is chosen", "p"),
 	Save:       bind("s", "save the choices to a file", "s"),
 
@@ -72,8 +72,8 @@ var Keys = KeyMap{
 	Yank:     bind("y", "copy the diff (OSC 52)", "y"),
 
 	Apply:   bind("A", "apply the plan (asks first)", "A"),
-	History: bind("H", "history: what was done, its backup, and undo", "H"),
-	Undo:    bind("u", "undo a transaction or one control (shows the diff)", "u"),
+	History: bind("H", "history: what was done, where its backup is, undo", "H"),
+	Undo:    bind("u", "undo a transaction, or one control of it", "u"),
 
 	Submit:     bind("enter", "done", "enter"),
 	Cancel:     bind("esc", "cancel", "esc"),

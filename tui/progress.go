@@ -54,7 +54,7 @@ func (s *progressScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 func (s *progressScreen) view(m *Model, w, h int) []string {
 	d := newDoc(m.theme, w)
 	for _, e := range s.events {
-		eventLines(d, e)
+		m.eventLines(d, e)
 	}
 	room := h - 3
 	if s.follow {
@@ -103,9 +103,9 @@ func awaited(events []harden.Event) (harden.Event, bool) {
 	return harden.Event{}, false
 }
 
-// eventLines is one event: time, sign and word, what it is about.
-func eventLines(d *doc, e harden.Event) {
-	t := d.t
+// event is a painted lead of some cells, with time, sign and word, and what it is about.
+func (m *Model) event(e harden.Event) (lead string, n int, text string) {
+	t := m.theme
 	style, glyph := t.Faint, " "
 	switch e.Kind {
 	case harden.EventPassed, harden.EventWritten, harden.EventReverted:
@@ -117,8 +117,9 @@ func eventLines(d *doc, e harden.Event) {
 	case harden.EventAwaiting, harden.EventSoaking:
 		glyph = "."
 	}
-	lead := paint(t.Faint, e.Time.Format(time.TimeOnly)) + "  " + paint(style, glyph+" "+pad(string(e.Kind), 8)) + "  "
-	text := e.Message.String()
+	at := e.Time.In(m.opts.Now().Location()).Format(time.TimeOnly)
+	lead = paint(t.Faint, at) + "  " + paint(style, glyph+" "+pad(string(e.Kind), 8)) + "  "
+	text = e.Message.String()
 	if e.Target != "" {
 		text = e.Target + ": " + text
 	}
@@ -128,7 +129,12 @@ func eventLines(d *doc, e harden.Event) {
 	if (e.Kind == harden.EventAwaiting || e.Kind == harden.EventSoaking) && e.Timeout > 0 {
 		text += fmt.Sprintf("  (at most %s)", seconds(e.Timeout))
 	}
-	d.item(lead, 8+2+10+2, text)
+	return lead, 8 + 2 + 10 + 2, text
+}
+
+func (m *Model) eventLines(d *doc, e harden.Event) {
+	lead, n, text := m.event(e)
+	d.item(lead, n, text)
 }
 
 // stopScreen asks whether a change that is being made is to be stopped. To go on is the default.

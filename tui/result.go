@@ -72,7 +72,7 @@ func (s *resultScreen) view(m *Model, w, h int) []string {
 	}
 	d.heading("What happened")
 	for _, e := range s.events {
-		eventLines(d, e)
+		m.eventLines(d, e)
 	}
 	return d.window(&s.scroll, h)
 }

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -35,13 +36,19 @@ func (m *Model) openReview() tea.Cmd {
 func (m *Model) pushReview(s *reviewScreen) {
 	s.targets = targets(s.plans)
 	for _, p := range s.plans {
-		s.scripts = append(s.scripts, m.engine.ScriptPath(p))
+		if script := m.engine.ScriptPath(p); !p.Empty() && !slices.Contains(s.scripts, script) {
+			s.scripts = append(s.scripts, script)
+		}
 	}
 	m.push(s)
 }
 
 func (s *reviewScreen) title(m *Model) (string, string) {
-	left := "Plan: " + plural(len(m.choices), "control", "controls") + ", " + plural(len(s.targets), "target", "targets")
+	n := 0
+	for _, p := range s.plans {
+		n += len(p.Choices)
+	}
+	left := "Plan: " + plural(n, "control", "controls") + ", " + plural(len(s.targets), "target", "targets")
 	if s.undoes != "" {
 		left = "Undo of " + m.theme.inert(s.undoes) + ": " + plural(len(s.targets), "target", "targets")
 	}
@@ -61,6 +68,9 @@ func (s *reviewScreen) actions(m *Model) []action {
 func (s *reviewScreen) applyAction(m *Model) []action {
 	if s.obstacle(m) != "" {
 		return nil
+	}
+	if !s.seen {
+		return []action{act(Keys.Apply, "then apply")}
 	}
 	return []action{act(Keys.Apply, "apply")}
 }
@@ -144,20 +154,25 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		d.heading("Left out")
 		for _, k := range skips {
 			d.item("  - ", 4, k.Control+": "+k.Reason.String())
+			if s.unknown(k.Control) {
+				d.styled(4, d.t.Faint, "a on this control accepts what is unknown, on your word.")
+			}
 		}
 	}
 	if len(s.targets) == 0 {
 		return
 	}
 	d.heading("Backup and undo")
+	d.text(2, "Before anything is changed, the originals are saved in")
 	for _, p := range s.scripts {
-		d.pair("by hand", 11, p+"  (written before anything is changed)")
+		d.text(4, path.Dir(p))
 	}
-	d.pair("by command", 11, m.opts.Command+" rollback")
-	d.pair("in here", 11, "H, then u")
+	d.text(2, "restore.sh in there puts them back by hand, without this program.")
+	d.pair("or run", 8, m.opts.Command+" rollback")
+	d.pair("or here", 8, "H, then u")
 	if s.undoes == "" {
 		d.heading("The same from the command line")
-		d.text(2, command(m.opts.Command+" apply", m.chosen()))
+		d.command(2, m.command())
 	}
 }
 
@@ -285,24 +300,30 @@ func (s *reviewScreen) preflight(m *Model, d *doc) {
 	if n == 0 {
 		d.text(2, "Nothing is to be checked.")
 	}
+}
+
+// unknown says that something is not known that a control needs.
+func (s *reviewScreen) unknown(control string) bool {
 	for _, p := range s.plans {
-		for _, c := range p.Blocking() {
-			if c.State == harden.PreconditionUnknown && c.Control != "" {
-				d.styled(2, d.t.Faint, "a on "+c.Control+" accepts what is unknown, on your word.")
+		for _, c := range p.Preflight {
+			if c.Control == control && c.State == harden.PreconditionUnknown {
+				return true
 			}
 		}
 	}
+	return false
 }
 
 // command is the command line that does the same as the choices.
-func command(base string, choices []harden.Choice) string {
+func (m *Model) command() string {
+	choices := m.chosen()
 	var ids []string
 	for _, c := range choices {
 		ids = append(ids, c.Control)
 	}
-	out := base + " --control " + shell(strings.Join(ids, ","))
+	out := m.opts.Command + " apply --control " + shell(strings.Join(ids, ","))
 	for _, c := range choices {
-		if c.Remedy != "" {
+		if c.Remedy != "" && c.Remedy != m.defaultRemedy(c.Control) {
 			out += " --remedy " + shell(c.Control+"="+c.Remedy)
 		}
 		var names []string
@@ -318,6 +339,15 @@ func command(base string, choices []harden.Choice) string {
 		}
 	}
 	return out
+}
+
+func (m *Model) defaultRemedy(control string) string {
+	_, c, ok := harden.FindControl(m.areas, control)
+	if !ok || m.facts == nil {
+		return ""
+	}
+	r, _ := harden.DefaultRemedy(m.facts, c)
+	return r.ID
 }
 
 // shell quotes a word for a POSIX shell where it has to be.

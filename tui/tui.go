@@ -69,11 +69,8 @@ func (m *Model) settle() {
 	for {
 		msg := r.take()
 		for _, e := range msg.events {
-			d := newDoc(NewTheme(false, m.theme.ascii), 120)
-			eventLines(d, e)
-			for _, l := range d.lines {
-				m.print(l)
-			}
+			_, _, text := m.event(e)
+			m.print(string(e.Kind) + "  " + m.theme.inert(text))
 		}
 		if msg.ended {
 			r.over = true
