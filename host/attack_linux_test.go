@@ -151,6 +151,18 @@ func TestWritesRefuseUnsafeParents(t *testing.T) {
 	}
 }
 
+// Without root's rights, on a root of one's own, what belongs to oneself is as safe as what belongs to root.
+func TestOwnDirectoriesAreTrusted(t *testing.T) {
+	r, dir := newRoot(t)
+	put(t, dir, manifest, "before")
+	must(t, os.Chown(filepath.Join(dir, "etc/kubernetes"), 1000, 1000))
+	wantUnsafe(t, r.Chmod(manifest, 0o600), "belongs to uid 1000")
+	r.euid = 1000
+	must(t, r.Chmod(manifest, 0o600))
+	chmod("etc/kubernetes", 0o1777)(t, dir)
+	wantUnsafe(t, r.Chmod(manifest, 0o600), "can be changed by others than root")
+}
+
 func TestImmutableDirectoryKeepsItsEntries(t *testing.T) {
 	r, dir := newRoot(t)
 	put(t, dir, manifest, "before")
@@ -335,7 +347,7 @@ func bind(t *testing.T, from, to string) {
 		must(t, os.WriteFile(from, []byte("mounted"), 0o644))
 	}
 	must(t, unix.Mount(from, to, "", unix.MS_BIND, ""))
-	t.Cleanup(func() { must(t, unix.Unmount(to, 0)) })
+	t.Cleanup(func() { must(t, unix.Unmount(to, unix.MNT_DETACH)) })
 }
 
 func setFlags(t *testing.T, full string, flags uint32) {

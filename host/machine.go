@@ -35,8 +35,7 @@ func (r *Root) MachineID() (string, error) {
 
 // BootID changes with every boot; the kubelet reports it as status.nodeInfo.bootID.
 func (r *Root) BootID() (string, error) {
-	id, err := r.Sysctl("kernel.random.boot_id")
-	return id, err
+	return r.Sysctl("kernel.random.boot_id")
 }
 
 // Hostname is the running machine's, or what an offline root would be called.

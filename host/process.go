@@ -108,7 +108,7 @@ func readProcess(dir, name string) (Process, error) {
 	if err != nil {
 		return p, err
 	}
-	if p.Argv = ParseCmdline(cmdline); name != "" && !p.is(name) {
+	if p.Argv = parseCmdline(cmdline); name != "" && !p.is(name) {
 		return p, errOther
 	}
 	stat, err := readSome(d, "stat")
@@ -150,9 +150,9 @@ func readSome(d *os.Root, name string) ([]byte, error) {
 	return data, err
 }
 
-// ParseCmdline splits the content of /proc/PID/cmdline. Empty arguments count; nil means that there is no command
+// parseCmdline splits the content of /proc/PID/cmdline. Empty arguments count; nil means that there is no command
 // line, as for kernel threads.
-func ParseCmdline(data []byte) []string {
+func parseCmdline(data []byte) []string {
 	if len(data) == 0 {
 		return nil
 	}

@@ -31,8 +31,8 @@ func TestParseCmdline(t *testing.T) {
 		{"\x00", []string{""}},
 		{many, slices.Repeat([]string{"--flag=value"}, 32<<10)},
 	} {
-		if got := ParseCmdline([]byte(tt.data)); !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("ParseCmdline(%.40q) = %.80q, want %.80q", tt.data, got, tt.want)
+		if got := parseCmdline([]byte(tt.data)); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("parseCmdline(%.40q) = %.80q, want %.80q", tt.data, got, tt.want)
 		}
 	}
 }
@@ -162,7 +162,7 @@ func FuzzProcessFiles(f *testing.F) {
 	f.Add([]byte("0::/kubepods/burstable/pod" + staticUID + "/" + containerID + "\n"))
 	f.Add([]byte("Uid:\t0\t0\t0\t0\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if argv := ParseCmdline(data); argv != nil {
+		if argv := parseCmdline(data); argv != nil {
 			if joined := strings.Join(argv, "\x00"); joined != strings.TrimSuffix(string(data), "\x00") {
 				t.Errorf("arguments %q are not those of %q", argv, data)
 			}

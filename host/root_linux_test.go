@@ -229,7 +229,7 @@ func TestFileSystemFacts(t *testing.T) {
 	r, dir := newRoot(t)
 	mount := filepath.Join(dir, "var/lib/kubelet")
 	must(t, unix.Mount("tmpfs", mount, "tmpfs", unix.MS_RDONLY, "size=64k"))
-	t.Cleanup(func() { unix.Unmount(mount, 0) })
+	t.Cleanup(func() { must(t, unix.Unmount(mount, unix.MNT_DETACH)) })
 	for path, want := range map[string]bool{
 		"/var/lib/kubelet": true, "/var/lib/kubelet/missing/file": true, "/etc/kubernetes/missing/file": false,
 	} {
