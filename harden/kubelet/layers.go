@@ -72,6 +72,9 @@ func (s setting) read(k *harden.KubeletFacts) reading {
 		}
 		out.evidence = slices.Insert(out.evidence, 0, seen)
 		out.value, out.valid = like(s.preset, raw, from == fromFlag)
+		if text, ok := raw.(string); ok && !out.valid {
+			out.evidence[0].Value = fmt.Sprintf("%s: %q", s.field, text)
+		}
 		out.from = from
 		if out.valid && s.zeroIsUnset && from != fromFlag && isZero(out.value) {
 			out.value, out.from = fallback, fromDefault
@@ -108,22 +111,26 @@ func (s setting) layers(k *harden.KubeletFacts) []harden.KubeletLayer {
 		fields = map[string]any{key: fields}
 	}
 	return append(slices.Clone(k.Layers), harden.KubeletLayer{
-		Source: flagPrefix + s.flag + flagPlace + flag.Source, Fields: fields.(map[string]any),
+		Source: flagPrefix + s.flag + flagOwner + flag.Source, Fields: fields.(map[string]any),
 	})
 }
 
-// A layer that is a flag names it, and the place where it stands: "flag --read-only-port in /etc/default/kubelet".
+// A layer that is a flag names it and where it was seen: "flag --read-only-port in /etc/default/kubelet", or "of process
+// 1234 (kubelet)" where no environment file holds it.
 const (
 	flagPrefix = "flag --"
-	flagPlace  = " in "
+	flagFile   = " in "
+	flagOwner  = " of "
 )
 
 func flagSource(layer string) (place string, ok bool) {
 	if !strings.HasPrefix(layer, flagPrefix) {
 		return "", false
 	}
-	if _, place, ok := strings.Cut(layer, flagPlace); ok {
-		return place, true
+	for _, before := range []string{flagFile, flagOwner} {
+		if _, place, ok := strings.Cut(layer, before); ok {
+			return place, true
+		}
 	}
 	return layer, true
 }
@@ -214,11 +221,9 @@ func (s setting) flagRemovals(k *harden.KubeletFacts) ([]harden.Intent, error) {
 			out = append(out, harden.RemoveEnvFlag(e.File.Path, e.Variable, s.flag, harden.Kubelet))
 		}
 	}
-	if s.count(patches.ParseArgs(k.Args)) > found {
-		return nil, fmt.Errorf("--%s stands in the kubelet's unit and wins over the configuration file: take it out with \"systemctl edit --full kubelet\", and plan again", s.flag)
-	}
-	if found == 0 {
-		return nil, fmt.Errorf("the running kubelet has --%s, which neither its unit nor its environment files set any more: restart the kubelet, and plan again", s.flag)
+	if found == 0 || s.count(patches.ParseArgs(k.Args)) > found {
+		return nil, fmt.Errorf("--%s wins over the configuration file and stands in the kubelet's unit, not in its environment files: "+
+			"take it out with \"systemctl edit --full kubelet\", restart the kubelet, and plan again", s.flag)
 	}
 	return out, nil
 }

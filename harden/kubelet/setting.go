@@ -24,7 +24,7 @@ type setting struct {
 	// zero value is meant: flags are read after the defaults were filled in.
 	zeroIsUnset bool
 
-	judge  func(k *harden.KubeletFacts, value any) (harden.Status, harden.Message)
+	judge  func(*harden.KubeletFacts, reading) (harden.Status, harden.Message)
 	remedy harden.Remedy // all but Intents and Proofs
 	want   func(harden.Values) any
 	// live is want as the kubelet's configz shows it; nil: the same.
@@ -63,7 +63,7 @@ func (s setting) assess(f *harden.Facts) harden.Verdict {
 	if !now.valid {
 		return harden.Failed(harden.Msg("the kubelet does not accept this value for %s and will not start with it", s.field), now.evidence...)
 	}
-	status, message := s.judge(k, now.value)
+	status, message := s.judge(k, now)
 	if status != harden.StatusPass {
 		switch now.from {
 		case fromFlag:
@@ -109,9 +109,9 @@ func decodes(k *harden.KubeletFacts) harden.Precondition {
 }
 
 // isBool judges a boolean field.
-func isBool(want bool, right, wrong harden.Message) func(*harden.KubeletFacts, any) (harden.Status, harden.Message) {
-	return func(_ *harden.KubeletFacts, v any) (harden.Status, harden.Message) {
-		if v == want {
+func isBool(want bool, right, wrong harden.Message) func(*harden.KubeletFacts, reading) (harden.Status, harden.Message) {
+	return func(_ *harden.KubeletFacts, r reading) (harden.Status, harden.Message) {
+		if r.value == want {
 			return harden.StatusPass, right
 		}
 		return harden.StatusFail, wrong

@@ -1,0 +1,270 @@
+package kubelet_test
+
+import (
+	"strings"
+	"testing"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/hardentest"
+	"kubectl-harden.io/kubectl-harden/harden/kubelet"
+)
+
+const (
+	configPath = "/var/lib/kubelet/config.yaml"
+	extraPath  = "/etc/default/kubelet"
+	flagsPath  = "/var/lib/kubelet/kubeadm-flags.env"
+	dropInDir  = "/etc/kubernetes/kubelet.conf.d"
+)
+
+var minors = []string{"1.30", "1.34", "1.37"}
+
+func finding(t *testing.T, f *harden.Facts, id string) harden.Finding {
+	t.Helper()
+	for _, found := range harden.Assess(f, []harden.Area{kubelet.Area()}) {
+		if found.Control == id {
+			return found
+		}
+	}
+	t.Fatalf("no control %s", id)
+	return harden.Finding{}
+}
+
+// What kubeadm writes is the same in this respect for all minors.
+func TestUntouchedNodes(t *testing.T) {
+	want := map[string]harden.Status{
+		"kubelet-anonymous-auth":                    harden.StatusPass,
+		"kubelet-authentication-webhook":            harden.StatusPass,
+		"kubelet-authorization-mode":                harden.StatusPass,
+		"kubelet-client-ca-file":                    harden.StatusPass,
+		"kubelet-read-only-port":                    harden.StatusPass,
+		"kubelet-rotate-certificates":               harden.StatusPass,
+		"kubelet-tls-min-version":                   harden.StatusPass,
+		"kubelet-tls-cipher-suites":                 harden.StatusFail,
+		"kubelet-streaming-connection-idle-timeout": harden.StatusFail,
+		"kubelet-make-iptables-util-chains":         harden.StatusPass,
+		"kubelet-event-record-qps":                  harden.StatusPass,
+		"kubelet-pod-pids-limit":                    harden.StatusFail,
+		"kubelet-seccomp-default":                   harden.StatusFail,
+		"kubelet-protect-kernel-defaults":           harden.StatusFail,
+		"kubelet-config-file-mode":                  harden.StatusFail,
+		"kubelet-config-file-owner":                 harden.StatusPass,
+	}
+	for _, minor := range minors {
+		t.Run(minor, func(t *testing.T) {
+			found := harden.Assess(hardentest.Fixture(t, minor).Facts(t), []harden.Area{kubelet.Area()})
+			if len(found) != len(want) {
+				t.Fatalf("%d findings", len(found))
+			}
+			for _, got := range found {
+				if got.Status != want[got.Control] {
+					t.Errorf("%s: %s (%s), want %s", got.Control, got.Status, got.Message, want[got.Control])
+				}
+				if len(got.Evidence) == 0 || got.Evidence[0].Source == "" || got.Message.IsZero() {
+					t.Errorf("%s: nothing is said of what was seen", got.Control)
+				}
+			}
+		})
+	}
+}
+
+// edit changes the files of a node.
+type edit func(t *testing.T, n *hardentest.Node)
+
+func config(old, new string) edit {
+	return func(t *testing.T, n *hardentest.Node) { n.Edit(t, configPath, old, new) }
+}
+
+// field adds a line to the configuration file.
+func field(line string) edit {
+	return config("kind: KubeletConfiguration\n", "kind: KubeletConfiguration\n"+line+"\n")
+}
+
+func extraArgs(args string) edit {
+	return func(_ *testing.T, n *hardentest.Node) {
+		n.Files["/etc/default"] = harden.State{Exists: true, Dir: true, Mode: 0o755}
+		n.Write(extraPath, "KUBELET_EXTRA_ARGS=\""+args+"\"\n", 0o644)
+	}
+}
+
+// dropIns writes 10.conf, 20.conf, ... and the flag that makes the kubelet read them.
+func dropIns(bodies ...string) edit {
+	return func(t *testing.T, n *hardentest.Node) {
+		extraArgs("--config-dir="+dropInDir)(t, n)
+		n.Files[dropInDir] = harden.State{Exists: true, Dir: true, Mode: 0o755}
+		for i, body := range bodies {
+			name := dropInDir + "/" + string(rune('1'+i)) + "0.conf"
+			n.Write(name, "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"+body+"\n", 0o644)
+		}
+	}
+}
+
+func all(edits ...edit) edit {
+	return func(t *testing.T, n *hardentest.Node) {
+		for _, e := range edits {
+			e(t, n)
+		}
+	}
+}
+
+const anonymousOff = "  anonymous:\n    enabled: false\n"
+
+func TestVariants(t *testing.T) {
+	tests := []struct {
+		name     string
+		control  string
+		edit     edit
+		want     harden.Status
+		message  string // part of it
+		evidence string // the first one: "source value"
+	}{
+		{"anonymous in the file", "kubelet-anonymous-auth", config(anonymousOff, "  anonymous:\n    enabled: true\n"),
+			harden.StatusFail, "let in", configPath + ":4 authentication.anonymous.enabled: true"},
+		{"anonymous left out", "kubelet-anonymous-auth", config(anonymousOff, ""),
+			harden.StatusPass, "refused", configPath + " authentication.anonymous.enabled is not set; the kubelet takes false"},
+		{"anonymous by a flag", "kubelet-anonymous-auth", extraArgs("--anonymous-auth=true"),
+			harden.StatusFail, "the flag --anonymous-auth wins", extraPath + " --anonymous-auth=true"},
+		{"anonymous off by a flag over an open file", "kubelet-anonymous-auth",
+			all(config(anonymousOff, "  anonymous:\n    enabled: true\n"), extraArgs("--anonymous-auth=false")),
+			harden.StatusPass, "refused", extraPath + " --anonymous-auth=false"},
+		{"anonymous by a drop-in", "kubelet-anonymous-auth", dropIns("authentication: {anonymous: {enabled: true}}"),
+			harden.StatusFail, "the drop-in " + dropInDir + "/10.conf wins over " + configPath, dropInDir + "/10.conf:3 authentication.anonymous.enabled: true"},
+		{"the later drop-in wins", "kubelet-anonymous-auth",
+			dropIns("authentication: {anonymous: {enabled: true}}", "authentication: {anonymous: {enabled: false}}"),
+			harden.StatusPass, "refused", dropInDir + "/20.conf:3 authentication.anonymous.enabled: false"},
+		{"a drop-in deletes by null", "kubelet-anonymous-auth",
+			all(config(anonymousOff, "  anonymous:\n    enabled: true\n"), dropIns("authentication: {anonymous: null}")),
+			harden.StatusPass, "refused", dropInDir + "/10.conf authentication.anonymous.enabled: null"},
+		{"a quoted boolean stops the kubelet", "kubelet-anonymous-auth", config(anonymousOff, "  anonymous:\n    enabled: \"false\"\n"),
+			harden.StatusFail, "does not accept", configPath + `:4 authentication.anonymous.enabled: "false"`},
+
+		{"webhook off", "kubelet-authentication-webhook", config("    enabled: true\n", "    enabled: false\n"), harden.StatusFail, "not reviewed", ""},
+
+		{"AlwaysAllow", "kubelet-authorization-mode", config("mode: Webhook", "mode: AlwaysAllow"), harden.StatusFail, "exec into any container", ""},
+		{"an empty mode is the default", "kubelet-authorization-mode", config("mode: Webhook", `mode: ""`),
+			harden.StatusPass, "API server", `/var/lib/kubelet/config.yaml:11 authorization.mode: "", for which the kubelet takes its default Webhook`},
+		{"an unknown mode", "kubelet-authorization-mode", config("mode: Webhook", "mode: RBAC"), harden.StatusFail, "will not start", ""},
+
+		{"no client CA", "kubelet-client-ca-file", config("  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\n", ""), harden.StatusFail, "no CA", ""},
+		{"read-only port", "kubelet-read-only-port", field("readOnlyPort: 10255"), harden.StatusFail, "port 10255", ""},
+		{"read-only port by two flags, the last one wins", "kubelet-read-only-port", extraArgs("--read-only-port=10255 --read-only-port 0"), harden.StatusPass, "off", ""},
+		{"no rotation", "kubelet-rotate-certificates", config("rotateCertificates: true\n", ""), harden.StatusFail, "not renewed", ""},
+
+		{"idle timeout set", "kubelet-streaming-connection-idle-timeout", config("IdleTimeout: 0s", "IdleTimeout: 5m"), harden.StatusPass, "5m0s", ""},
+		{"idle timeout off by a flag", "kubelet-streaming-connection-idle-timeout", extraArgs("--streaming-connection-idle-timeout=0"), harden.StatusFail, "wins", ""},
+		{"a number is no duration", "kubelet-streaming-connection-idle-timeout", config("IdleTimeout: 0s", "IdleTimeout: 300"), harden.StatusFail, "does not accept", ""},
+
+		{"no chains", "kubelet-make-iptables-util-chains", field("makeIPTablesUtilChains: false"), harden.StatusFail, "does not make", ""},
+		{"events without limit", "kubelet-event-record-qps", field("eventRecordQPS: 0"), harden.StatusFail, "0 means", ""},
+		{"few events", "kubelet-event-record-qps", field("eventRecordQPS: 1"), harden.StatusManual, "may drop", ""},
+		{"five events", "kubelet-event-record-qps", field("eventRecordQPS: 5"), harden.StatusPass, "5 events", ""},
+		{"event flag", "kubelet-event-record-qps", extraArgs("--event-qps=0"), harden.StatusFail, "--event-qps wins", ""},
+
+		{"pids limited", "kubelet-pod-pids-limit", field("podPidsLimit: 2048"), harden.StatusPass, "2048", ""},
+		{"pids 0 is no limit", "kubelet-pod-pids-limit", field("podPidsLimit: 0"), harden.StatusFail, "whole node", ""},
+		{"pids -1 is no limit", "kubelet-pod-pids-limit", field("podPidsLimit: -1"), harden.StatusFail, "whole node", ""},
+		{"a flag lifts the limit", "kubelet-pod-pids-limit", all(field("podPidsLimit: 2048"), extraArgs("--pod-max-pids=-1")), harden.StatusFail, "--pod-max-pids wins", ""},
+		{"seccomp", "kubelet-seccomp-default", field("seccompDefault: true"), harden.StatusPass, "RuntimeDefault", ""},
+
+		{"TLS 1.1", "kubelet-tls-min-version", field("tlsMinVersion: VersionTLS11"), harden.StatusFail, "VersionTLS11", ""},
+		{"TLS 1.3", "kubelet-tls-min-version", field("tlsMinVersion: VersionTLS13"), harden.StatusPass, "VersionTLS13", ""},
+		{"an unknown TLS version", "kubelet-tls-min-version", field(`tlsMinVersion: "1.2"`), harden.StatusFail, "will not start", ""},
+		{"suites with TLS 1.3 alone", "kubelet-tls-cipher-suites", field("tlsMinVersion: VersionTLS13"), harden.StatusPass, "TLS 1.3", ""},
+		{"suites by a flag", "kubelet-tls-cipher-suites", extraArgs("--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_RSA_WITH_AES_128_CBC_SHA"),
+			harden.StatusFail, "weak suites are offered: TLS_RSA_WITH_AES_128_CBC_SHA", ""},
+
+		{"mode 0600", "kubelet-config-file-mode", mode(0o600), harden.StatusPass, "0600", ""},
+		{"mode 0400", "kubelet-config-file-mode", mode(0o400), harden.StatusPass, "0400", ""},
+		{"mode 0640", "kubelet-config-file-mode", mode(0o640), harden.StatusFail, "0640", configPath + " mode 0640"},
+		{"owner", "kubelet-config-file-owner", func(_ *testing.T, n *hardentest.Node) {
+			s := n.Files[configPath]
+			s.UID = 1000
+			n.Files[configPath] = s
+		}, harden.StatusFail, "chown root:root " + configPath, configPath + " owner 1000:0"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for _, minor := range minors {
+				n := hardentest.Fixture(t, minor)
+				test.edit(t, n)
+				got := finding(t, n.Facts(t), test.control)
+				if got.Status != test.want || !strings.Contains(got.Message.String(), test.message) {
+					t.Errorf("%s: %s: %s\nwant %s: %s", minor, got.Status, got.Message, test.want, test.message)
+				}
+				if first := got.Evidence[0].Source + " " + got.Evidence[0].Value; test.evidence != "" && first != test.evidence {
+					t.Errorf("%s: evidence %q, want %q", minor, first, test.evidence)
+				}
+			}
+		})
+	}
+}
+
+func mode(m uint32) edit {
+	return func(_ *testing.T, n *hardentest.Node) {
+		s := n.Files[configPath]
+		s.Mode = m
+		n.Files[configPath] = s
+	}
+}
+
+func TestOverriddenSourcesAreSeen(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	all(field("readOnlyPort: 0"), extraArgs("--read-only-port=10255"))(t, n)
+	got := finding(t, n.Facts(t), "kubelet-read-only-port").Evidence
+	if len(got) != 2 || got[0] != (harden.Evidence{Source: extraPath, Value: "--read-only-port=10255"}) ||
+		got[1].Value != "readOnlyPort: 0, overridden" || !strings.HasPrefix(got[1].Source, configPath+":") {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestVersionsDiffer(t *testing.T) {
+	for _, test := range []struct {
+		control, version, want string
+		edit                   edit
+	}{
+		{"kubelet-streaming-connection-idle-timeout", "1.35", "its default of 4h0m0s", nil},
+		{"kubelet-streaming-connection-idle-timeout", "1.36", "compliance only", nil},
+		{"kubelet-streaming-connection-idle-timeout", "1.37", "compliance only", nil},
+		{"kubelet-event-record-qps", "1.36", "no limit from 1.37 on", field("eventRecordQPS: 0")},
+		{"kubelet-event-record-qps", "1.37", "no limit for kubelet v1.37.0", field("eventRecordQPS: 0")},
+	} {
+		n := hardentest.Fixture(t, "1.37")
+		if test.edit != nil {
+			test.edit(t, n)
+		}
+		f := n.Facts(t)
+		f.Kubelet.Version, _ = harden.ParseVersion(test.version)
+		if got := finding(t, f, test.control); got.Status != harden.StatusFail || !strings.Contains(got.Message.String(), test.want) {
+			t.Errorf("%s %s: %s: %s", test.control, test.version, got.Status, got.Message)
+		}
+	}
+}
+
+// A kubelet without a configuration file has the old, open defaults.
+func TestLegacyDefaults(t *testing.T) {
+	f := &harden.Facts{Distro: "kubeadm", Kubelet: &harden.KubeletFacts{PeakPids: -1, Process: &harden.ProcessFact{PID: 7, Args: []string{"kubelet", "--tls-min-version=VersionTLS12"}}}}
+	for id, want := range map[string]harden.Status{
+		"kubelet-anonymous-auth":         harden.StatusFail,
+		"kubelet-authentication-webhook": harden.StatusFail,
+		"kubelet-authorization-mode":     harden.StatusFail,
+		"kubelet-read-only-port":         harden.StatusFail,
+		"kubelet-tls-min-version":        harden.StatusPass,
+		"kubelet-config-file-mode":       harden.StatusNotApplicable,
+	} {
+		if got := finding(t, f, id); got.Status != want {
+			t.Errorf("%s: %s (%s)", id, got.Status, got.Message)
+		}
+	}
+	seen := finding(t, f, "kubelet-tls-min-version").Evidence[0]
+	if seen.Source != "process 7 (kubelet)" || seen.Value != "--tls-min-version=VersionTLS12" {
+		t.Errorf("a flag of the live process: %v", seen)
+	}
+}
+
+func TestWorkerNode(t *testing.T) {
+	if got := finding(t, hardentest.Worker(t), "kubelet-pod-pids-limit"); got.Status != harden.StatusFail {
+		t.Errorf("%s: %s", got.Status, got.Message)
+	}
+	if got := finding(t, &harden.Facts{}, "kubelet-pod-pids-limit"); got.Status != harden.StatusNotApplicable {
+		t.Errorf("without a kubelet: %s", got.Status)
+	}
+}
