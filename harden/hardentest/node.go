@@ -1,11 +1,9 @@
-// Package hardentest gives tests real kubeadm nodes to work on, in memory.
 package hardentest
 
 import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,25 +14,16 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden/collect"
 )
 
-// Minors are the Kubernetes minors of the fixtures.
-var Minors = []string{"1.30", "1.34", "1.37"}
-
 // Node is a node's files in memory: a collect.Node whose files a test may change.
 type Node struct {
 	Files map[string]harden.State
 	Free  uint64 // bytes, for every path
 }
 
-// FixtureDir is the folder of a fixture, for a minor such as "1.37".
-func FixtureDir(minor string) string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..", "shared", "fixtures", "kubeadm-"+minor)
-}
-
 // Fixture reads the node that kubeadm of the minor wrote, with its modes.
 func Fixture(t testing.TB, minor string) *Node {
 	t.Helper()
-	base := FixtureDir(minor)
+	base := filepath.Dir(Root(t, minor))
 	list, err := os.ReadFile(filepath.Join(base, "modes.tsv"))
 	if err != nil {
 		t.Fatal(err)
