@@ -185,7 +185,7 @@ func unified(fs []target) []byte {
 	for _, f := range fs {
 		switch text := f.short.Unified(); {
 		case f.step.Secret || f.hidden != "" || len(text) == 0:
-			fmt.Fprintf(&b, "# %s: %s\n", inert(f.name, false), inert(strings.Join(append(f.notes, f.hidden), "; "), false))
+			fmt.Fprintf(&b, "# %s: %s\n", Inert(f.name, false), Inert(strings.Join(append(f.notes, f.hidden), "; "), false))
 		case f.step.Kind == harden.StepObject:
 			for _, l := range strings.SplitAfter(strings.TrimSuffix(string(text), "\n"), "\n") {
 				b.WriteString("# " + l)

@@ -170,7 +170,7 @@ func (s *diffScreen) yank(m *Model) tea.Cmd {
 	n := 0
 	for _, l := range s.rows.hunks[s.at].Lines {
 		if l.Op != patches.Remove {
-			b.WriteString(inert(l.Text, false) + "\n")
+			b.WriteString(Inert(l.Text, false) + "\n")
 			n++
 		}
 	}

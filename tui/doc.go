@@ -6,5 +6,5 @@
 //
 // There is one tea.Model. It holds a stack of screens, which are plain values that draw themselves as lines and answer keys.
 // All waiting is done in commands; what comes back late is known by its number and dropped. Every string that came from a
-// file, a process, the API or a journal goes through inert before it is drawn.
+// file, a process, the API or a journal goes through [Inert] before it is drawn.
 package tui

@@ -131,7 +131,7 @@ func (m *Model) openUndo(id, control string) tea.Cmd {
 			if control != "" {
 				name = control + " in " + id
 			}
-			m.pushReview(&reviewScreen{undoes: name, plans: plans})
+			m.push(m.newReview(name, plans))
 			return nil
 		})
 	})

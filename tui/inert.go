@@ -9,9 +9,9 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// inert makes text of others safe to show on one line: what could move the cursor, hide or reorder text, or look like
+// Inert makes text of others safe to show on one line: what could move the cursor, hide or reorder text, or look like
 // nothing becomes visible. It keeps letters of all scripts, unless the terminal shows ASCII only.
-func inert(s string, asciiOnly bool) string {
+func Inert(s string, asciiOnly bool) string {
 	if plain(s) {
 		return s
 	}

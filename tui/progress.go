@@ -81,13 +81,13 @@ func (s *progressScreen) script() string {
 // now says what is awaited, since when, and how long that may take.
 func (s *progressScreen) now(m *Model) string {
 	if e, ok := awaited(s.events); ok {
-		said := "Now: " + m.theme.msg(e.Message) + ": " + seconds(m.opts.Now().Sub(e.Time))
+		said := "Waiting: " + m.theme.msg(e.Message) + ": " + seconds(m.opts.Now().Sub(e.Time))
 		if e.Timeout > 0 {
 			said += " of at most " + seconds(e.Timeout)
 		}
 		return said
 	}
-	return "Now: working, for " + seconds(m.opts.Now().Sub(s.run.started))
+	return "Working, for " + seconds(m.opts.Now().Sub(s.run.started))
 }
 
 // awaited is the last thing that is waited for, unless it has come.

@@ -28,19 +28,19 @@ func (m *Model) openReview() tea.Cmd {
 		return nil
 	}
 	return m.plan(choices, func(m *Model, plans []harden.Plan) tea.Cmd {
-		m.pushReview(&reviewScreen{plans: plans})
+		m.push(m.newReview("", plans))
 		return nil
 	})
 }
 
-func (m *Model) pushReview(s *reviewScreen) {
-	s.targets = targets(s.plans)
+func (m *Model) newReview(undoes string, plans []harden.Plan) *reviewScreen {
+	s := &reviewScreen{undoes: undoes, plans: plans, targets: targets(plans)}
 	for _, p := range s.plans {
 		if script := m.engine.ScriptPath(p); !p.Empty() && !slices.Contains(s.scripts, script) {
 			s.scripts = append(s.scripts, script)
 		}
 	}
-	m.push(s)
+	return s
 }
 
 func (s *reviewScreen) title(m *Model) (string, string) {

@@ -91,15 +91,8 @@ func (r *run) take() progressMsg {
 
 // begin applies the plans of a review.
 func (m *Model) begin(review *reviewScreen, c Confirmation) tea.Cmd {
-	ctx, cancel := context.WithCancel(m.ctx)
-	var plans []harden.Plan
-	for _, p := range review.plans {
-		if !p.Empty() {
-			plans = append(plans, p)
-		}
-	}
-	r := &run{plans: plans, undoes: review.undoes, started: m.opts.Now(), stop: cancel, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-	m.run = r
+	ctx := m.newRun(review)
+	r := m.run
 	m.home()
 	m.push(&progressScreen{run: r, review: review, follow: true})
 	engine := m.engine
@@ -108,6 +101,19 @@ func (m *Model) begin(review *reviewScreen, c Confirmation) tea.Cmd {
 		func() tea.Msg { return r.take() },
 		m.tick(),
 	)
+}
+
+// newRun prepares a run of the plans of a review that do something.
+func (m *Model) newRun(review *reviewScreen) context.Context {
+	ctx, cancel := context.WithCancel(m.ctx)
+	var plans []harden.Plan
+	for _, p := range review.plans {
+		if !p.Empty() {
+			plans = append(plans, p)
+		}
+	}
+	m.run = &run{plans: plans, undoes: review.undoes, started: m.opts.Now(), stop: cancel, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	return ctx
 }
 
 // progress takes what happened into the screen, and waits for more.

@@ -32,7 +32,7 @@ type Applied struct {
 func (s Summary) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) {
-		b.WriteString(inert(fmt.Sprintf(format, args...), false) + "\n")
+		b.WriteString(Inert(fmt.Sprintf(format, args...), false) + "\n")
 	}
 	if len(s.Findings) > 0 && !s.stale {
 		t := harden.Count(s.Findings)

@@ -88,7 +88,7 @@ func NewTheme(color, ascii bool) *Theme {
 }
 
 // inert makes text of others safe to show on one line of this terminal.
-func (t *Theme) inert(s string) string { return inert(s, t.ascii) }
+func (t *Theme) inert(s string) string { return Inert(s, t.ascii) }
 
 // msg renders a message on one line.
 func (t *Theme) msg(m harden.Message) string { return t.inert(m.String()) }

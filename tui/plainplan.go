@@ -1,0 +1,199 @@
+package tui
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+func (p *plainWalk) diff(c harden.Control) error {
+	plans, err := p.m.engine.Plan(p.ctx, p.m.facts, []harden.Choice{p.m.choice(c)})
+	if err != nil {
+		p.m.warn(err.Error())
+		return nil
+	}
+	p.changes(targets(plans), skipped(plans))
+	return nil
+}
+
+// changes prints every line that would change, with the lines around.
+func (p *plainWalk) changes(ts []target, skips []harden.Skip) {
+	t := p.m.theme
+	if len(ts) == 0 {
+		p.say("No change: everything is as this would make it.")
+	}
+	for _, s := range skips {
+		p.say("Left out: %s: %s", s.Control, t.msg(s.Reason))
+	}
+	rows := &diffRows{t: t}
+	for _, f := range ts {
+		p.say("")
+		p.say("%s", t.inert(f.name))
+		for _, n := range f.notes {
+			p.say("  %s", t.inert(n))
+		}
+		if f.hidden != "" {
+			p.say("  %s", t.inert(f.hidden))
+		}
+		for _, h := range f.short.Hunks {
+			p.say("Lines %d to %d, %s, asked by %s:", h.NewStart, h.NewStart+max(h.NewLines-1, 0), t.inert(h.Section), strings.Join(f.asked(h.Lines), ", "))
+			for i := range h.Lines {
+				text, _ := rows.show(&h.Lines[i], f.mixed)
+				p.say("%c %s", rune(h.Lines[i].Op), text)
+				if h.Lines[i].EOL == "" {
+					p.say(`\ No newline at end of file`)
+				}
+			}
+		}
+	}
+}
+
+func (p *plainWalk) save() error {
+	choices := p.m.chosen()
+	if len(choices) == 0 {
+		p.say("Nothing is chosen yet.")
+		return nil
+	}
+	path, err := p.ask("Write the choices to which file? Enter alone: " + p.m.theme.inert(p.m.opts.ChoicesFile))
+	if err != nil {
+		return err
+	}
+	if path == "" {
+		path = p.m.opts.ChoicesFile
+	}
+	if err := p.m.engine.SaveChoices(path, choices); err != nil {
+		p.say("%s", p.m.theme.inert(err.Error()))
+		return nil
+	}
+	p.m.summary.ChoicesFile = path
+	p.say("Choices written to %s", p.m.theme.inert(path))
+	return nil
+}
+
+func (p *plainWalk) plan() error {
+	choices := p.m.chosen()
+	if len(choices) == 0 {
+		p.say("Nothing is chosen yet: walk through the controls and choose.")
+		return nil
+	}
+	plans, err := p.m.engine.Plan(p.ctx, p.m.facts, choices)
+	if err != nil {
+		p.say("%s", p.m.theme.inert(err.Error()))
+		return nil
+	}
+	return p.review(p.m.newReview("", plans))
+}
+
+// review shows a plan and all of its diff, and applies it when the node's name is typed.
+func (p *plainWalk) review(s *reviewScreen) error {
+	m := p.m
+	p.say("")
+	p.tell(func(d *doc) { s.describe(m, d) })
+	p.changes(s.targets, nil)
+	p.say("")
+	if why := s.obstacle(m); why != "" {
+		p.say("Not applied: %s", m.theme.inert(why))
+		return nil
+	}
+	s.seen = true
+	node := m.facts.Identity.Node
+	got, err := p.ask(fmt.Sprintf("To do this, type the node's name: %s. Anything else cancels.", m.theme.inert(node)))
+	if err != nil {
+		return err
+	}
+	if got != node {
+		p.say("Cancelled: nothing was changed.")
+		return nil
+	}
+	return p.apply(s, confirmation(got, s))
+}
+
+func (p *plainWalk) apply(s *reviewScreen, c Confirmation) error {
+	m := p.m
+	ctx := m.newRun(s)
+	r := m.run
+	go r.work(ctx, m.engine, c)
+	for {
+		msg := r.take()
+		for _, e := range msg.events {
+			_, _, text := m.event(e)
+			p.say("%s: %s", e.Kind, m.theme.inert(text))
+		}
+		if !msg.ended {
+			continue
+		}
+		r.over = true
+		r.stop()
+		m.finish(r, msg.results)
+		for i, res := range msg.results {
+			p.say("")
+			p.say("%s", outcome(res.Outcome))
+			p.tell(func(d *doc) {
+				if !res.Message.IsZero() {
+					d.text(2, res.Message.String())
+				}
+				describeResult(d, m.opts.Command, r.plans[i].Undoes, res)
+			})
+		}
+		if p.ctx.Err() != nil {
+			return errQuit
+		}
+		return p.read()
+	}
+}
+
+func (p *plainWalk) history() error {
+	items, err := p.m.engine.History(p.ctx)
+	if err != nil {
+		p.say("%s", p.m.theme.inert(err.Error()))
+		return nil
+	}
+	if len(items) == 0 {
+		p.say("Nothing was applied on this node yet.")
+		return nil
+	}
+	for i, it := range items {
+		p.say("%d: %s, %s, %s, %s", i+1, p.m.theme.inert(it.ID), p.m.clock(it.Started), it.Outcome, p.m.theme.inert(what(it)))
+		p.say("   backup %s", p.m.theme.inert(it.Script))
+	}
+	n, err := p.number("Which one is to be undone? Its number; enter alone goes back.", len(items))
+	if err != nil || n == 0 {
+		return err
+	}
+	it := items[n-1]
+	p.say("1: the whole transaction")
+	for i, c := range it.Controls {
+		p.say("%d: only %s", i+2, p.m.theme.inert(c))
+	}
+	n, err = p.number("What of it? The diff is shown first. Enter alone goes back.", 1+len(it.Controls))
+	if err != nil || n == 0 {
+		return err
+	}
+	control, name := "", it.ID
+	if n > 1 {
+		control = it.Controls[n-2]
+		name = control + " in " + it.ID
+	}
+	plans, err := p.m.engine.Undo(p.ctx, it.ID, control)
+	if err != nil {
+		p.say("%s", p.m.theme.inert(err.Error()))
+		return nil
+	}
+	return p.review(p.m.newReview(name, plans))
+}
+
+// number asks for one from 1 to most; 0 is none.
+func (p *plainWalk) number(question string, most int) (int, error) {
+	for {
+		got, err := p.ask(question)
+		if err != nil || got == "" {
+			return 0, err
+		}
+		if n, err := strconv.Atoi(got); err == nil && n >= 1 && n <= most {
+			return n, nil
+		}
+		p.say("%s is not a number from 1 to %d.", p.m.theme.inert(got), most)
+	}
+}
