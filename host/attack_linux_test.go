@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -385,7 +386,9 @@ func fingerprint(t *testing.T, dir string) string {
 			}
 			attrs := make([]byte, 256)
 			n, _ := unix.Llistxattr(path, attrs)
-			fmt.Fprintf(&out, " %q %q", data, attrs[:max(n, 0)])
+			names := strings.Split(string(attrs[:max(n, 0)]), "\x00")
+			slices.Sort(names)
+			fmt.Fprintf(&out, " %q %q", data, names)
 		case unix.S_IFLNK:
 			target, _ := os.Readlink(path)
 			fmt.Fprintf(&out, " -> %q", target)
