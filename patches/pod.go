@@ -125,6 +125,9 @@ func (d *document) container(name string, walk walker) (*podContainer, error) {
 			continue
 		}
 		list := trail[len(trail)-1].node
+		if list.Kind == yaml.AliasNode {
+			return nil, editable(list)
+		}
 		if list.Kind != yaml.SequenceNode {
 			return nil, refuse(list.Line, "", "%s of container %s is expected to be a list, but is not", key, name)
 		}

@@ -2,6 +2,7 @@ package patches
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -200,5 +201,148 @@ func TestMergeList(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func podOf(lines ...string) []byte {
+	return []byte("spec:\n  containers:\n  - name: c\n" + strings.Join(lines, "\n") + "\n")
+}
+
+func TestFlagPlacement(t *testing.T) {
+	for _, row := range []struct {
+		name        string
+		before      []string
+		flag, value string
+		after       []string
+	}{
+		{"sorted", []string{"    command:", "    - p", "    - --a=1", "    - --c=1"}, "b", "2",
+			[]string{"    command:", "    - p", "    - --a=1", "    - --b=2", "    - --c=1"}},
+		{"sorted by text, where a longer name comes first", []string{"    command:", "    - p", "    - --log-path=1", "    - --log=1"}, "log-max", "2",
+			[]string{"    command:", "    - p", "    - --log-max=2", "    - --log-path=1", "    - --log=1"}},
+		{"sorted by name", []string{"    command:", "    - p", "    - --log=1", "    - --log-path=1"}, "log-max", "2",
+			[]string{"    command:", "    - p", "    - --log=1", "    - --log-max=2", "    - --log-path=1"}},
+		{"unsorted goes last", []string{"    command:", "    - p", "    - --c=1", "    - --a=1", "    image: i"}, "b", "2",
+			[]string{"    command:", "    - p", "    - --c=1", "    - --a=1", "    - --b=2", "    image: i"}},
+		{"never between a flag and its value", []string{"    command:", "    - p", "    - --a", "    - z", "    - --c", "    - \"1\""}, "b", "2",
+			[]string{"    command:", "    - p", "    - --a", "    - z", "    - --b=2", "    - --c", "    - \"1\""}},
+		{"the quotes of the others", []string{"    command:", "    - p", `    - "--a=1"`, `    - "--c=1"`}, "b", "2",
+			[]string{"    command:", "    - p", `    - "--a=1"`, `    - "--b=2"`, `    - "--c=1"`}},
+		{"behind the program alone", []string{"    command:", "    - p # the program"}, "b", "2",
+			[]string{"    command:", "    - p # the program", "    - --b=2"}},
+		{"before what is no flag any more", []string{"    command:", "    - p", "    - --", "    - rest"}, "b", "2",
+			[]string{"    command:", "    - p", "    - --b=2", "    - --", "    - rest"}},
+		{"in args where the flags are", []string{"    command:", "    - p", "    args:", "    # flags", "    - --c=1"}, "b", "2",
+			[]string{"    command:", "    - p", "    args:", "    - --b=2", "    # flags", "    - --c=1"}},
+		{"in empty args", []string{"    command:", "    - p", "    args: [] # none"}, "b", "2",
+			[]string{"    command:", "    - p", "    args: # none", "    - --b=2"}},
+		{"a bare flag gets its value", []string{"    command:", "    - p", "    - --b # on", "    - --c"}, "b", "true",
+			[]string{"    command:", "    - p", "    - --b=true # on", "    - --c"}},
+		{"a single dash and underscores stay", []string{"    command:", "    - p", "    - -a_b=1"}, "a-b", "2",
+			[]string{"    command:", "    - p", "    - -a_b=2"}},
+		{"a value apart stays apart, quoted as YAML needs it", []string{"    command:", "    - p", "    - --b", "    - x # y"}, "b", "2",
+			[]string{"    command:", "    - p", "    - --b", "    - \"2\" # y"}},
+		{"a value apart that looks like a flag", []string{"    command:", "    - p", "    - --b", "    - x"}, "b", "-x",
+			[]string{"    command:", "    - p", "    - --b=-x"}},
+		{"a negative number apart", []string{"    command:", "    - p", "    - --b", "    - \"-999\"", "    - --c=1"}, "b", "5",
+			[]string{"    command:", "    - p", "    - --b", "    - \"5\"", "    - --c=1"}},
+		{"of repeats the one that is right stays", []string{"    command:", "    - p", "    - --b=2", "    - --b=3", "    - --b=4"}, "b", "3",
+			[]string{"    command:", "    - p", "    - --b=3"}},
+		{"of repeats the last one is changed", []string{"    command:", "    - p", "    - --b=2", "    - --c=1", "    - --b=4 # last"}, "b", "3",
+			[]string{"    command:", "    - p", "    - --c=1", "    - --b=3 # last"}},
+		{"repeats in command and args", []string{"    command:", "    - p", "    - --b=2", "    args:", "    - --b=3"}, "b", "2",
+			[]string{"    command:", "    - p", "    - --b=2"}},
+		{"flow style elsewhere", []string{"    command:", "    - p", "    ports: [{containerPort: 1}]"}, "b", "2",
+			[]string{"    command:", "    - p", "    - --b=2", "    ports: [{containerPort: 1}]"}},
+		{"a flow list that is right already", []string{"    command: [p, --b=2]"}, "b", "2",
+			[]string{"    command: [p, --b=2]"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			after, err := SetFlag(podOf(row.before...), "c", row.flag, row.value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := podOf(row.after...); !bytes.Equal(after, want) {
+				t.Errorf("got\n%s\nwant\n%s", after, want)
+			}
+		})
+	}
+}
+
+func TestPodRefusals(t *testing.T) {
+	tooMany := "spec:\n  containers:\n  - name: c\n    command:\n    - p\n  - name: c\n    command:\n    - p\n"
+	for _, row := range []struct {
+		name  string
+		pod   []byte
+		line  int
+		found string
+	}{
+		{"flow style", podOf("    command: [p, --a=1]"), 4, "flow style ([...])"},
+		{"an anchor", podOf("    command: &x", "    - p", "    workingDir: *x"), 4, "an anchor (&x)"},
+		{"an alias", []byte("x: &x\n- p\n" + string(podOf("    command: *x"))), 6, "an alias (*x)"},
+		{"a merge key", []byte("x: &x {image: i}\n" + string(podOf("    <<: *x", "    command:", "    - p"))), 5, "a merge key (<<)"},
+		{"a shell", podOf("    command:", "    - /bin/sh", "    - -ec", "    - exec p --a=1"), 5, "started through a shell (/bin/sh)"},
+		{"no such container", []byte("spec:\n  containers:\n  - name: d\n"), 0, "there is no container named c"},
+		{"two such containers", []byte(tooMany), 6, "there are two containers named c"},
+		{"neither command nor args", podOf("    image: i"), 3, "neither command nor args"},
+		{"command is no list", podOf("    command: p"), 4, "command of container c is expected to be a list"},
+		{"an item is no text", podOf("    command:", "    - p", "    - [--a=1]"), 6, "an item that is not text"},
+		{"an empty file", nil, 0, "the file is empty"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, err := SetFlag(row.pod, "c", "profiling", "false")
+			var r *Refusal
+			if !errors.As(err, &r) || r.Line != row.line || !strings.Contains(r.Found, row.found) {
+				t.Fatalf("got %v", err)
+			}
+			if want := "set --profiling=false in container c by hand"; !strings.HasSuffix(r.By(), want) {
+				t.Errorf("hint %q does not end in %q", r.By(), want)
+			}
+		})
+	}
+	for _, flag := range []string{"", "--a", "a=b", "a b", "1"} {
+		if _, err := SetFlag(podOf("    command:", "    - p"), "c", flag, "x"); err == nil {
+			t.Errorf("%q is taken for a flag", flag)
+		}
+	}
+	if _, err := MergeList(podOf("    command:", "    - p"), "c", "a", []string{"x,y"}, nil); err == nil {
+		t.Error("an entry with a comma is taken")
+	}
+}
+
+func TestFlags(t *testing.T) {
+	pod := podOf("    command:", "    - p", "    - --a=1", "    args:", "    - --b_c", "    - x", "    - -v=2", "    - --d", "    - --e=", "    - --", "    - --no")
+	want := []Flag{{"a", "1", true, 6}, {"b-c", "x", true, 8}, {"v", "2", true, 10}, {"d", "", false, 11}, {"e", "", true, 12}}
+	got, err := Flags(pod, "c")
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	for i := range want {
+		want[i].Line = 0
+	}
+	args := []string{"/usr/bin/p", "--a=1", "--b_c", "x", "-v=2", "--d", "--e=", "--", "--no"}
+	if got := ParseArgs(args); !slices.Equal(got, want) {
+		t.Errorf("of a process: %v, want %v", got, want)
+	}
+	if got := ParseArgs(nil); got != nil {
+		t.Errorf("of nothing: %v", got)
+	}
+	flow := []byte("x: &x [p, --a=1]\nspec: {containers: [{name: c, command: *x}]}\n")
+	if got, err := Flags(flow, "c"); err != nil || len(got) != 1 || got[0].Value != "1" {
+		t.Errorf("in flow style: %v, %v", got, err)
+	}
+}
+
+func TestLargePod(t *testing.T) {
+	for _, v := range []variant{variants[0], variants[1], variants[4]} {
+		pod := []byte(v.make(string(large(fixture(t, "kubeadm-1.37/root/etc/kubernetes/manifests/kube-apiserver.yaml")))))
+		after, err := SetFlag(pod, "kube-apiserver", "profiling", "false")
+		if err != nil {
+			t.Fatalf("%s: %v", v.name, err)
+		}
+		checkLines(t, pod, after, "--profiling=false")
+		d, err := Diff(pod, after, DiffOptions{OldName: "a", NewName: "a"})
+		if err != nil || d.TooLarge || d.Added != 1 || d.Removed != 0 {
+			t.Errorf("%s: %v: +%d -%d", v.name, err, d.Added, d.Removed)
+		}
 	}
 }
