@@ -76,6 +76,10 @@ func (x *Session) Resume(id string) (*Tx, error) {
 	if err := s.find(id); err != nil {
 		return nil, err
 	}
+	// Its maker may have died between showing it and making that durable.
+	if err := s.fs.SyncDir(s.transactions()); err != nil {
+		return nil, fmt.Errorf("resuming %s: %w", id, err)
+	}
 	sum, begin, d, err := s.read(id)
 	if err != nil {
 		return nil, fmt.Errorf("resuming %s: %w", id, err)

@@ -1,0 +1,158 @@
+package backups_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"kubectl-harden.io/kubectl-harden/backups"
+	"kubectl-harden.io/kubectl-harden/backups/backupstest"
+)
+
+var inMemory = scenario{odd: true, xattrs: true}
+
+func (s scenario) disk(t testing.TB) *backupstest.Disk {
+	t.Helper()
+	d := backupstest.NewDisk(s.uid, s.gid)
+	must(t, s.build(d))
+	d.Settle()
+	return d
+}
+
+// TestLoss takes the power away after every operation, in every way that is legal, and recovers.
+func TestLoss(t *testing.T) {
+	limit := 120
+	if testing.Short() {
+		limit = 12
+	}
+	for name, run := range map[string]func(scenario, *backups.Store) error{
+		"commit":   scenario.commit,
+		"rollback": scenario.rollback,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			disk := inMemory.disk(t)
+			var points []*backupstest.Disk
+			var ops []backupstest.Op
+			w := &backupstest.Watch{FS: disk, After: func(op backupstest.Op) {
+				if op.Writes() {
+					points, ops = append(points, disk.Clone()), append(ops, op)
+				}
+			}}
+			must(t, run(inMemory, open(w)))
+			points, ops = append(points, disk.Clone()), append(ops, backupstest.Op{Name: "end"})
+
+			states, sampled, committed, second := 0, 0, 0, 0
+			for i, point := range points {
+				losses, exhaustive := point.Losses(limit)
+				if !exhaustive {
+					sampled++
+				}
+				for after := range losses {
+					states++
+					outcome, again, err := recoverFrom(after, 4)
+					if err != nil {
+						t.Fatalf("point %d (%s %s), state %d: %v", i, ops[i].Name, ops[i].Path, states, err)
+					}
+					second += again
+					if outcome == backups.Committed {
+						committed++
+					}
+					if i == len(points)-1 && name == "commit" && outcome != backups.Committed {
+						t.Fatalf("a committed transaction came back as %q", outcome)
+					}
+				}
+			}
+			t.Logf("%d points (%d sampled, the rest exhaustive), %d states, %d of them committed, %d losses after recovery",
+				len(points), sampled, states, committed, second)
+		})
+	}
+}
+
+// recoverFrom settles what is on the disk and proves that the result is right, and stays so when power goes at once:
+// in so many ways, of which the first loses all that can be lost.
+func recoverFrom(d *backupstest.Disk, losses int) (outcome string, again int, err error) {
+	pending, err := open(d).Interrupted()
+	if err != nil {
+		return "", 0, err
+	}
+	if err := settle(open(d)); err != nil {
+		return "", 0, fmt.Errorf("recovering: %w", err)
+	}
+	if outcome, err = inMemory.check(d); err != nil {
+		return "", 0, err
+	}
+	after, _ := d.Losses(losses)
+	for lost := range after {
+		if again == losses {
+			break
+		}
+		again++
+		if len(pending) == 0 {
+			// Whoever wrote the outcome died before it was durable: it may be lost, and is found again.
+			if err := settle(open(lost)); err != nil {
+				return "", again, fmt.Errorf("recovering after a second loss: %w", err)
+			}
+		}
+		settled, err := inMemory.check(lost)
+		if err != nil {
+			return "", again, fmt.Errorf("after a second loss: %w", err)
+		}
+		if len(pending) > 0 && outcome != settled {
+			return "", again, fmt.Errorf("the outcome %q became %q", outcome, settled)
+		}
+	}
+	return outcome, again, nil
+}
+
+// errDead is what a killed process would see, if it saw anything.
+var errDead = errors.New("the process is dead")
+
+// die stops everything from operation n on.
+func die(fsys backups.FS, n int) *backupstest.Watch {
+	return &backupstest.Watch{FS: fsys, Before: func(op backupstest.Op) error {
+		if op.N >= n {
+			return errDead
+		}
+		return nil
+	}}
+}
+
+// TestDeathInRecovery ends the process before an operation, the recovery from there before one of its own, and
+// recovers again, with and without a loss of power in between. The steps through both are coprime and the second
+// starts anew each time, so that all operations have their turn.
+func TestDeathInRecovery(t *testing.T) {
+	step, stride := 5, 7
+	if testing.Short() {
+		step, stride = 17, 23
+	}
+	w := &backupstest.Watch{FS: inMemory.disk(t)}
+	must(t, inMemory.commit(open(w)))
+	deaths, losses := 0, 0
+	for n := 1; n <= w.Count(); n += step {
+		first := inMemory.disk(t)
+		_ = inMemory.commit(open(die(first, n))) // dead processes report nothing
+		for m := 1 + n%stride; ; m += stride {
+			second := first.Clone()
+			recovery := die(second, m)
+			err := settle(open(recovery))
+			if m > recovery.Count() {
+				must(t, err)
+				break
+			}
+			deaths++
+			after, _ := second.Losses(1)
+			for lost := range after {
+				losses++
+				if _, _, err := recoverFrom(lost, 1); err != nil {
+					t.Fatalf("died at %d, then at %d, and lost power: %v", n, m, err)
+				}
+				break
+			}
+			if _, _, err := recoverFrom(second.Clone(), 1); err != nil {
+				t.Fatalf("died at %d, then at %d: %v", n, m, err)
+			}
+		}
+	}
+	t.Logf("%d deaths in recovery, %d losses of power after them", deaths, losses)
+}
