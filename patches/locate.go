@@ -1,6 +1,8 @@
 package patches
 
 import (
+	"sort"
+
 	"gopkg.in/yaml.v3"
 )
 
@@ -35,19 +37,14 @@ func (d *document) locate(line int) (Path, bool) {
 func (d *document) childAt(n *yaml.Node, line int) (step any, child *yaml.Node) {
 	switch n.Kind {
 	case yaml.MappingNode:
-		for i := 0; i < len(n.Content) && n.Content[i].Line <= line; i += 2 {
-			step, child = n.Content[i].Value, n.Content[i+1]
+		after := sort.Search(len(n.Content)/2, func(i int) bool { return n.Content[2*i].Line > line })
+		if after > 0 {
+			step, child = n.Content[2*after-2].Value, n.Content[2*after-1]
 		}
 	case yaml.SequenceNode:
-		for i, item := range n.Content {
-			first := item.Line
-			if dash, err := d.dash(n, item); err == nil {
-				first = d.line(dash)
-			}
-			if first > line {
-				break
-			}
-			step, child = i, item
+		after := sort.Search(len(n.Content), func(i int) bool { return d.itemLine(n, n.Content[i]) > line })
+		if after > 0 {
+			step, child = after-1, n.Content[after-1]
 		}
 		if child != nil && child.Kind == yaml.ScalarNode {
 			return nil, nil
@@ -60,4 +57,12 @@ func (d *document) childAt(n *yaml.Node, line int) (step any, child *yaml.Node) 
 		return nil, nil
 	}
 	return step, child
+}
+
+// itemLine is the line of an item's dash.
+func (d *document) itemLine(seq, item *yaml.Node) int {
+	if dash, err := d.dash(seq, item); err == nil {
+		return d.line(dash)
+	}
+	return item.Line
 }

@@ -11,7 +11,7 @@ import (
 const (
 	maxWordRunes  = 240
 	minSimilarity = 0.4
-	maxPairLines  = 64 // of a run of changed lines, in which pairs are searched
+	maxPairLines  = 32 // of a run of changed lines, in which pairs are searched
 )
 
 // markWords sets the spans of lines that were replaced by similar ones.
@@ -35,30 +35,45 @@ func markWords(hunks []Hunk) {
 	}
 }
 
-// pairWords gives each removed line the first similar added line that follows the one before.
+// pairWords finds the pairs of similar lines, in order, that are most alike together.
 func pairWords(removed, added []Line) {
 	if len(removed) > maxPairLines || len(added) > maxPairLines {
 		return
 	}
-	next := 0
-	for i := range removed {
-		for j := next; j < len(added); j++ {
-			old, new, ok := wordSpans(removed[i].Text, added[j].Text)
-			if !ok {
-				continue
-			}
-			removed[i].Spans, added[j].Spans = old, new
-			next = j + 1
-			break
+	pairs := make([][]wordPair, len(removed))
+	best := make([][]float64, len(removed)+1)
+	best[len(removed)] = make([]float64, len(added)+1)
+	for i := len(removed) - 1; i >= 0; i-- {
+		pairs[i], best[i] = make([]wordPair, len(added)), make([]float64, len(added)+1)
+		for j := len(added) - 1; j >= 0; j-- {
+			pairs[i][j] = compareWords(removed[i].Text, added[j].Text)
+			best[i][j] = max(best[i+1][j], best[i][j+1], best[i+1][j+1]+pairs[i][j].similarity)
+		}
+	}
+	for i, j := 0, 0; i < len(removed) && j < len(added); {
+		switch p := pairs[i][j]; {
+		case p.similarity > 0 && best[i][j] == best[i+1][j+1]+p.similarity:
+			removed[i].Spans, added[j].Spans = p.old, p.new
+			i, j = i+1, j+1
+		case best[i][j] == best[i+1][j]:
+			i++
+		default:
+			j++
 		}
 	}
 }
 
-// wordSpans compares two lines word by word.
-func wordSpans(old, new string) (oldSpans, newSpans []Span, ok bool) {
+// wordPair is what differs between two lines; the similarity is 0 when it is too little to be shown.
+type wordPair struct {
+	old, new   []Span
+	similarity float64
+}
+
+// compareWords compares two lines word by word.
+func compareWords(old, new string) (p wordPair) {
 	oldRunes, newRunes := utf8.RuneCountInString(old), utf8.RuneCountInString(new)
 	if oldRunes == 0 || newRunes == 0 || oldRunes > maxWordRunes || newRunes > maxWordRunes {
-		return nil, nil, false
+		return p
 	}
 	oldWords, newWords := words(old), words(new)
 	ids := map[string]rune{}
@@ -75,15 +90,18 @@ func wordSpans(old, new string) (oldSpans, newSpans []Span, ok bool) {
 				oldAt, newAt = oldAt+len(oldWords[o]), newAt+len(newWords[n])
 				o, n = o+1, n+1
 			case diffmatchpatch.DiffDelete:
-				oldSpans = extend(oldSpans, oldAt, len(oldWords[o]))
+				p.old = extend(p.old, oldAt, len(oldWords[o]))
 				oldAt, o = oldAt+len(oldWords[o]), o+1
 			case diffmatchpatch.DiffInsert:
-				newSpans = extend(newSpans, newAt, len(newWords[n]))
+				p.new = extend(p.new, newAt, len(newWords[n]))
 				newAt, n = newAt+len(newWords[n]), n+1
 			}
 		}
 	}
-	return oldSpans, newSpans, float64(2*equal) >= minSimilarity*float64(oldRunes+newRunes)
+	if similarity := float64(2*equal) / float64(oldRunes+newRunes); similarity >= minSimilarity {
+		p.similarity = similarity
+	}
+	return p
 }
 
 func extend(spans []Span, at, length int) []Span {
