@@ -143,10 +143,9 @@ func noLaterFile(f *harden.Facts) harden.Precondition {
 	return p
 }
 
-// loadedLater: files of all sysctl.d directories are loaded by their base names, and /etc/sysctl.conf after them.
-func loadedLater(file string) bool {
-	return file == "/etc/sysctl.conf" || path.Base(file) > path.Base(SysctlFile)
-}
+// loadedLater: files of all sysctl.d directories are loaded by their base names, and /etc/sysctl.conf, whose name sorts
+// so too, after them.
+func loadedLater(file string) bool { return path.Base(file) > path.Base(SysctlFile) }
 
 // sysctlKey is the dotted form of a key, without the dash that lets it fail.
 func sysctlKey(key string) string {

@@ -34,8 +34,9 @@ func TestReachability(t *testing.T) {
 	// What others than pods of the namespace reach afterwards; "pods" are those of all namespaces.
 	want := map[target]string{
 		{"web-0", 8080, false}:      "pods",
-		{"web-next-0", 8090, false}: "pods", // the same name, another number
-		{"gate-0", 8443, false}:     "everybody",
+		{"web-next-0", 8090, false}: "pods",      // the same name, another number
+		{"gate-0", 8443, false}:     "everybody", // a node port
+		{"gate-0", 9000, false}:     "everybody", // a load balancer
 		{"dns-0", 53, true}:         "pods",
 		{"policy-0", 9443, false}:   "everybody", // a webhook
 		{"policy-0", 7443, false}:   "everybody", // an aggregated API
