@@ -5,6 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	apiserverv1 "k8s.io/apiserver/pkg/apis/apiserver/v1"
+	apiserverv1beta1 "k8s.io/apiserver/pkg/apis/apiserver/v1beta1"
+	"sigs.k8s.io/yaml"
+
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/hardentest"
 	"kubectl-harden.io/kubectl-harden/patches"
@@ -126,11 +130,15 @@ func TestAuthnFile(t *testing.T) {
 			if tt.joins == "true" {
 				want += joins
 			}
+			var theirs any = &apiserverv1.AuthenticationConfiguration{}
+			if strings.HasSuffix(tt.want, "/v1beta1") {
+				theirs = &apiserverv1beta1.AuthenticationConfiguration{}
+			}
+			if err := yaml.UnmarshalStrict(file.Data, theirs); err != nil {
+				t.Errorf("the API server's own type refuses the file: %v", err)
+			}
 			if string(file.Data) != want || file.Mode != 0o600 || !dir.Dir || dir.Mode != 0o700 {
 				t.Errorf("the file has mode %o in %o and says\n%swant\n%s", file.Mode, dir.Mode, file.Data, want)
-			}
-			if len(healthPaths) != 3 {
-				t.Error("the health paths have been changed")
 			}
 		})
 	}

@@ -1,0 +1,197 @@
+package audit
+
+import (
+	"slices"
+	"strings"
+
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// identity is who asks.
+type identity struct {
+	user   string
+	groups []string
+}
+
+var (
+	person   = identity{"kubernetes-admin", []string{"kubeadm:cluster-admins", "system:authenticated"}}
+	workload = identity{"system:serviceaccount:default:app", []string{"system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"}}
+)
+
+// request is one that a policy is tried with.
+type request struct {
+	verb, group, resource string // resource with its subresource: "pods/exec"
+	namespace             string // empty for what is not in namespaces
+}
+
+// important are requests that an investigation asks for (CIS 3.2.2): at least their metadata should be recorded.
+var important = []request{
+	{"get", "", "secrets", "default"}, {"list", "", "secrets", "default"}, {"create", "", "secrets", "default"}, {"delete", "", "secrets", "default"},
+	{"get", "", "secrets", "kube-system"},
+	{"update", "", "configmaps", "default"},
+	{"create", "", "serviceaccounts/token", "default"},
+	{"create", "authentication.k8s.io", "tokenreviews", ""},
+	{"create", "", "pods", "default"}, {"delete", "", "pods", "default"}, {"create", "", "pods", "kube-system"},
+	{"create", "apps", "deployments", "default"}, {"patch", "apps", "deployments", "default"},
+	{"create", "", "pods/exec", "default"}, {"create", "", "pods/attach", "default"}, {"create", "", "pods/portforward", "default"},
+	{"get", "", "pods/proxy", "default"}, {"get", "", "services/proxy", "default"},
+	{"create", "rbac.authorization.k8s.io", "rolebindings", "default"}, {"create", "rbac.authorization.k8s.io", "clusterrolebindings", ""},
+	{"update", "rbac.authorization.k8s.io", "clusterroles", ""},
+}
+
+// importantBefore35: shells over WebSocket were opened by get until 1.35.
+var importantBefore35 = []request{{"get", "", "pods/exec", "default"}, {"get", "", "pods/attach", "default"}, {"get", "", "pods/portforward", "default"}}
+
+func gaps(p auditv1.Policy, v harden.Version) []harden.Message {
+	asked := important
+	if !v.AtLeast(1, 35) {
+		asked = slices.Concat(important, importantBefore35)
+	}
+	var out []harden.Message
+	for _, who := range []identity{person, workload} {
+		for _, r := range asked {
+			rule := ruleFor(p, who, r, "")
+			if level(p, rule) == auditv1.LevelNone {
+				out = append(out, harden.Msg("%s of %s by %s is not recorded (%s)", r.verb, r, who.user, ruleName(rule)))
+			}
+		}
+	}
+	return out
+}
+
+// bodies hold secrets: in the request, recorded from level Request on, or only in the response.
+var bodies = []struct {
+	verb, group, resource string
+	from                  auditv1.Level
+}{
+	{"create", "", "secrets", auditv1.LevelRequest},
+	{"update", "", "secrets", auditv1.LevelRequest},
+	{"patch", "", "secrets", auditv1.LevelRequest},
+	{"get", "", "secrets", auditv1.LevelRequestResponse},
+	{"list", "", "secrets", auditv1.LevelRequestResponse},
+	{"watch", "", "secrets", auditv1.LevelRequestResponse},
+	{"create", "", "serviceaccounts/token", auditv1.LevelRequestResponse},
+	{"create", "authentication.k8s.io", "tokenreviews", auditv1.LevelRequest},
+}
+
+// leaks are the rules that write secrets into the log, tried with whom and what each rule is about.
+func leaks(p auditv1.Policy) []harden.Message {
+	var out []harden.Message
+	for i, rule := range p.Rules {
+		for _, b := range bodies {
+			if atLeast(level(p, i), b.from) && counts(p, i, b.verb, b.group, b.resource) {
+				out = append(out, harden.Msg("%s is %s, which writes the bodies of %s of %s", ruleName(i), rule.Level, b.verb, request{group: b.group, resource: b.resource}))
+			}
+		}
+	}
+	return out
+}
+
+// counts says whether a rule is the first that matches some request of the kind.
+func counts(p auditv1.Policy, i int, verb, group, resource string) bool {
+	rule := p.Rules[i]
+	spaces, names := rule.Namespaces, []string{""}
+	if len(spaces) == 0 {
+		spaces = []string{"default", "kube-system"}
+	}
+	if resource == "tokenreviews" {
+		spaces = []string{""}
+	}
+	for _, g := range rule.Resources {
+		names = append(names, g.ResourceNames...)
+	}
+	for _, who := range peopleOf(rule) {
+		for _, ns := range spaces {
+			for _, name := range names {
+				if ruleFor(p, who, request{verb, group, resource, ns}, name) == i {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// peopleOf a rule are whom it names, or anybody.
+func peopleOf(rule auditv1.PolicyRule) []identity {
+	out := []identity{person, workload}
+	if len(rule.UserGroups) > 0 {
+		out = nil
+		for _, g := range rule.UserGroups {
+			out = append(out, identity{"somebody", []string{g, "system:authenticated"}})
+		}
+	}
+	if len(rule.Users) == 0 {
+		return out
+	}
+	var named []identity
+	for _, u := range rule.Users {
+		for _, who := range out {
+			named = append(named, identity{u, who.groups})
+		}
+	}
+	return named
+}
+
+// ruleFor is the index of the first rule that matches, which is the one that counts; -1: none does.
+func ruleFor(p auditv1.Policy, who identity, r request, name string) int {
+	return slices.IndexFunc(p.Rules, func(rule auditv1.PolicyRule) bool { return matches(rule, who, r, name) })
+}
+
+// level is what a rule records; without any rule, or with all stages left out, that is nothing.
+func level(p auditv1.Policy, rule int) auditv1.Level {
+	if rule < 0 {
+		return auditv1.LevelNone
+	}
+	omit := slices.Concat(p.OmitStages, p.Rules[rule].OmitStages)
+	if slices.Contains(omit, auditv1.StageRequestReceived) && slices.Contains(omit, auditv1.StageResponseComplete) {
+		return auditv1.LevelNone
+	}
+	return p.Rules[rule].Level
+}
+
+func atLeast(l, least auditv1.Level) bool {
+	return slices.Index(levels, l) >= slices.Index(levels, least)
+}
+
+func ruleName(rule int) string {
+	if rule < 0 {
+		return "no rule matches"
+	}
+	return harden.Msg("rules[%d]", rule).String()
+}
+
+// matches says whether a rule is about the request for an object of that name; an empty one stands for names that no rule
+// treats apart (k8s.io/apiserver: pkg/audit/policy/checker.go).
+func matches(rule auditv1.PolicyRule, who identity, r request, name string) bool {
+	switch {
+	case len(rule.Users) > 0 && !slices.Contains(rule.Users, who.user),
+		len(rule.UserGroups) > 0 && !slices.ContainsFunc(rule.UserGroups, func(g string) bool { return slices.Contains(who.groups, g) }),
+		len(rule.Verbs) > 0 && !slices.Contains(rule.Verbs, r.verb),
+		len(rule.Namespaces) > 0 && !slices.Contains(rule.Namespaces, r.namespace),
+		len(rule.NonResourceURLs) > 0 && len(rule.Namespaces)+len(rule.Resources) == 0:
+		return false
+	}
+	return len(rule.Resources) == 0 || slices.ContainsFunc(rule.Resources, func(g auditv1.GroupResources) bool {
+		if g.Group != r.group && g.Group != "*" {
+			return false
+		}
+		return len(g.Resources) == 0 || (len(g.ResourceNames) == 0 || slices.Contains(g.ResourceNames, name)) && slices.ContainsFunc(g.Resources, r.is)
+	})
+}
+
+// is compares with an entry of a rule's resources: "pods", "pods/exec", "*", "*/exec", "pods/*".
+func (r request) is(entry string) bool {
+	resource, sub, hasSub := strings.Cut(r.resource, "/")
+	return entry == "*" || entry == r.resource || hasSub && entry == "*/"+sub || entry == resource+"/*"
+}
+
+// String is "secrets", "pods/exec", "deployments.apps".
+func (r request) String() string {
+	if r.group == "" {
+		return r.resource
+	}
+	return r.resource + "." + r.group
+}
