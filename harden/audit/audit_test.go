@@ -269,3 +269,24 @@ func TestNoControlPlane(t *testing.T) {
 		}
 	}
 }
+
+// Undoing one control of a joint change takes back what is its own, and nothing of the others.
+func TestUndoOne(t *testing.T) {
+	n := hardentest.APIServer(t, "1.37")
+	var choices []harden.Choice
+	for _, c := range allControls {
+		choices = append(choices, harden.Choice{Control: c})
+	}
+	p, err := n.Plan(t, Area(), choices...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Apply(p)
+	back, err := harden.Undo(harden.UndoInput{Done: harden.Done{ID: "tx", Plan: p}, Control: "audit-log-maxbackup", Facts: n.Facts(t), Read: n.State})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := hardentest.Changes(t, back), []string{"kube-apiserver.yaml: - - --audit-log-maxbackup=10"}; !slices.Equal(got, want) {
+		t.Errorf("undoing changes %v, want %v", got, want)
+	}
+}
