@@ -263,6 +263,9 @@ func (p *planner) steps() ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	if homes, err = p.addParents(homes); err != nil {
+		return nil, err
+	}
 	var steps []Step
 	restart := map[ComponentID][]Step{}
 	for _, h := range homes {
@@ -343,6 +346,35 @@ func (p *planner) render(h *home) (*Step, error) {
 		return nil, nil
 	}
 	return s, nil
+}
+
+// addParents asks for the missing directories above what is made, for the controls that make it.
+func (p *planner) addParents(homes []*home) ([]*home, error) {
+	planned := map[string]bool{}
+	for _, h := range homes {
+		planned[h.path] = h.kind == StepDir
+	}
+	for _, h := range slices.Clone(homes) {
+		if h.kind == StepObject {
+			continue
+		}
+		for dir := path.Dir(h.path); dir != "/" && !planned[dir]; dir = path.Dir(dir) {
+			s, err := p.in.Read(dir)
+			if err != nil {
+				return nil, fmt.Errorf("planning: %w", err)
+			}
+			if s.Exists {
+				break
+			}
+			planned[dir] = true
+			made := &home{id: dir, kind: StepDir, path: dir}
+			for _, a := range h.asks {
+				made.asks = append(made.asks, Ask{Control: a.Control, Intent: MakeDir(dir, 0o755)})
+			}
+			homes = append(homes, made)
+		}
+	}
+	return homes, nil
 }
 
 func (p *planner) addAsk(homes []*home, a Ask) []*home {

@@ -236,3 +236,21 @@ func TestNothingIsChangedOnOtherDistributions(t *testing.T) {
 		t.Errorf("plan: %+v", p)
 	}
 }
+
+func TestMissingParentsAreStepsOfTheirOwn(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	areas := []harden.Area{{ID: "test", Controls: []harden.Control{
+		failing("sysctl", harden.RiskNode, harden.Sysctl("/etc/sysctl.d/deep/90-kubelet.conf", "vm.panic_on_oom", "0")),
+	}}}
+	p, _, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: areas, Choices: []harden.Choice{{Control: "sysctl"}}, Read: n.State})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, s := range p.Steps() {
+		ids = append(ids, s.ID)
+	}
+	if want := []string{"/etc/sysctl.d", "/etc/sysctl.d/deep", "/etc/sysctl.d/deep/90-kubelet.conf"}; !slices.Equal(ids, want) {
+		t.Errorf("steps: %v", ids)
+	}
+}

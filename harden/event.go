@@ -13,6 +13,7 @@ const (
 	EventFailed   EventKind = "failed"   // a step, effect or gate failed; Message says how
 	EventUndoing  EventKind = "undoing"  // the way back has begun
 	EventReverted EventKind = "reverted" // a step's target is as before
+	EventKept     EventKind = "kept"     // a directory that is to go, and holds what others put there
 	EventOwed     EventKind = "owed"     // an object that could not be put back yet
 	EventSoaking  EventKind = "soaking"  // watching health for Timeout
 	EventFinished EventKind = "finished" // Outcome says how
@@ -50,6 +51,16 @@ type Result struct {
 	Message     Message  `json:"message"`
 	Hints       []string `json:"hints,omitempty"`  // commands that can be pasted
 	Script      string   `json:"script,omitempty"` // path of restore.sh
+	// Drift is set when a target is no longer what the plan was made for.
+	Drift *Drift `json:"drift,omitempty"`
+}
+
+// Drift is the three-way picture of a target that changed since the plan was made.
+type Drift struct {
+	Target  string `json:"target"`
+	Planned State  `json:"planned"` // what the plan was made for
+	After   State  `json:"after"`   // what it would write
+	Now     State  `json:"now"`     // what is there
 }
 
 // TransactionSummary is a line of the history.

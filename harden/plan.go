@@ -232,3 +232,12 @@ func (p Plan) Blocking() []Check {
 	}
 	return out
 }
+
+// Controls that have a part in the plan, in its order.
+func (p Plan) Controls() []string {
+	var out []string
+	for _, s := range p.Steps() {
+		out = union(out, s.Controls())
+	}
+	return out
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -33,12 +34,12 @@ func (r *run) close(failed, cause error) harden.Result {
 		res.Message = harden.Msg("%s; everything is as before", cause.Error())
 	case errors.As(failed, &owed) && onlyOwed(failed):
 		res.Outcome = harden.OutcomeOwed
-		res.Message = harden.Msg("%s; files are as before, objects are owed: %s", cause.Error(), failed.Error())
+		res.Message = harden.Msg("%s; files are as before, objects are owed: %s", cause.Error(), oneLine(failed))
 		res.Hints = []string{"kubectl-harden recover"}
 	default:
 		res.Outcome = harden.OutcomeMixed
-		res.Message = harden.Msg("%s; the way back failed too: %s", cause.Error(), failed.Error())
-		res.Hints = []string{"kubectl-harden history " + r.tx.ID(), "sh " + r.tx.Script()}
+		res.Message = harden.Msg("%s; the way back failed too: %s", cause.Error(), oneLine(failed))
+		res.Hints = []string{"kubectl-harden history " + r.tx.ID()}
 	}
 	r.tell(harden.Event{Kind: harden.EventFinished, Outcome: res.Outcome, Message: res.Message})
 	if res.Outcome == harden.OutcomeOwed {
@@ -50,6 +51,9 @@ func (r *run) close(failed, cause error) harden.Result {
 	}
 	return res
 }
+
+// oneLine is errors.Join's text on one line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func onlyOwed(err error) bool {
 	joined, ok := err.(interface{ Unwrap() []error })
@@ -98,7 +102,12 @@ func (r *run) backStage(ctx context.Context, st harden.Stage) error {
 }
 
 func (r *run) revert(s harden.Step) error {
-	if err := r.tx.Revert(s.ID); err != nil {
+	err := r.tx.Revert(s.ID)
+	if errors.Is(err, ErrKept) {
+		r.tell(harden.Event{Kind: harden.EventKept, Target: s.ID, Message: harden.Msg("%s", err.Error())})
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("putting %s back: %w", s.ID, err)
 	}
 	r.tell(harden.Event{Kind: harden.EventReverted, Target: s.ID, Component: s.Component, Message: harden.Msg("%s is as before", s.ID)})
@@ -154,7 +163,11 @@ func (r *run) touchedSteps() (map[string]bool, error) {
 	}
 	out := map[string]bool{}
 	for _, e := range entries {
-		if e.Target != "" {
+		switch {
+		case e.Target == "":
+		case e.Kind == kindFailed:
+			delete(out, e.Target)
+		default:
 			out[e.Target] = true
 		}
 	}

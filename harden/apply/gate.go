@@ -20,6 +20,9 @@ const (
 	holdFor = 5 * time.Second
 	// kubeletHold covers one automatic restart: the kubelet's unit has RestartSec=10.
 	kubeletHold = 12 * time.Second
+	// refusalGrace is how long probes may be answered with 401 or 403: an API server that has just begun to serve refuses
+	// anonymous requests by 403 until it has read its RBAC objects, seen to take about two seconds.
+	refusalGrace = 10 * time.Second
 	// crashLimit is how many instances may die before the gate gives up early.
 	crashLimit = 2
 	// readyWait is how long the Node object may take to tell of the new kubelet.
@@ -124,14 +127,14 @@ func (r *run) crashed(ctx context.Context, c harden.Component, since time.Time) 
 }
 
 // awaitHealth asks every probe anonymously until all of them succeed, and keep succeeding in the same instance. A 401 or 403
-// of the new instance is final: the kubelet would get it too, and kill the container minutes later.
+// that stays is final: the kubelet gets it too, and would kill the container minutes later.
 func (r *run) awaitHealth(ctx context.Context, c harden.Component, g harden.Gate, i Instance, end time.Time) error {
 	hold := holdFor
 	if !c.StaticPod() {
 		hold = kubeletHold
 	}
 	r.tell(harden.Event{Kind: harden.EventAwaiting, Component: c.ID, Timeout: end.Sub(r.Clock.Now()), Message: harden.Msg("%s answers its probes for %s", c.ID, hold)})
-	var since time.Time
+	var since, refused time.Time
 	err := r.poll(ctx, end, func() (bool, string, error) {
 		now, err := r.instance(ctx, c)
 		if err != nil || now.ID != i.ID {
@@ -142,11 +145,16 @@ func (r *run) awaitHealth(ctx context.Context, c harden.Component, g harden.Gate
 		}
 		for _, p := range g.Probes {
 			res := r.Node.Probe(ctx, p)
-			if res.Err == nil && (res.Status == 401 || res.Status == 403) && p.Scheme != "TCP" {
-				return false, "", fmt.Errorf("its %s probe %s: the kubelet would kill it", p.Name, describe(p, res))
-			}
 			if !res.Healthy(p) {
 				since = time.Time{}
+				switch {
+				case res.Status != 401 && res.Status != 403:
+					refused = time.Time{}
+				case refused.IsZero():
+					refused = r.Clock.Now()
+				case r.Clock.Now().Sub(refused) >= refusalGrace:
+					return false, "", fmt.Errorf("its %s probe %s: the kubelet would kill it", p.Name, describe(p, res))
+				}
 				return false, fmt.Sprintf("its %s probe %s", p.Name, describe(p, res)), nil
 			}
 		}

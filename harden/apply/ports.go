@@ -31,6 +31,9 @@ type Node interface {
 // ErrNotRunning says that no instance of a component runs.
 var ErrNotRunning = errors.New("it does not run")
 
+// ErrKept says that a directory was kept for what it holds.
+var ErrKept = errors.New("it is kept")
+
 // Instance is one life of a static pod's container.
 type Instance struct {
 	ID      string // container id, or process id and start time where there is no runtime to ask
@@ -96,7 +99,7 @@ type Tx interface {
 	ID() string
 	Script() string
 	// Put makes a file step's target what the plan says, write-ahead; Revert brings its original back, and is no error
-	// when there is nothing to bring back.
+	// when there is nothing to bring back. Both give ErrKept for a directory that is to go and holds what others put there.
 	Put(step string) error
 	Revert(step string) error
 	// Log adds a durable entry to the journal; Entries are all so far.
@@ -115,12 +118,15 @@ type Entry struct {
 
 // Kinds of journal entries that recovery goes by.
 const (
-	kindEvent   = "event"   // harden.Event
 	kindObject  = "object"  // objectEntry, before and after a mutation of an object
 	kindEffect  = "effect"  // harden.Effect, before it is started
 	kindPassed  = "passed"  // every gate of the plan has passed
 	kindStarted = "started" // instances as they were before the first change
+	kindFailed  = "failed"  // the store's: a put that did not touch its target
 )
+
+// KindEvent is the kind of journal entries that hold a harden.Event.
+const KindEvent = "event"
 
 // Clock is time, so that tests need not wait.
 type Clock interface {

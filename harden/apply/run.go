@@ -45,9 +45,19 @@ func (r *run) commit() harden.Result {
 	}
 	return harden.Result{
 		Transaction: r.tx.ID(), Outcome: harden.OutcomeApplied, Script: r.tx.Script(),
-		Message: harden.Msg("applied, every gate has passed"),
+		Message: r.praise(),
 		Hints:   []string{"kubectl-harden rollback " + r.tx.ID()},
 	}
+}
+
+func (r *run) praise() harden.Message {
+	switch {
+	case r.plan.Target.Offline:
+		return harden.Msg("written; no kubelet runs from this root, so nothing restarted and nothing was proven")
+	case r.plan.Undoes != "":
+		return harden.Msg("undone, every gate has passed")
+	}
+	return harden.Msg("applied, every gate has passed")
 }
 
 // unsettled is for a journal that cannot be written any more: the change is made, and recovery will say what became of it.
@@ -59,14 +69,45 @@ func (r *run) unsettled(err error) harden.Result {
 	}
 }
 
+// stage goes through the steps in the plan's order; a component's are done together, where its first one stands. Kernel
+// settings are loaded before the first component, which may look at them when it starts.
 func (r *run) stage(ctx context.Context, st harden.Stage) error {
+	done := map[harden.ComponentID]bool{}
+	loaded := false
 	for _, s := range st.Steps {
-		if s.Component == "" && s.Kind != harden.StepObject {
+		if s.Kind == harden.StepObject || done[s.Component] {
+			continue
+		}
+		if s.Component == "" {
 			if err := r.put(ctx, s); err != nil {
 				return err
 			}
+			continue
+		}
+		if !loaded {
+			if err := r.loadSysctls(ctx, st); err != nil {
+				return err
+			}
+			loaded = true
+		}
+		done[s.Component] = true
+		c, ok := harden.ComponentByID(s.Component)
+		if !ok {
+			return fmt.Errorf("writing %s: unknown component %q", s.ID, s.Component)
+		}
+		if err := r.component(ctx, st, c); err != nil {
+			return err
 		}
 	}
+	if !loaded {
+		if err := r.loadSysctls(ctx, st); err != nil {
+			return err
+		}
+	}
+	return r.putObjects(ctx, st)
+}
+
+func (r *run) loadSysctls(ctx context.Context, st harden.Stage) error {
 	for _, e := range st.Effects {
 		if e.Kind == harden.EffectSysctl {
 			if err := r.sysctls(ctx, e); err != nil {
@@ -74,12 +115,7 @@ func (r *run) stage(ctx context.Context, st harden.Stage) error {
 			}
 		}
 	}
-	for _, c := range harden.Components {
-		if err := r.component(ctx, st, c); err != nil {
-			return err
-		}
-	}
-	return r.putObjects(ctx, st)
+	return nil
 }
 
 // component swaps a component's files, lets it restart once, and proves the new instance.
@@ -170,7 +206,12 @@ func (r *run) put(ctx context.Context, s harden.Step) error {
 	if err := interrupted(ctx); err != nil {
 		return err
 	}
-	if err := r.tx.Put(s.ID); err != nil {
+	err := r.tx.Put(s.ID)
+	if errors.Is(err, ErrKept) {
+		r.tell(harden.Event{Kind: harden.EventKept, Target: s.ID, Message: harden.Msg("%s", err.Error())})
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("writing %s: %w", s.ID, err)
 	}
 	r.tell(harden.Event{Kind: harden.EventWritten, Target: s.ID, Component: s.Component, Message: written(s)})
@@ -231,7 +272,7 @@ func (r *run) stillHealthy(ctx context.Context, g harden.Gate) error {
 // which is journaled itself; progress alone does not.
 func (r *run) tell(e harden.Event) {
 	e.Time = r.Clock.Now()
-	_ = r.tx.Log(kindEvent, e)
+	_ = r.tx.Log(KindEvent, e)
 	if r.Events != nil {
 		r.Events(e)
 	}

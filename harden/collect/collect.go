@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -94,24 +96,15 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 
 // AddCluster asks the API and gives facts with what it answered; f stays as it is.
 func AddCluster(ctx context.Context, f *harden.Facts, c Cluster) *harden.Facts {
-	out := *f
-	out.Missing = map[harden.Need]harden.Message{}
-	for k, v := range f.Missing {
-		out.Missing[k] = v
-	}
-	missAll := func(why string) *harden.Facts {
-		for _, need := range clusterNeeds {
-			out.Missing[need] = harden.Msg("%s", why)
-		}
-		return &out
-	}
 	if err := c.CheckIdentity(ctx, f.Identity); err != nil {
-		return missAll(err.Error())
+		return WithoutCluster(f, err)
 	}
 	facts, missing := c.Facts(ctx, clusterNeeds)
 	if facts == nil {
-		return missAll("the cluster's API gave nothing")
+		return WithoutCluster(f, errors.New("the cluster's API gave nothing"))
 	}
+	out := *f
+	out.Missing = maps.Clone(f.Missing)
 	out.Cluster = facts
 	for _, need := range clusterNeeds {
 		delete(out.Missing, need)
@@ -225,4 +218,14 @@ func readFile(n Node, p string) harden.FileFact {
 		return harden.FileFact{Path: p, Unread: harden.Msg("%s", err.Error())}
 	}
 	return harden.FileFact{Path: p, State: s}
+}
+
+// WithoutCluster gives facts that say why the API could not be asked; f stays as it is.
+func WithoutCluster(f *harden.Facts, why error) *harden.Facts {
+	out := *f
+	out.Missing = maps.Clone(f.Missing)
+	for _, need := range clusterNeeds {
+		out.Missing[need] = harden.Msg("%s", why.Error())
+	}
+	return &out
 }

@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/patches"
+)
+
+func (a *app) applyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "apply [PLANFILE]", Short: "Apply the remedies, with backup, gates and automatic undo", Args: atMost(1),
+		Example: `  sudo kubectl-harden apply --all --yes --reason "CIS baseline"
+  sudo kubectl-harden apply plan.json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			e, err := a.open(cmd.Context(), "apply")
+			if err != nil {
+				return err
+			}
+			e.soak = a.sel.soak
+			plans, err := a.plansToApply(cmd.Context(), e, args)
+			if err != nil {
+				return err
+			}
+			return a.confirmAndApply(cmd.Context(), e, plans)
+		},
+	}
+	a.sel.add(cmd.Flags())
+	f := cmd.Flags()
+	f.BoolVar(&a.sel.yes, "yes", false, "apply without asking, after printing the diff")
+	f.BoolVar(&a.sel.dryRun, "dry-run", false, "print the diff and check the plan; change nothing")
+	f.StringVar(&a.sel.reason, "reason", "", "why, for the history")
+	f.DurationVar(&a.sel.soak, "soak", defaultSoak, "how long health is watched after the last gate")
+	return cmd
+}
+
+func (a *app) plansToApply(ctx context.Context, e *engine, args []string) ([]harden.Plan, error) {
+	if len(args) == 0 {
+		return a.plans(ctx, e)
+	}
+	if a.sel.all || len(a.sel.controls)+len(a.sel.areas)+len(a.sel.remedies) > 0 || a.sel.file != "" {
+		return nil, usagef("a plan file already says what is applied; leave the selection out")
+	}
+	return readPlans(args[0])
+}
+
+// confirmAndApply prints the diff, asks unless --yes, and applies plan after plan.
+func (a *app) confirmAndApply(ctx context.Context, e *engine, plans []harden.Plan) error {
+	if err := printPlans(a.Out, plans); err != nil {
+		return err
+	}
+	work := slices.DeleteFunc(slices.Clone(plans), harden.Plan.Empty)
+	if len(work) == 0 {
+		return a.afterwards(plans)
+	}
+	if blocking := firstBlocking(work); blocking != nil {
+		return a.report(harden.Result{
+			Outcome: harden.OutcomeRefused,
+			Message: harden.Msg("checking the plan: %s: %s", blocking.Title, blocking.Message),
+		})
+	}
+	if a.sel.dryRun {
+		fmt.Fprintln(a.Err, "dry run: nothing was changed")
+		return nil
+	}
+	if e.m.cannotWrite != nil {
+		return a.report(refused(e.m.cannotWrite))
+	}
+	if !a.sel.yes {
+		ok, err := a.ask(work[0].Target.Node)
+		if err != nil || !ok {
+			return err
+		}
+	}
+	for _, p := range work {
+		res := e.Apply(ctx, p, a.tell)
+		if err := a.report(res); err != nil {
+			return err
+		}
+	}
+	return a.afterwards(plans)
+}
+
+func firstBlocking(plans []harden.Plan) *harden.Check {
+	for _, p := range plans {
+		if b := p.Blocking(); len(b) > 0 {
+			return &b[0]
+		}
+	}
+	return nil
+}
+
+// afterwards says what was named and left out; leaving it out is worth an exit code.
+func (a *app) afterwards(plans []harden.Plan) error {
+	for _, p := range plans {
+		if slices.ContainsFunc(p.Skipped, func(s harden.Skip) bool { return s.Named }) {
+			return &codeError{exitSkipped}
+		}
+	}
+	return nil
+}
+
+// ask wants the node's name typed: what is about to happen happens to this node, not to the one of another window.
+func (a *app) ask(node string) (bool, error) {
+	if !terminal(a.In) {
+		return false, &hintedError{usagef("there is no terminal to ask at; the diff above is what would be written"), []string{"repeat with --yes"}}
+	}
+	fmt.Fprintf(a.Err, "Type the node's name (%s) to apply, anything else to leave: ", oneLine(node))
+	line, err := bufio.NewReader(a.In).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return false, fmt.Errorf("reading the answer: %w", err)
+	}
+	if strings.TrimSpace(line) != node || node == "" {
+		fmt.Fprintln(a.Err, "nothing was changed")
+		return false, nil
+	}
+	return true, nil
+}
+
+// tell prints progress as it goes into the journal.
+func (a *app) tell(ev harden.Event) {
+	text := ev.Message.String()
+	if ev.Timeout > 0 {
+		text += fmt.Sprintf(" (at most %s)", ev.Timeout.Round(time.Second))
+	}
+	fmt.Fprintf(a.Err, "%s  %-10s %s\n", ev.Time.Format("15:04:05"), ev.Kind, oneLine(text))
+}
+
+// report says what became of a plan and turns it into an exit code.
+func (a *app) report(res harden.Result) error {
+	code := outcomeCode(res.Outcome)
+	text := res.Message.String()
+	if res.Transaction != "" {
+		text += " (transaction " + res.Transaction + ")"
+	}
+	if code == exitDone {
+		fmt.Fprintln(a.Out, oneLine(text))
+		for _, h := range res.Hints {
+			fmt.Fprintf(a.Out, "undo: %s\n", oneLine(h))
+		}
+		return nil
+	}
+	fmt.Fprintf(a.Err, "error: %s\n", oneLine(text))
+	if res.Drift != nil {
+		a.printDrift(*res.Drift)
+	}
+	a.printHints(res.Hints)
+	if res.Script != "" && (code == exitMixed || code == exitUnsettled) {
+		a.printHints([]string{"sh " + res.Script})
+	}
+	return &codeError{code}
+}
+
+// printDrift is the three-way picture: what changed under the plan, and what the plan would have written.
+func (a *app) printDrift(d harden.Drift) {
+	a.printDiff("changed since the plan was made", d.Target, d.Planned, d.Now)
+	a.printDiff("what the plan would write", d.Target, d.Planned, d.After)
+}
+
+func (a *app) printDiff(title, target string, before, after harden.State) {
+	name := strings.TrimPrefix(target, "/")
+	d, err := patches.Diff(before.Data, after.Data, patches.DiffOptions{
+		OldName: name, NewName: name, Created: !before.Exists, Deleted: !after.Exists, OldMode: before.Mode, NewMode: after.Mode,
+	})
+	if err != nil {
+		fmt.Fprintf(a.Err, "%s: %s\n", title, oneLine(err.Error()))
+		return
+	}
+	fmt.Fprintf(a.Err, "%s:\n%s", title, inert(string(d.Unified())))
+}
+
+// defaultSoak is how long health is watched after the last gate.
+const defaultSoak = 30 * time.Second

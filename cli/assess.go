@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// assessment is what assess -o json prints (docs/schema/assessment.json).
+type assessment struct {
+	APIVersion string           `json:"apiVersion"`
+	Kind       string           `json:"kind"`
+	Target     harden.Identity  `json:"target"`
+	Summary    harden.Tally     `json:"summary"`
+	Findings   []harden.Finding `json:"findings"`
+}
+
+func (a *app) assessCommand() *cobra.Command {
+	var failOn, out string
+	cmd := &cobra.Command{
+		Use: "assess", Short: "Verdicts on every control, with evidence", Args: atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkFormat(out, "table", "json"); err != nil {
+				return err
+			}
+			bad, err := failing(failOn)
+			if err != nil {
+				return err
+			}
+			e, err := a.open(cmd.Context(), "assess")
+			if err != nil {
+				return err
+			}
+			f, err := e.AllFacts(cmd.Context())
+			if err != nil {
+				return err
+			}
+			findings := e.Assess(f)
+			if out == "json" {
+				err = writeJSON(a.Out, assessment{"harden/v1", "Assessment", f.Identity, harden.Count(findings), findings})
+			} else {
+				a.printFindings(f, findings)
+			}
+			if err == nil && slices.ContainsFunc(findings, func(x harden.Finding) bool { return slices.Contains(bad, x.Status) }) {
+				return &codeError{exitFindings}
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVarP(&out, "output", "o", "table", "table or json")
+	cmd.Flags().StringVar(&failOn, "fail-on", "", "exit 3 when a verdict is fail, manual or unknown (each includes the ones before)")
+	return cmd
+}
+
+// failing are the statuses that --fail-on means: unknown is not pass, so each word includes the ones before it.
+func failing(word string) ([]harden.Status, error) {
+	order := []harden.Status{harden.StatusFail, harden.StatusManual, harden.StatusUnknown}
+	if word == "" {
+		return nil, nil
+	}
+	i := slices.Index(order, harden.Status(word))
+	if i < 0 {
+		return nil, usagef("--fail-on is fail, manual or unknown, not %q", word)
+	}
+	return order[:i+1], nil
+}
+
+// words for people; in JSON the statuses keep their own names.
+var statusWords = map[harden.Status]string{
+	harden.StatusPass: "pass", harden.StatusFail: "FAIL", harden.StatusManual: "manual", harden.StatusUnknown: "unknown",
+	harden.StatusNotApplicable: "n/a", harden.StatusWaived: "waived",
+}
+
+func (a *app) printFindings(f *harden.Facts, findings []harden.Finding) {
+	fmt.Fprintln(a.Out, oneLine(targetLine(f.Identity)))
+	for _, area := range a.areas {
+		rows := [][]string{}
+		for _, x := range findings {
+			if x.Area == area.ID {
+				rows = append(rows, []string{"  " + statusWords[x.Status], x.Control, string(x.Severity), x.Message.String()})
+			}
+		}
+		fmt.Fprintf(a.Out, "\n%s\n", area.Title)
+		table(a.Out, rows)
+	}
+	fmt.Fprintf(a.Out, "\n%s\n", tallyLine(harden.Count(findings)))
+	if n := harden.Count(findings)[harden.StatusFail]; n > 0 {
+		fmt.Fprintf(a.Out, "see the diff of the remedies: %s plan --all\n", name())
+	}
+}
+
+func targetLine(id harden.Identity) string {
+	s := "node " + orUnknown(id.Node) + ", Kubernetes " + orUnknown(id.KubernetesVersion)
+	if id.Offline {
+		s += ", offline root " + id.Root
+	}
+	return s
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+func tallyLine(t harden.Tally) string {
+	var parts []string
+	for _, s := range harden.Statuses {
+		if t[s] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", t[s], strings.ToLower(statusWords[s])))
+		}
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,316 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"kubectl-harden.io/kubectl-harden/backups"
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/apply"
+	"kubectl-harden.io/kubectl-harden/harden/collect"
+)
+
+// engine joins the machine, the catalogue and the store: all three voices (UI, plain text, JSON) work through it.
+type engine struct {
+	m     *machine
+	areas []harden.Area
+	store *backups.Store
+	meta  backups.Meta // of transactions begun here
+	clock apply.Clock
+	soak  time.Duration
+	run   string // joins the plans applied by this process
+}
+
+func newEngine(m *machine, areas []harden.Area, meta backups.Meta) *engine {
+	return &engine{
+		m: m, areas: areas, meta: meta, clock: apply.WallClock{}, run: word(4),
+		store: backups.Open(m.files, backups.Options{Dir: m.stateDir, LockPath: m.lockPath}),
+	}
+}
+
+// word is a random one, unique for all practical purposes.
+func word(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // it cannot fail (crypto/rand)
+	return hex.EncodeToString(b)
+}
+
+// disks are the places whose space remedies ask for.
+var disks = []string{"/var/log/kubernetes/audit", "/var/log", "/var/lib/kubectl-harden"}
+
+// Areas are the catalogue.
+func (e *engine) Areas() []harden.Area { return e.areas }
+
+// Facts reads the node, not the cluster.
+func (e *engine) Facts(context.Context) (*harden.Facts, error) {
+	return collect.FromNode(e.m.files, e.m.live, collect.Options{
+		Root: e.m.root, Offline: e.m.offline, Disks: disks, Now: e.clock.Now().UTC(),
+	})
+}
+
+// SlowFacts adds what the API shows. Facts that it could not give are named missing, with the reason.
+func (e *engine) SlowFacts(ctx context.Context, f *harden.Facts) (*harden.Facts, error) {
+	if e.m.connect == nil {
+		return f, nil
+	}
+	c, err := e.m.connect(ctx)
+	if err != nil {
+		return collect.WithoutCluster(f, err), err
+	}
+	return collect.AddCluster(ctx, f, c), nil
+}
+
+// AllFacts are the node's and the cluster's.
+func (e *engine) AllFacts(ctx context.Context) (*harden.Facts, error) {
+	f, err := e.Facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f, _ = e.SlowFacts(ctx, f) // what is missing is in the facts, with the reason
+	return f, nil
+}
+
+// Assess gives the verdicts.
+func (e *engine) Assess(f *harden.Facts) []harden.Finding { return harden.Assess(f, e.areas) }
+
+// Plan makes the node's and the cluster's plan of the choices.
+func (e *engine) Plan(ctx context.Context, f *harden.Facts, choices []harden.Choice) ([]harden.Plan, error) {
+	return e.planOf(ctx, f, choices, nil)
+}
+
+func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.Choice, skipped []harden.Skip) ([]harden.Plan, error) {
+	in := harden.BuildInput{
+		Facts: f, Areas: e.areas, Choices: choices, Skipped: skipped,
+		Read: e.m.node.State, Now: e.clock.Now().UTC(), Tool: e.meta.Binary.Version,
+	}
+	if f.Cluster != nil {
+		c, err := e.m.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		in.Preview = func(ref harden.ObjectRef, yaml []byte) (harden.ObjectPreview, error) {
+			return c.Preview(ctx, ref, yaml)
+		}
+	}
+	node, cluster, err := harden.Build(in)
+	if err != nil {
+		return nil, err
+	}
+	node.Run, cluster.Run = e.run, e.run
+	return []harden.Plan{node, cluster}, nil
+}
+
+// Apply runs one plan under the lock.
+func (e *engine) Apply(ctx context.Context, p harden.Plan, events func(harden.Event)) harden.Result {
+	return e.locked(func(s *backups.Session) harden.Result {
+		a, err := e.applier(ctx, s, p.Scope == harden.ScopeCluster)
+		if err != nil {
+			return refused(err)
+		}
+		a.Events = events
+		return a.Apply(ctx, p)
+	})
+}
+
+// Recover settles an interrupted transaction.
+func (e *engine) Recover(ctx context.Context, id string, finish bool, events func(harden.Event)) harden.Result {
+	return e.locked(func(s *backups.Session) harden.Result {
+		a, err := e.applier(ctx, s, false)
+		if err != nil {
+			return refused(err)
+		}
+		a.Events = events
+		return a.Recover(ctx, id, finish)
+	})
+}
+
+func (e *engine) locked(do func(*backups.Session) harden.Result) harden.Result {
+	if e.m.cannotWrite != nil {
+		return refused(e.m.cannotWrite)
+	}
+	s, err := e.store.Lock(e.holder())
+	if errors.Is(err, backups.ErrLocked) {
+		return harden.Result{
+			Outcome: harden.OutcomeLocked, Message: harden.Msg("%s", err.Error()),
+			Hints: []string{"kubectl-harden status"},
+		}
+	}
+	if err != nil {
+		return refused(err)
+	}
+	res := do(s)
+	if err := s.Unlock(); err != nil {
+		res.Hints = append(res.Hints, "kubectl-harden status")
+	}
+	return res
+}
+
+func refused(err error) harden.Result {
+	res := harden.Result{Outcome: harden.OutcomeRefused, Message: harden.Msg("%s", err.Error())}
+	var hinted *hintedError
+	if errors.As(err, &hinted) {
+		res.Hints = hinted.hints
+	}
+	return res
+}
+
+// applier is built anew for each run: the identity is read when it acts, not when it was planned.
+func (e *engine) applier(ctx context.Context, s *backups.Session, needCluster bool) (*apply.Applier, error) {
+	f, err := e.Facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a := &apply.Applier{
+		Node: e.m.node, Store: &transactions{e.store, s, e.meta}, Clock: e.clock, Identity: f.Identity,
+		Soak: e.soak, NewMarker: func() string { return word(8) },
+	}
+	if e.m.connect != nil {
+		c, err := e.m.connect(ctx)
+		if err == nil {
+			err = c.CheckIdentity(ctx, f.Identity)
+		}
+		switch {
+		case err == nil:
+			a.Cluster = c
+		case needCluster:
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// History lists the transactions, newest first.
+func (e *engine) History(context.Context) ([]harden.TransactionSummary, error) {
+	list, err := e.store.List()
+	if err != nil {
+		return nil, err
+	}
+	return summaries(list), nil
+}
+
+// Events are the progress of a transaction, from its journal.
+func (e *engine) Events(_ context.Context, id string) ([]harden.Event, error) {
+	entries, _, err := e.store.Entries(id, 0)
+	if err != nil {
+		return nil, err
+	}
+	var out []harden.Event
+	for _, entry := range entries {
+		if ev, ok := eventOf(entry); ok {
+			out = append(out, ev)
+		}
+	}
+	return out, nil
+}
+
+// Undo plans the undo of a transaction, or of what one control asked for in it.
+func (e *engine) Undo(ctx context.Context, id, control string) ([]harden.Plan, error) {
+	history, err := e.History(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(history, func(t harden.TransactionSummary) bool { return t.ID == id })
+	if at < 0 {
+		return nil, &hintedError{fmt.Errorf("undoing: %s: there is no such transaction", id), []string{"kubectl-harden history"}}
+	}
+	if o := history[at].Outcome; o != harden.OutcomeApplied {
+		return nil, &hintedError{fmt.Errorf("undoing: transaction %s: it is not applied (%s)", id, o), []string{"kubectl-harden history " + id}}
+	}
+	in, err := e.undoInput(ctx, history, at, control)
+	if err != nil {
+		return nil, err
+	}
+	if control != "" && !slices.Contains(in.Done.Plan.Controls(), control) {
+		return nil, &hintedError{
+			fmt.Errorf("undoing: transaction %s: %s has no part in it", id, control),
+			[]string{"kubectl-harden history " + id},
+		}
+	}
+	p, err := harden.Undo(in)
+	if err != nil {
+		return nil, err
+	}
+	p.Run = e.run
+	return []harden.Plan{p}, nil
+}
+
+func (e *engine) undoInput(ctx context.Context, history []harden.TransactionSummary, at int, control string) (harden.UndoInput, error) {
+	in := harden.UndoInput{Control: control, Read: e.m.node.State, Now: e.clock.Now().UTC(), Tool: e.meta.Binary.Version}
+	var err error
+	if in.Facts, err = e.Facts(ctx); err != nil {
+		return in, err
+	}
+	if in.Done.Plan, err = loadPlan(e.store, history[at].ID); err != nil {
+		return in, err
+	}
+	in.Done.ID = history[at].ID
+	for _, t := range slices.Backward(history[:at]) {
+		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 || t.Undoes != "" {
+			continue
+		}
+		p, err := loadPlan(e.store, t.ID)
+		if err != nil {
+			return in, err
+		}
+		in.Later = append(in.Later, harden.Done{ID: t.ID, Plan: p})
+	}
+	if in.Done.Plan.Scope == harden.ScopeCluster && e.m.connect != nil {
+		c, err := e.m.connect(ctx)
+		if err != nil {
+			return in, err
+		}
+		in.Object = func(ref harden.ObjectRef) (harden.State, string, string, error) { return c.Object(ctx, ref) }
+	}
+	return in, nil
+}
+
+// lastRun are the applied transactions of the newest run that is not undone, newest first.
+func (e *engine) lastRun(ctx context.Context) ([]string, error) {
+	history, err := e.History(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	run := ""
+	for _, t := range history {
+		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 || t.Undoes != "" {
+			continue
+		}
+		p, err := loadPlan(e.store, t.ID)
+		if err != nil {
+			return nil, err
+		}
+		if len(ids) > 0 && p.Run != run {
+			break
+		}
+		ids, run = append(ids, t.ID), p.Run
+	}
+	return ids, nil
+}
+
+// holder is who takes the lock.
+func (e *engine) holder() backups.Holder {
+	return backups.Holder{PID: os.Getpid(), Who: who(e.meta.Who), Command: e.meta.Command, Since: e.clock.Now().UTC()}
+}
+
+// eventOf reads progress from a journal entry.
+func eventOf(entry backups.Entry) (harden.Event, bool) {
+	var ev harden.Event
+	if entry.Kind != apply.KindEvent || json.Unmarshal(entry.Data, &ev) != nil {
+		return ev, false
+	}
+	return ev, true
+}
+
+// ScriptPath is where restore.sh of a plan's transaction will be; its id is not known yet.
+func (e *engine) ScriptPath(harden.Plan) string {
+	return strings.TrimSuffix(e.m.stateDir, "/") + "/transactions/<id>/restore.sh"
+}

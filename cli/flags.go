@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+const defaultStateDir = "/var/lib/kubectl-harden"
+
+// whereFlags say on which node and cluster.
+type whereFlags struct {
+	root, kubeconfig, context, stateDir string
+	offline, noCluster                  bool
+}
+
+func (w *whereFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&w.root, "root", "/", "the node's file system")
+	f.BoolVar(&w.offline, "offline", false, "no kubelet runs from this root: files change, nothing restarts")
+	f.BoolVar(&w.noCluster, "no-cluster", false, "do not ask the cluster's API")
+	f.StringVar(&w.kubeconfig, "kubeconfig", "", "credentials for the cluster (default: the node's admin.conf)")
+	f.StringVar(&w.context, "context", "", "context of the kubeconfig")
+	f.StringVar(&w.stateDir, "state-dir", defaultStateDir, "transactions and backups, below the root")
+}
+
+// lookFlags say how the output looks.
+type lookFlags struct {
+	plain, ascii, mouse bool
+	color               string
+}
+
+func (l *lookFlags) add(f *pflag.FlagSet) {
+	f.BoolVar(&l.plain, "plain", false, "lines and prompts instead of the full-screen UI")
+	f.StringVar(&l.color, "color", "auto", "auto, always or never")
+	f.BoolVar(&l.ascii, "ascii", false, "ASCII signs only")
+	f.BoolVar(&l.mouse, "mouse", false, "use the mouse")
+}
+
+func (l lookFlags) check() error {
+	switch l.color {
+	case "auto", "always", "never":
+		return nil
+	}
+	return usagef("--color is auto, always or never, not %q", l.color)
+}
+
+// selectFlags say which controls, remedies and options.
+type selectFlags struct {
+	all                                    bool
+	controls, areas, remedies, set, accept []string
+	file, reason                           string
+	yes, dryRun                            bool
+	soak                                   time.Duration
+}
+
+func (s *selectFlags) add(f *pflag.FlagSet) {
+	f.BoolVar(&s.all, "all", false, "every failing control whose default remedy risks this node's components only")
+	f.StringSliceVar(&s.controls, "control", nil, "controls, by id")
+	f.StringSliceVar(&s.areas, "area", nil, "areas, by id")
+	f.StringArrayVar(&s.remedies, "remedy", nil, "CONTROL=REMEDY: take this remedy")
+	f.StringArrayVar(&s.set, "set", nil, "CONTROL.OPTION=VALUE: set an option of its remedy")
+	f.StringVar(&s.file, "file", "", "choices file, as the UI saves it")
+	f.StringSliceVar(&s.accept, "accept", nil, "take a control's unknown preconditions on your word")
+}
+
+// selection parses the flags; names are checked against the catalogue later.
+func (s *selectFlags) selection() (harden.Selection, error) {
+	out := harden.Selection{
+		All: s.all, Controls: s.controls, Areas: s.areas, Accept: s.accept,
+		Remedies: map[string]string{}, Set: map[string]harden.Values{},
+	}
+	for _, r := range s.remedies {
+		control, remedy, ok := strings.Cut(r, "=")
+		if !ok || control == "" || remedy == "" {
+			return out, usagef("--remedy wants CONTROL=REMEDY, not %q", r)
+		}
+		out.Remedies[control] = remedy
+	}
+	for _, v := range s.set {
+		key, value, ok := strings.Cut(v, "=")
+		control, option, dotted := strings.Cut(key, ".")
+		if !ok || !dotted || control == "" || option == "" {
+			return out, usagef("--set wants CONTROL.OPTION=VALUE, not %q", v)
+		}
+		if out.Set[control] == nil {
+			out.Set[control] = harden.Values{}
+		}
+		out.Set[control][option] = value
+	}
+	if s.file != "" {
+		choices, err := readChoices(s.file)
+		if err != nil {
+			return out, err
+		}
+		out.Choices = choices
+	}
+	if out.Empty() {
+		return out, &hintedError{
+			usagef("nothing is selected"),
+			[]string{name() + " plan --all", name() + " plan --control CONTROL"},
+		}
+	}
+	return out, nil
+}
+
+// choicesFile is the file that the UI saves and --file reads.
+type choicesFile struct {
+	APIVersion string          `json:"apiVersion"`
+	Kind       string          `json:"kind"`
+	Choices    []harden.Choice `json:"choices"`
+}
+
+const maxInput = 16 << 20 // a choices or plan file beyond this is a mistake
+
+func readChoices(file string) ([]harden.Choice, error) {
+	var c choicesFile
+	if err := readJSON(file, "Choices", &c); err != nil {
+		return nil, err
+	}
+	if c.Kind != "Choices" || c.APIVersion != "harden/v1" {
+		return nil, fmt.Errorf("reading %s: it is no choices file (apiVersion harden/v1, kind Choices)", file)
+	}
+	return c.Choices, nil
+}
+
+func writeChoices(file string, choices []harden.Choice) error {
+	if choices == nil {
+		choices = []harden.Choice{}
+	}
+	data, err := json.MarshalIndent(choicesFile{"harden/v1", "Choices", choices}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", file, err)
+	}
+	return writeNew(file, append(data, '\n'), 0o644)
+}
+
+func readJSON(file, what string, into any) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", file, cause(err))
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxInput {
+		return fmt.Errorf("reading %s: it is not a file of at most %d MiB", file, maxInput>>20)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", file, cause(err))
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("reading %s: it is no %s file: %w", file, strings.ToLower(what), err)
+	}
+	return nil
+}
+
+// writeNew makes a file that is not there yet.
+func writeNew(file string, data []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(filepath.Clean(file), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", file, cause(err))
+	}
+	_, err = f.Write(data)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", file, cause(err))
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/apply"
+	"kubectl-harden.io/kubectl-harden/host"
+)
+
+// rootFiles are a root's files as fact collectors want them: links are followed inside the root.
+type rootFiles struct{ *host.Root }
+
+func (f rootFiles) State(path string) (harden.State, error) {
+	real, err := f.Resolve(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return harden.State{}, nil
+	}
+	if err != nil {
+		return harden.State{}, err
+	}
+	s, err := f.Root.State(real)
+	return harden.State(s), err
+}
+
+func (f rootFiles) List(dir string) ([]string, error) {
+	names, err := f.Root.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return names, err
+}
+
+// hostNode is the node that harden/apply acts on, and the live one that facts are collected from.
+type hostNode struct {
+	root *host.Root
+
+	mu      sync.Mutex
+	runtime *host.Runtime
+	exited  map[string]bool // containers that were seen dead since the change in crashesOf
+	since   time.Time
+}
+
+// State follows no link in the last element: what would be written is what is shown.
+func (n *hostNode) State(path string) (harden.State, error) {
+	s, err := n.root.State(path)
+	return harden.State(s), err
+}
+
+// Processes of a component: root's, in a container or not as kubeadm runs it. Anybody can name a program kube-apiserver.
+func (n *hostNode) Processes(name string) ([]harden.ProcessFact, error) {
+	ps, err := n.root.Processes(name)
+	if err != nil {
+		return nil, err
+	}
+	var out []harden.ProcessFact
+	for _, p := range ps {
+		inContainer := p.ContainerID != ""
+		if p.UID != 0 || inContainer == (name == string(harden.Kubelet)) {
+			continue
+		}
+		out = append(out, harden.ProcessFact{PID: p.PID, Args: p.Argv, Started: p.Started, Container: p.ContainerID})
+	}
+	return out, nil
+}
+
+func (n *hostNode) Sysctl(key string) (string, error) { return n.root.Sysctl(key) }
+func (n *hostNode) Hostname() (string, error)         { return n.root.Hostname() }
+
+// cri connects once; a runtime that went away is asked for again.
+func (n *hostNode) cri(ctx context.Context) (*host.Runtime, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.runtime != nil {
+		return n.runtime, nil
+	}
+	r, err := n.root.Runtime(ctx, "")
+	n.runtime = r
+	return r, err
+}
+
+func (n *hostNode) dropCRI() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.runtime != nil {
+		_ = n.runtime.Close()
+		n.runtime = nil
+	}
+}
+
+// Instance asks the container runtime, and /proc where there is none to ask.
+func (n *hostNode) Instance(ctx context.Context, c harden.Component) (apply.Instance, error) {
+	ps, err := n.Processes(string(c.ID))
+	if err != nil {
+		return apply.Instance{}, fmt.Errorf("looking for %s: %w", c.ID, err)
+	}
+	r, err := n.cri(ctx)
+	if errors.Is(err, host.ErrNoRuntime) {
+		return newestOf(ps)
+	}
+	if err != nil {
+		return apply.Instance{}, err
+	}
+	containers, err := r.Containers(ctx, string(c.ID))
+	if err != nil {
+		n.dropCRI()
+		return apply.Instance{}, err
+	}
+	for _, ct := range containers { // newest first
+		if ct.State != "running" || ct.PodNamespace != "kube-system" {
+			continue
+		}
+		for _, p := range ps {
+			if p.Container == ct.ID {
+				return apply.Instance{ID: ct.ID, PID: p.PID, Args: p.Args, Started: ct.StartedAt}, nil
+			}
+		}
+		return apply.Instance{}, apply.ErrNotRunning // its process is not there yet, or not any more
+	}
+	return apply.Instance{}, apply.ErrNotRunning
+}
+
+func newestOf(ps []harden.ProcessFact) (apply.Instance, error) {
+	if len(ps) == 0 {
+		return apply.Instance{}, apply.ErrNotRunning
+	}
+	newest := ps[0]
+	for _, p := range ps[1:] {
+		if p.Started.After(newest.Started) {
+			newest = p
+		}
+	}
+	id := "process " + strconv.Itoa(newest.PID) + " since " + newest.Started.UTC().Format(time.RFC3339Nano)
+	return apply.Instance{ID: id, PID: newest.PID, Args: newest.Args, Started: newest.Started}, nil
+}
+
+// Crashes counts dead containers as they are seen: the kubelet keeps only the last one.
+func (n *hostNode) Crashes(ctx context.Context, c harden.Component, since time.Time) (int, string, error) {
+	r, err := n.cri(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	containers, err := r.Containers(ctx, string(c.ID))
+	if err != nil {
+		n.dropCRI()
+		return 0, "", err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.since.Equal(since) {
+		n.exited, n.since = map[string]bool{}, since
+	}
+	words := ""
+	for _, ct := range containers {
+		if ct.State != "exited" || ct.PodNamespace != "kube-system" || ct.StartedAt.Before(since) {
+			continue
+		}
+		n.exited[ct.ID] = true
+		if words == "" {
+			words = lastWords(r, ct)
+		}
+	}
+	return len(n.exited), words, nil
+}
+
+// lastWords is the last line of a dead container's log, or its exit code.
+func lastWords(r *host.Runtime, ct host.Container) string {
+	lines, err := r.LogTail(ct, 20)
+	for i := len(lines) - 1; err == nil && i >= 0; i-- {
+		if l := strings.TrimSpace(lines[i]); l != "" {
+			return l[:min(len(l), 400)]
+		}
+	}
+	return fmt.Sprintf("exit code %d, %s", ct.ExitCode, ct.Reason)
+}
+
+func (n *hostNode) Probe(ctx context.Context, p harden.Probe) apply.ProbeResult {
+	target := p.Host
+	if target == "" {
+		target = "127.0.0.1" // the kubelet takes the pod's address; static pods are on the host's network
+	}
+	r := host.Probe(ctx, host.ProbeRequest{
+		TCP: p.Scheme == "TCP", Scheme: strings.ToLower(p.Scheme), Host: target, Port: p.Port, Path: p.Path, Timeout: 5 * time.Second,
+	})
+	return apply.ProbeResult{Status: r.Status, Err: r.Err}
+}
+
+func (n *hostNode) Unit(ctx context.Context, unit string) (apply.Unit, error) {
+	s, err := n.root.Systemd()
+	if err != nil {
+		return apply.Unit{}, err
+	}
+	u, err := s.UnitStatus(ctx, unit)
+	if err != nil {
+		return apply.Unit{}, err
+	}
+	return apply.Unit{Active: u.Active == "active", PID: u.MainPID, Restarts: u.NRestarts, Since: u.ActiveEnter}, nil
+}
+
+func (n *hostNode) RestartUnit(ctx context.Context, unit string) error {
+	s, err := n.root.Systemd()
+	if err != nil {
+		return err
+	}
+	return s.RestartUnit(ctx, unit)
+}
+
+func (n *hostNode) LoadSysctls(_ context.Context, settings map[string]string) error {
+	var errs []error
+	for k, v := range settings {
+		errs = append(errs, n.root.SetSysctl(k, v))
+	}
+	return errors.Join(errs...)
+}
+
+// LogHas looks at the last MiB: the line that is looked for was just written.
+func (n *hostNode) LogHas(path, marker string) (bool, error) {
+	data, _, err := n.root.Tail(path, 1<<20)
+	if err != nil {
+		return false, err
+	}
+	return bytes.Contains(data, []byte(marker)), nil
+}

@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/patches"
+)
+
+// planFile is what plan --out writes and apply takes: the exact contents, so it is readable by its owner only.
+type planFile struct {
+	APIVersion string        `json:"apiVersion"`
+	Kind       string        `json:"kind"`
+	Plans      []harden.Plan `json:"plans"`
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var format, file string
+	cmd := &cobra.Command{
+		Use: "plan", Short: "The exact diff of the remedies", Args: atMost(0),
+		Example: `  kubectl-harden plan --all
+  kubectl-harden plan --control apiserver-profiling -o diff | git -C ROOT apply --check
+  kubectl-harden plan --file choices.json --out plan.json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkFormat(format, "diff", "json"); err != nil {
+				return err
+			}
+			e, err := a.open(cmd.Context(), "plan")
+			if err != nil {
+				return err
+			}
+			plans, err := a.plans(cmd.Context(), e)
+			if err != nil {
+				return err
+			}
+			if file != "" {
+				if err := savePlans(file, plans); err != nil {
+					return err
+				}
+			}
+			if format == "json" {
+				return writeJSON(a.Out, viewPlans(plans))
+			}
+			return printPlans(a.Out, plans)
+		},
+	}
+	a.sel.add(cmd.Flags())
+	cmd.Flags().StringVarP(&format, "output", "o", "diff", "diff or json")
+	cmd.Flags().StringVar(&file, "out", "", "also write the plan to this file, for apply")
+	return cmd
+}
+
+// plans makes the plans of what the flags select.
+func (a *app) plans(ctx context.Context, e *engine) ([]harden.Plan, error) {
+	sel, err := a.sel.selection()
+	if err != nil {
+		return nil, err
+	}
+	f, err := e.AllFacts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	choices, skipped, err := harden.Select(f, e.areas, sel)
+	if err != nil {
+		return nil, err
+	}
+	return e.planOf(ctx, f, choices, skipped)
+}
+
+func savePlans(file string, plans []harden.Plan) error {
+	data, err := json.MarshalIndent(planFile{"harden/v1", "PlanFile", plans}, "", " ")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", file, err)
+	}
+	return writeNew(file, append(data, '\n'), 0o600)
+}
+
+func readPlans(file string) ([]harden.Plan, error) {
+	var p planFile
+	if err := readJSON(file, "plan", &p); err != nil {
+		return nil, err
+	}
+	if p.Kind != "PlanFile" || p.APIVersion != "harden/v1" || len(p.Plans) == 0 {
+		return nil, fmt.Errorf("reading %s: it is no plan file (apiVersion harden/v1, kind PlanFile)", file)
+	}
+	return p.Plans, nil
+}
+
+// printPlans writes a diff that git apply and patch -p1 take in the root. What a diff cannot say is in lines that begin
+// with #.
+func printPlans(w io.Writer, plans []harden.Plan) error {
+	printed := false
+	for _, p := range plans {
+		for _, c := range p.Preflight {
+			if c.State != harden.Met {
+				comment(w, fmt.Sprintf("%s: %s: %s%s", c.State, owner(c), c.Title, because(c.Message)))
+			}
+		}
+		for _, st := range p.Stages {
+			for _, s := range st.Steps {
+				printed = true
+				if err := printStep(w, s); err != nil {
+					return err
+				}
+			}
+			for _, e := range st.Effects {
+				if !p.Target.Offline {
+					comment(w, "then: "+effectLine(e))
+				}
+			}
+		}
+		for _, s := range p.Skipped {
+			comment(w, "skipped: "+s.Control+": "+s.Reason.String())
+		}
+	}
+	if !printed {
+		comment(w, "nothing to do")
+	}
+	return nil
+}
+
+func owner(c harden.Check) string {
+	if c.Control != "" {
+		return c.Control
+	}
+	return string(c.Component)
+}
+
+func because(m harden.Message) string {
+	if m.IsZero() {
+		return ""
+	}
+	return ": " + m.String()
+}
+
+func effectLine(e harden.Effect) string {
+	if e.Kind == harden.EffectSysctl {
+		return string(e.Kind)
+	}
+	return fmt.Sprintf("%s: %s", e.Component, e.Kind)
+}
+
+func comment(w io.Writer, text string) {
+	for _, l := range strings.Split(text, "\n") {
+		fmt.Fprintln(w, strings.TrimRight("# "+oneLine(l), " "))
+	}
+}
+
+func printStep(w io.Writer, s harden.Step) error {
+	comment(w, fmt.Sprintf("%s: %s", s.ID, strings.Join(s.Controls(), ", ")))
+	if s.Kind == harden.StepDir {
+		comment(w, dirLine(s))
+		return nil
+	}
+	d, err := diffOf(s)
+	if err != nil {
+		return err
+	}
+	if s.Secret {
+		comment(w, "secret content, sha256 "+s.After.Digest())
+		return nil
+	}
+	if s.Kind == harden.StepObject {
+		comment(w, strings.TrimSuffix(string(d.Unified()), "\n"))
+		return nil
+	}
+	_, err = w.Write(d.Unified())
+	return err
+}
+
+func dirLine(s harden.Step) string {
+	if s.After.Exists {
+		return fmt.Sprintf("directory %s is made, mode %04o", s.Path, s.After.Mode)
+	}
+	return fmt.Sprintf("directory %s is removed if it is empty", s.Path)
+}
+
+// diffOf is a step's difference, named relative to the root.
+func diffOf(s harden.Step) (patches.FileDiff, error) {
+	name := strings.TrimPrefix(s.Path, "/")
+	if s.Kind == harden.StepObject {
+		name = s.Object.String()
+	}
+	d, err := patches.Diff(s.Before.Data, s.After.Data, patches.DiffOptions{
+		OldName: name, NewName: name, Created: !s.Before.Exists, Deleted: !s.After.Exists,
+		OldMode: s.Before.Mode, NewMode: s.After.Mode,
+	})
+	if err != nil {
+		return d, fmt.Errorf("comparing %s: %w", s.ID, err)
+	}
+	return d, nil
+}

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// plansView is what plan -o json prints: digests in place of contents (docs/schema/plan.json).
+type plansView struct {
+	APIVersion string     `json:"apiVersion"`
+	Kind       string     `json:"kind"`
+	Plans      []planView `json:"plans"`
+}
+
+type planView struct {
+	Scope     harden.Scope    `json:"scope"`
+	Target    harden.Identity `json:"target"`
+	Choices   []harden.Choice `json:"choices"`
+	Stages    []stageView     `json:"stages"`
+	Preflight []harden.Check  `json:"preflight"`
+	Skipped   []harden.Skip   `json:"skipped"`
+	Undoes    string          `json:"undoes,omitempty"`
+}
+
+type stageView struct {
+	Title   harden.Message  `json:"title"`
+	Steps   []stepView      `json:"steps"`
+	Effects []harden.Effect `json:"effects"`
+	Gates   []harden.Gate   `json:"gates"`
+}
+
+type stepView struct {
+	ID        string             `json:"id"`
+	Kind      harden.StepKind    `json:"kind"`
+	Path      string             `json:"path,omitempty"`
+	Object    *harden.ObjectRef  `json:"object,omitempty"`
+	Component harden.ComponentID `json:"component,omitempty"`
+	Controls  []string           `json:"controls"`
+	Before    stateView          `json:"before"`
+	After     stateView          `json:"after"`
+}
+
+type stateView struct {
+	Exists bool   `json:"exists"`
+	SHA256 string `json:"sha256,omitempty"`
+	Size   int    `json:"size"`
+	Mode   uint32 `json:"mode,omitempty"` // decimal, as in chmod(2)
+	UID    int    `json:"uid"`
+	GID    int    `json:"gid"`
+}
+
+func viewPlans(plans []harden.Plan) plansView {
+	out := plansView{APIVersion: "harden/v1", Kind: "Plans", Plans: []planView{}}
+	for _, p := range plans {
+		v := planView{Scope: p.Scope, Target: p.Target, Choices: p.Choices, Stages: []stageView{}, Preflight: p.Preflight, Skipped: p.Skipped, Undoes: p.Undoes}
+		for _, st := range p.Stages {
+			sv := stageView{Title: st.Title, Steps: []stepView{}, Effects: st.Effects, Gates: st.Gates}
+			for _, s := range st.Steps {
+				sv.Steps = append(sv.Steps, stepView{
+					ID: s.ID, Kind: s.Kind, Path: s.Path, Object: s.Object, Component: s.Component, Controls: s.Controls(),
+					Before: viewState(s.Before), After: viewState(s.After),
+				})
+			}
+			v.Stages = append(v.Stages, sv)
+		}
+		out.Plans = append(out.Plans, v)
+	}
+	return out
+}
+
+func viewState(s harden.State) stateView {
+	return stateView{Exists: s.Exists, SHA256: s.Digest(), Size: len(s.Data), Mode: s.Mode, UID: s.UID, GID: s.GID}
+}

@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// statusView is what status -o json prints (docs/schema/status.json).
+type statusView struct {
+	APIVersion string     `json:"apiVersion"`
+	Kind       string     `json:"kind"`
+	Lock       *lockView  `json:"lock"`      // null: nobody holds it
+	Unsettled  []openView `json:"unsettled"` // transactions that need recover
+	Switch     *string    `json:"switch"`    // the armed dead man's switch; null: none
+	Canary     *string    `json:"canary"`    // a canary that is left; null: none
+}
+
+type lockView struct {
+	PID     int       `json:"pid"`
+	Who     string    `json:"who"`
+	Command string    `json:"command"`
+	Since   time.Time `json:"since"`
+}
+
+type openView struct {
+	ID      string    `json:"id"`
+	Began   time.Time `json:"began"`
+	Script  string    `json:"script"`
+	Damage  string    `json:"damage,omitempty"`
+	Running bool      `json:"running"` // the lock holder is at it
+	Owed    []string  `json:"owed"`    // objects that could not be put back
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	var clean bool
+	var out string
+	cmd := &cobra.Command{
+		Use: "status", Short: "Lock, interrupted transactions, owed objects", Args: atMost(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkFormat(out, "table", "json"); err != nil {
+				return err
+			}
+			e, err := a.open(cmd.Context(), "status")
+			if err != nil {
+				return err
+			}
+			if clean {
+				if err := a.clean(e); err != nil {
+					return err
+				}
+			}
+			v, err := a.status(cmd, e)
+			if err != nil {
+				return err
+			}
+			if out == "json" {
+				err = writeJSON(a.Out, v)
+			} else {
+				a.printStatus(v)
+			}
+			for _, o := range v.Unsettled {
+				if err == nil && !o.Running {
+					return &codeError{exitUnsettled}
+				}
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVarP(&out, "output", "o", "table", "table or json")
+	cmd.Flags().BoolVar(&clean, "clean", false, "remove what killed runs have left half made")
+	return cmd
+}
+
+// clean takes the lock: the store then removes half-made and half-removed transactions by itself.
+func (a *app) clean(e *engine) error {
+	if e.m.cannotWrite != nil {
+		return e.m.cannotWrite
+	}
+	s, err := e.store.Lock(e.holder())
+	if err != nil {
+		return err
+	}
+	return s.Unlock()
+}
+
+func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
+	v := statusView{APIVersion: "harden/v1", Kind: "Status", Unsettled: []openView{}}
+	h, held, err := e.store.Holder()
+	if err != nil {
+		return v, err
+	}
+	if held {
+		v.Lock = &lockView{h.PID, h.Who, h.Command, h.Since}
+	}
+	open, err := e.store.Interrupted()
+	if err != nil {
+		return v, err
+	}
+	for i, t := range open {
+		o := openView{ID: t.ID, Began: t.Began, Script: t.Dir + "/restore.sh", Owed: []string{}, Running: held && i == 0}
+		if t.Damage != nil {
+			o.Damage = t.Damage.Error()
+		}
+		events, err := e.Events(cmd.Context(), t.ID)
+		if err != nil {
+			o.Damage = errors.Join(t.Damage, err).Error()
+		}
+		for _, ev := range events {
+			if ev.Kind == harden.EventOwed {
+				o.Owed = append(o.Owed, ev.Target)
+			}
+		}
+		v.Unsettled = append(v.Unsettled, o)
+	}
+	return v, nil
+}
+
+func (a *app) printStatus(v statusView) {
+	lock := "free"
+	if v.Lock != nil {
+		lock = fmt.Sprintf("held by process %d (%s, %s) since %s", v.Lock.PID, v.Lock.Who, v.Lock.Command, v.Lock.Since.Local().Format(time.DateTime))
+	}
+	table(a.Out, [][]string{{"lock", lock}, {"dead man's switch", "none armed"}, {"canary", "none"}})
+	for _, o := range v.Unsettled {
+		what := "was interrupted: " + name() + " recover"
+		if o.Running {
+			what = "is under way"
+		}
+		fmt.Fprintf(a.Out, "transaction %s %s\n", oneLine(o.ID), what)
+		if o.Damage != "" {
+			fmt.Fprintf(a.Out, "  damaged: %s\n  way out by hand: sh %s\n", oneLine(o.Damage), oneLine(o.Script))
+		}
+		for _, owed := range o.Owed {
+			fmt.Fprintf(a.Out, "  owed: %s\n", oneLine(owed))
+		}
+	}
+}

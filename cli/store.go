@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"kubectl-harden.io/kubectl-harden/backups"
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/apply"
+)
+
+// transactions is a backups.Session as harden/apply needs it.
+type transactions struct {
+	store   *backups.Store
+	session *backups.Session
+	meta    backups.Meta
+}
+
+func (s *transactions) Unsettled() ([]string, error) {
+	open, err := s.store.Interrupted()
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, t := range open {
+		ids = append(ids, t.ID)
+	}
+	return ids, nil
+}
+
+func (s *transactions) Begin(p harden.Plan, script apply.Script) (apply.Tx, error) {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the plan: %w", err)
+	}
+	meta := s.meta
+	meta.Scope, meta.Undoes, meta.Controls = string(p.Scope), p.Undoes, p.Controls()
+	tx, err := s.session.Begin(meta, data, targets(p), backups.Script{Head: script.Head, Tail: script.Tail})
+	if err != nil {
+		return nil, err
+	}
+	return &transaction{tx}, nil
+}
+
+func (s *transactions) Resume(id string) (apply.Tx, harden.Plan, error) {
+	tx, err := s.session.Resume(id)
+	if err != nil {
+		return nil, harden.Plan{}, err
+	}
+	plan, err := loadPlan(s.store, id)
+	if err != nil {
+		return nil, harden.Plan{}, err
+	}
+	return &transaction{tx}, plan, nil
+}
+
+// targets are the plan's file steps as the store wants them.
+func targets(p harden.Plan) []backups.Target {
+	var out []backups.Target
+	for _, s := range p.Steps() {
+		if s.Kind != harden.StepObject {
+			out = append(out, backups.Target{ID: s.ID, Path: s.Path, Before: backups.State(s.Before), After: backups.State(s.After)})
+		}
+	}
+	return out
+}
+
+// loadPlan is the plan that a transaction was to write.
+func loadPlan(s *backups.Store, id string) (harden.Plan, error) {
+	rec, err := s.Load(id)
+	if err != nil {
+		return harden.Plan{}, err
+	}
+	var p harden.Plan
+	if err := json.Unmarshal(rec.Plan, &p); err != nil {
+		return harden.Plan{}, fmt.Errorf("reading the plan of transaction %s: %w", id, err)
+	}
+	return p, nil
+}
+
+// transaction is a backups.Tx as harden/apply needs it.
+type transaction struct{ *backups.Tx }
+
+func (t *transaction) Script() string { return t.ScriptPath() }
+
+func (t *transaction) Put(step string) error    { return kept(t.Tx.Put(step)) }
+func (t *transaction) Revert(step string) error { return kept(t.Tx.Revert(step)) }
+
+func kept(err error) error {
+	if errors.Is(err, backups.ErrNotEmpty) {
+		return fmt.Errorf("%w: %w", apply.ErrKept, err)
+	}
+	return err
+}
+
+func (t *transaction) Entries() ([]apply.Entry, error) {
+	var out []apply.Entry
+	for _, e := range t.Tx.Entries() {
+		out = append(out, apply.Entry{Kind: e.Kind, Target: e.Target, Time: e.Time, Data: e.Data})
+	}
+	return out, nil
+}
+
+// outcomes as the store keeps them.
+var outcomes = map[harden.Outcome]string{
+	harden.OutcomeApplied:    "committed",
+	harden.OutcomeRolledBack: "rolled back",
+	harden.OutcomeMixed:      "mixed",
+}
+
+func (t *transaction) Close(o harden.Outcome) error { return t.Tx.Close(outcomes[o]) }
+
+// outcomeOf reads the store's word back. A transaction without one was interrupted, or runs.
+func outcomeOf(stored string) harden.Outcome {
+	for o, s := range outcomes {
+		if s == stored {
+			return o
+		}
+	}
+	if stored == "" {
+		return harden.OutcomeUnsettled
+	}
+	return harden.OutcomeRefused // begun and given up before anything was changed
+}
+
+// summaries turns the store's list, newest first, into the history.
+func summaries(list []backups.Summary) []harden.TransactionSummary {
+	var out []harden.TransactionSummary
+	for _, s := range list {
+		t := harden.TransactionSummary{
+			ID: s.ID, Started: s.Began, Ended: s.Ended, Scope: harden.Scope(s.Meta.Scope), Reason: s.Meta.Reason,
+			Who: who(s.Meta.Who), Controls: s.Meta.Controls, Targets: s.Paths, Outcome: outcomeOf(s.Outcome),
+			Undoes: s.Meta.Undoes, Script: s.Dir + "/restore.sh",
+		}
+		if s.Damage != nil {
+			t.Damage = s.Damage.Error()
+		}
+		out = append(out, t)
+	}
+	for i := range out {
+		for _, u := range slices.Backward(out) {
+			if u.Undoes == out[i].ID && u.Outcome == harden.OutcomeApplied {
+				out[i].UndoneBy = append(out[i].UndoneBy, u.ID)
+			}
+		}
+	}
+	return out
+}
+
+func who(w backups.Who) string {
+	if w.SudoUser != "" && w.SudoUser != w.User {
+		return w.SudoUser + " as " + w.User
+	}
+	return w.User
+}

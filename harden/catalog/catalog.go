@@ -1,0 +1,20 @@
+// Package catalog is the list of areas, in walking order.
+package catalog
+
+import (
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/apiserver"
+	"kubectl-harden.io/kubectl-harden/harden/audit"
+	"kubectl-harden.io/kubectl-harden/harden/kubelet"
+	"kubectl-harden.io/kubectl-harden/harden/networkpolicy"
+)
+
+// Areas are all areas, in the order in which an operator walks through them.
+func Areas() []harden.Area {
+	return []harden.Area{
+		apiserver.Area(),
+		audit.Area(),
+		kubelet.Area(),
+		networkpolicy.Area(),
+	}
+}
