@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -23,7 +25,6 @@ func TestConnectOnANode(t *testing.T) {
 	}
 	write(t, filepath.Join(root, AdminKubeconfig), string(data))
 	t.Setenv("KUBECONFIG", "/nonexistent")
-	t.Setenv("HTTPS_PROXY", "http://192.0.2.1:3128")
 	c, err := Connect(Options{NodeRoot: root})
 	if err != nil {
 		t.Fatal(err)
@@ -101,6 +102,39 @@ func TestConnectRefuses(t *testing.T) {
 				t.Errorf("%q holds a secret, or a line break", err)
 			}
 		})
+	}
+}
+
+// On a node only a proxy that the kubeconfig names is used, whatever the environment of the shell says.
+func TestProxyOnANode(t *testing.T) {
+	a := newAPI(t, pkiOptions{})
+	for name, test := range map[string]struct {
+		change func(*clientcmdapi.Config)
+		want   string
+	}{
+		"none":  {nil, ""},
+		"named": {func(c *clientcmdapi.Config) { c.Clusters["test"].ProxyURL = "http://192.0.2.1:3128" }, "http://192.0.2.1:3128"},
+	} {
+		c, err := Connect(Options{NodeRoot: "/", Kubeconfig: a.kubeconfig(t, test.change)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport := c.http.Transport
+		for {
+			wrapper, ok := transport.(interface{ WrappedRoundTripper() http.RoundTripper })
+			if !ok {
+				break
+			}
+			transport = wrapper.WrappedRoundTripper()
+		}
+		proxy, err := transport.(*http.Transport).Proxy(httptest.NewRequest(http.MethodGet, "https://192.0.2.11:6443/", nil))
+		got := ""
+		if proxy != nil {
+			got = proxy.String()
+		}
+		if err != nil || got != test.want {
+			t.Errorf("%s: proxy %q %v", name, got, err)
+		}
 	}
 }
 

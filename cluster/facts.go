@@ -249,6 +249,9 @@ func list[T, F any](ctx context.Context, c *Client, what, address string, facts 
 		if page.Metadata.Continue == "" {
 			return out, nil
 		}
+		if page.Metadata.Continue == query.Get("continue") {
+			break
+		}
 		query.Set("continue", page.Metadata.Continue)
 	}
 	return nil, c.fault("listing "+what, "", errors.New("the list does not end"))

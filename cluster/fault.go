@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -116,6 +117,10 @@ func (c *Client) explainStatus(e *apierrors.StatusError) (objects.Reason, error)
 	case apierrors.IsTimeout(e), apierrors.IsServerTimeout(e):
 		return objects.TimedOut, e
 	}
+	// Server-side apply has no code of its own for an object with unknown fields or of wrong types.
+	if strings.Contains(e.Error(), "failed to create typed patch object") {
+		return objects.Refused, e
+	}
 	switch e.Status().Code {
 	case http.StatusBadGateway, http.StatusServiceUnavailable:
 		return objects.Unreachable, e
@@ -154,7 +159,8 @@ func certificates(data []byte) []*x509.Certificate {
 	}
 }
 
-// isBroken says that the connection ended before the answer did.
+// isBroken says that the connection ended before the answer did. HTTP/2 has no types for its ways to end.
 func isBroken(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		strings.HasPrefix(err.Error(), "http2: ")
 }

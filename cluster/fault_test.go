@@ -2,10 +2,11 @@ package cluster
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -64,10 +65,6 @@ func TestReasons(t *testing.T) {
 		"expired": {
 			pki: pkiOptions{serverEnd: time.Now().AddDate(-1, 0, 0)}, reason: objects.Certificate, says: "is not valid",
 		},
-		"client certificate refused": {
-			pki:    pkiOptions{clientAuth: tls.RequireAndVerifyClientCert, adminEnd: time.Now().AddDate(-1, 0, 0)},
-			reason: objects.Certificate, says: "refuses the TLS handshake",
-		},
 		"unauthorized": {
 			arrange: func(t *testing.T, a *apiServer) { a.fails("/api/v1/nodes/cp1", 401, "Unauthorized", "Unauthorized") },
 			reason:  objects.Unauthorized, says: "does not know the credentials",
@@ -84,6 +81,18 @@ func TestReasons(t *testing.T) {
 				a.handle("/api/v1/nodes/cp1", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "starting", 503) })
 			},
 			reason: objects.Unreachable, unreachable: true, says: "asking whether the node is ready: node cp1: ",
+		},
+		"wrong schema": {
+			arrange: func(t *testing.T, a *apiServer) {
+				a.fails("/api/v1/nodes/cp1", 500, "", "failed to create typed patch object (shop/deny): .spec.egres: field not declared in schema")
+			},
+			reason: objects.Refused, says: ".spec.egres: field not declared",
+		},
+		"internal error": {
+			arrange: func(t *testing.T, a *apiServer) {
+				a.fails("/api/v1/nodes/cp1", 500, "InternalError", "failed calling webhook")
+			},
+			reason: objects.Failed, says: "failed calling webhook",
 		},
 		"garbage": {
 			arrange: func(t *testing.T, a *apiServer) { a.json("/api/v1/nodes/cp1", "{\"metadata\": \x1b[2J") },
@@ -160,6 +169,27 @@ func plainServer(t *testing.T) string {
 		}
 	}()
 	return l.Addr().String()
+}
+
+// What cannot be provoked at will.
+func TestReasonsOfConnections(t *testing.T) {
+	c := newAPI(t, pkiOptions{}).client(t)
+	for name, test := range map[string]struct {
+		err    error
+		reason objects.Reason
+		says   string
+	}{
+		"client certificate refused": {&net.OpError{Op: "remote error", Err: errors.New("tls: expired certificate")}, objects.Certificate, "refuses the TLS handshake: tls: expired certificate"},
+		"no such name":               {&net.DNSError{Err: "no such host", Name: "api.example"}, objects.Unreachable, "no such host"},
+		"closed in the middle":       {io.ErrUnexpectedEOF, objects.Unreachable, "unexpected EOF"},
+		"server goes away":           {errors.New("http2: server sent GOAWAY and closed the connection"), objects.Unreachable, "GOAWAY"},
+	} {
+		var fault *objects.Error
+		err := c.fault("asking", "", &url.Error{Op: "Get", URL: "https://192.0.2.11/x", Err: test.err})
+		if !errors.As(err, &fault) || fault.Reason != test.reason || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "192.0.2.11") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func TestExpiredAdministrator(t *testing.T) {

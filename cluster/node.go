@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -115,5 +116,6 @@ func (c *Client) get(ctx context.Context, doing, path, userAgent string) (status
 }
 
 func genericStatus(code int) error {
-	return apierrors.NewGenericServerResponse(code, http.MethodGet, schema.GroupResource{}, "", "", 0, false)
+	message := fmt.Sprintf("the answer is %d %s", code, http.StatusText(code))
+	return apierrors.NewGenericServerResponse(code, http.MethodGet, schema.GroupResource{}, "", message, 0, false)
 }

@@ -98,7 +98,7 @@ func (c *Client) Create(ctx context.Context, ref harden.ObjectRef, yaml []byte) 
 // the YAML does not name stays. It does what DryRun showed.
 func (c *Client) Apply(ctx context.Context, ref harden.ObjectRef, yaml []byte, uid, resourceVersion string) (newVersion string, err error) {
 	const doing = "applying"
-	want, err := c.precise(doing, ref, yaml, uid, resourceVersion)
+	want, err := precise(doing, ref, yaml, uid, resourceVersion)
 	if err != nil {
 		return "", err
 	}
@@ -113,7 +113,7 @@ func (c *Client) Apply(ctx context.Context, ref harden.ObjectRef, yaml []byte, u
 // owners, finalizers and status stay.
 func (c *Client) Replace(ctx context.Context, ref harden.ObjectRef, yaml []byte, uid, resourceVersion string) (newVersion string, err error) {
 	const doing = "replacing"
-	want, err := c.precise(doing, ref, yaml, uid, resourceVersion)
+	want, err := precise(doing, ref, yaml, uid, resourceVersion)
 	if err != nil {
 		return "", err
 	}
@@ -136,7 +136,7 @@ func (c *Client) Replace(ctx context.Context, ref harden.ObjectRef, yaml []byte,
 // Delete removes the object that has this UID and resource version.
 func (c *Client) Delete(ctx context.Context, ref harden.ObjectRef, uid, resourceVersion string) error {
 	const doing = "deleting"
-	if err := c.checkPreconditions(doing, ref, uid, resourceVersion); err != nil {
+	if err := checkPreconditions(doing, ref, uid, resourceVersion); err != nil {
 		return err
 	}
 	path, err := c.path(ctx, doing, ref)
@@ -156,8 +156,8 @@ func (c *Client) Delete(ctx context.Context, ref harden.ObjectRef, uid, resource
 	return err
 }
 
-func (c *Client) precise(doing string, ref harden.ObjectRef, yaml []byte, uid, version string) (objects.Object, error) {
-	if err := c.checkPreconditions(doing, ref, uid, version); err != nil {
+func precise(doing string, ref harden.ObjectRef, yaml []byte, uid, version string) (objects.Object, error) {
+	if err := checkPreconditions(doing, ref, uid, version); err != nil {
 		return nil, err
 	}
 	want, err := objects.Expect(ref, yaml)
@@ -168,7 +168,7 @@ func (c *Client) precise(doing string, ref harden.ObjectRef, yaml []byte, uid, v
 }
 
 // checkPreconditions refuses empty ones, which the API would take for none.
-func (c *Client) checkPreconditions(doing string, ref harden.ObjectRef, uid, version string) error {
+func checkPreconditions(doing string, ref harden.ObjectRef, uid, version string) error {
 	if uid == "" || version == "" {
 		return &objects.Error{Doing: doing, Subject: ref.String(), Reason: objects.Changed, Cause: errors.New("which one is meant is not known")}
 	}

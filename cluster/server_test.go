@@ -42,7 +42,6 @@ type pkiOptions struct {
 	serverName string    // 127.0.0.1 if empty
 	serverEnd  time.Time // in a year if zero
 	adminEnd   time.Time
-	clientAuth tls.ClientAuthType // asked for and not checked, as the API server does
 }
 
 func newPKI(t testing.TB, o pkiOptions) pki {
@@ -126,10 +125,8 @@ func newAPI(t testing.TB, o pkiOptions) *apiServer {
 	a.Server = httptest.NewUnstartedServer(http.HandlerFunc(a.serve))
 	a.Config.ErrorLog = log.New(io.Discard, "", 0)
 	a.EnableHTTP2 = true
+	// The client's certificate is asked for and not checked, as the API server does.
 	a.TLS = &tls.Config{Certificates: []tls.Certificate{a.server}, ClientAuth: tls.RequestClientCert, ClientCAs: a.pool}
-	if o.clientAuth != 0 {
-		a.TLS.ClientAuth = o.clientAuth
-	}
 	a.StartTLS()
 	t.Cleanup(a.Close)
 	a.json("/version", `{"gitVersion": "v1.37.2"}`)

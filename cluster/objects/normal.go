@@ -39,11 +39,10 @@ func (o Object) Ref() harden.ObjectRef {
 // Meta gives a text field of the metadata.
 func (o Object) Meta(field string) string { return text(o.metadata()[field]) }
 
-// Labels and annotations that are empty count as absent.
 var keptMetadata = []string{"name", "namespace", "labels", "annotations"}
 
-// Normal is the object without what the server keeps for itself: of the metadata name, namespace, labels and annotations,
-// and every other field but status.
+// Normal is the object without what the server keeps for itself: of the metadata name, namespace, labels and annotations
+// (empty ones count as absent), and every other field but status.
 func (o Object) Normal() Object {
 	out := maps.Clone(o)
 	delete(out, "status")

@@ -18,17 +18,20 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-// Fixture is what a sandbox cluster is made of. The zero value of a field takes the default that its comment names.
+// Fixture is what a sandbox cluster is made of. Everything but Identity may be left out. Its functions are called without any
+// lock held, so they may call the cluster.
 type Fixture struct {
 	Identity harden.Identity // of its only node: node name, machine id, cluster CA and version
-	Kubelet  harden.Version  // the API server's version
-	Address  string          // of the node; 192.0.2.11
-	Now      func() time.Time
+	// Kubelet is its version; left out: the API server's.
+	Kubelet harden.Version
+	Address string // of the node; left out: 192.0.2.11
+	Now     func() time.Time
 	// Config is the kubelet's live configuration; without it Configz fails.
 	Config func() map[string]any
-	// Ready says since when the kubelet is up and ready; why is for when it is not. It is always ready, as of now.
+	// Ready is the kubelet's latest report; why is for when it is not ready. Left out: ready as of now.
 	Ready func() (ready bool, heartbeat time.Time, why string)
-	// Answer is the API server's status for a path asked as the administrator; 200 for health, version and APIs, else 404.
+	// Answer is the API server's status for a path asked as the administrator. Left out: 200 for health, version, metrics and
+	// APIs, else 404.
 	Answer func(path, userAgent string) int
 }
 
