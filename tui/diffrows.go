@@ -34,12 +34,12 @@ type layout struct {
 
 // diffRows lays targets out.
 type diffRows struct {
-	t      *Theme
-	lay    layout
-	rows   []diffRow
-	starts []int          // row of the header of each change
-	hunks  []patches.Hunk // of each change
-	digits int
+	t       *Theme
+	lay     layout
+	rows    []diffRow
+	starts  []int            // row at which each change begins
+	changes [][]patches.Line // its lines
+	digits  int
 }
 
 func layOut(t *Theme, targets []target, lay layout) *diffRows {
@@ -102,9 +102,12 @@ func (d *diffRows) hunk(i int, f *target, h patches.Hunk) {
 	if h.Section != "" {
 		where += " " + d.t.inert(h.Section)
 	}
-	d.starts = append(d.starts, len(d.rows))
-	d.hunks = append(d.hunks, h)
-	d.rows = append(d.rows, diffRow{text: d.t.cut(where, d.lay.width), hunk: len(d.starts), target: i})
+	row := diffRow{text: d.t.cut(where, d.lay.width), target: i}
+	if !d.lay.whole {
+		d.change(h.Lines)
+		row.hunk = len(d.starts)
+	}
+	d.rows = append(d.rows, row)
 	by := make([]string, len(asked))
 	for n, c := range asked {
 		by[n] = c
@@ -123,11 +126,33 @@ func (d *diffRows) hunk(i int, f *target, h patches.Hunk) {
 	}
 	for n := range h.Lines {
 		l := &h.Lines[n]
+		if d.lay.whole && begins(h.Lines, n) {
+			d.change(changed(h.Lines[n:]))
+		}
 		for _, p := range d.parts(f, l, several) {
 			d.rows = append(d.rows, diffRow{target: i, left: p})
 		}
 		d.noNewline(i, l)
 	}
+}
+
+// change notes that one that keys can jump to begins with the next row.
+func (d *diffRows) change(lines []patches.Line) {
+	d.starts = append(d.starts, len(d.rows))
+	d.changes = append(d.changes, lines)
+}
+
+// begins says that a run of changed lines begins at n.
+func begins(lines []patches.Line, n int) bool {
+	return lines[n].Op != patches.Equal && (n == 0 || lines[n-1].Op == patches.Equal)
+}
+
+// changed is the run of changed lines that lines begin with.
+func changed(lines []patches.Line) []patches.Line {
+	if n := slices.IndexFunc(lines, func(l patches.Line) bool { return l.Op == patches.Equal }); n >= 0 {
+		return lines[:n]
+	}
+	return lines
 }
 
 func (d *diffRows) noNewline(i int, l *patches.Line) {
@@ -144,6 +169,9 @@ func (d *diffRows) pairs(i int, f *target, lines []patches.Line, several []strin
 			d.noNewline(i, &lines[n])
 			n++
 			continue
+		}
+		if d.lay.whole {
+			d.change(changed(lines[n:]))
 		}
 		var gone, come []*patches.Line
 		for ; n < len(lines) && lines[n].Op != patches.Equal; n++ {

@@ -92,7 +92,7 @@ func (s *diffScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 		s.jump(-1)
 	case is(k, Keys.Expand):
 		s.whole = !s.whole
-		s.rows = nil
+		s.at, s.scroll.top = 0, 0
 	case is(k, Keys.Split) && m.width >= diffWidth:
 		s.unified = !s.unified
 	case is(k, Keys.Write):
@@ -109,7 +109,7 @@ func (s *diffScreen) jump(by int) {
 		return
 	}
 	s.at = clamp(s.at+by, 0, len(s.rows.starts)-1)
-	s.scroll.top = max(s.rows.starts[s.at]-1, 0)
+	s.scroll.top = max(s.rows.starts[s.at]-2, 0)
 }
 
 // lay lays the rows out anew when the width or the mode has changed.
@@ -162,13 +162,13 @@ func (s *diffScreen) openWrite(m *Model) tea.Cmd {
 
 // yank copies the new lines of the change, without signs.
 func (s *diffScreen) yank(m *Model) tea.Cmd {
-	if s.rows == nil || len(s.rows.hunks) == 0 {
+	if s.rows == nil || len(s.rows.changes) == 0 {
 		m.warn("there are no lines to copy")
 		return nil
 	}
 	var b strings.Builder
 	n := 0
-	for _, l := range s.rows.hunks[s.at].Lines {
+	for _, l := range s.rows.changes[s.at] {
 		if l.Op != patches.Remove {
 			b.WriteString(Inert(l.Text, false) + "\n")
 			n++

@@ -162,12 +162,18 @@ func ansiPrintable(b byte) bool { return b >= 0x20 && b != 0x7f }
 func (w *walk) want(texts ...string) *walk {
 	w.t.Helper()
 	frame := w.frame()
+	flat := flatten(frame)
 	for _, s := range texts {
-		if !strings.Contains(frame, s) {
+		if !strings.Contains(frame, s) && !strings.Contains(flat, flatten(s)) {
 			w.t.Fatalf("the screen lacks %q:\n%s", s, frame)
 		}
 	}
 	return w
+}
+
+// flatten undoes the wrapping of text and of command lines.
+func flatten(s string) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(s, "\\\n", " ")), " ")
 }
 
 func (w *walk) wantNot(texts ...string) *walk {

@@ -34,10 +34,8 @@ func (m *Model) frame() []string {
 	}
 	lines := []string{m.header(w), m.titleLine(w)}
 	body := h - 3
-	note := m.note()
-	if note != "" {
-		body--
-	}
+	note := m.note(w)
+	body -= len(note)
 	shown := m.top().view(m, w, body)
 	for i := range body {
 		line := ""
@@ -46,9 +44,7 @@ func (m *Model) frame() []string {
 		}
 		lines = append(lines, line)
 	}
-	if note != "" {
-		lines = append(lines, note)
-	}
+	lines = append(lines, note...)
 	lines = append(lines, m.footer(w))
 	for i, l := range lines {
 		if ansi.StringWidth(l) > w {
@@ -152,24 +148,26 @@ func (m *Model) titleLine(w int) string {
 	return paint(m.theme.Title, left) + spaces(w-cells(left)-cells(right)) + paint(m.theme.Faint, right)
 }
 
-// note is the line above the footer: what was just said, else what is waited for, else why nothing can be changed here.
-func (m *Model) note() string {
+// note is what stands above the footer: what was just said, else what is waited for, else why nothing can be changed here.
+func (m *Model) note(w int) []string {
 	t := m.theme
-	switch {
-	case m.status != "" && m.statusBad:
-		return paint(t.Bad, "! ") + t.cut(m.status, m.width-2)
-	case m.status != "":
-		return t.cut(m.status, m.width)
-	}
-	if s := m.waiting(); s != "" {
-		return paint(t.Faint, t.cut(s, m.width))
-	}
-	if m.facts != nil {
+	d := newDoc(t, w)
+	if m.status != "" && m.statusBad {
+		d.item(paint(t.Bad, "! "), 2, m.status)
+	} else if m.status != "" {
+		d.text(0, m.status)
+	} else if s := m.waiting(); s != "" {
+		d.styled(0, t.Faint, s)
+	} else if m.facts != nil {
 		if why, only := harden.AssessOnly(m.facts); only {
-			return paint(t.Warn, "! ") + t.cut(t.msg(why), m.width-2)
+			d.item(paint(t.Warn, "! "), 2, why.String())
 		}
 	}
-	return ""
+	const most = 5
+	if len(d.lines) > most {
+		return d.lines[:most]
+	}
+	return d.lines
 }
 
 // footer is the keys that are valid now. Hints are left out whole, from the back; help and the way out stay.
@@ -186,7 +184,11 @@ func (m *Model) footer(w int) string {
 		if _, in := m.top().(*helpScreen); !in {
 			last = append(last, hint{Keys.Help.Help().Key, "help"})
 		}
-		last = append(last, hint{Keys.Quit.Help().Key, "quit"})
+		quit := "quit"
+		if m.run.live() {
+			quit = "stop (asks first)"
+		}
+		last = append(last, hint{Keys.Quit.Help().Key, quit})
 	}
 	size := func(h hint) int { return len(h.key) + 1 + len(h.text) }
 	room := w

@@ -76,7 +76,7 @@ func (k KeyMap) elsewhere() []group {
 		{"On a plan", []key.Binding{k.Apply}},
 		{"In the history", []key.Binding{k.Undo}},
 		{"On a diff", []key.Binding{k.NextHunk, k.PrevHunk, k.Expand, k.Split, k.Write, k.Yank}},
-		{"While applying", []key.Binding{k.StopApply}},
+		{"To stop applying", []key.Binding{k.StopApply}},
 	}
 }
 

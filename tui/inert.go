@@ -15,6 +15,21 @@ func Inert(s string, asciiOnly bool) string {
 	if plain(s) {
 		return s
 	}
+	// Terminals count the cells of a text by runes or by what readers see as one letter. Text on which the two differ is
+	// spelled out, first its marks, then all of it.
+	out := visible(s, asciiOnly, false)
+	if differ(out) {
+		out = visible(s, asciiOnly, true)
+	}
+	if differ(out) {
+		out = visible(s, true, true)
+	}
+	return out
+}
+
+func differ(s string) bool { return ansi.StringWidth(s) != ansi.StringWidthWc(s) }
+
+func visible(s string, asciiOnly, noMarks bool) string {
 	var b strings.Builder
 	marks := 4 // combining marks that the last letter has had; a line cannot begin with one
 	for len(s) > 0 {
@@ -27,15 +42,12 @@ func Inert(s string, asciiOnly bool) string {
 			b.WriteByte('^')
 			b.WriteRune(r ^ 0x40)
 			marks = 4
-		case r < utf8.RuneSelf:
-			b.WriteRune(r)
-			marks = 4
-		case asciiOnly || deceptive(r):
+		case r >= utf8.RuneSelf && (asciiOnly || deceptive(r)):
 			fmt.Fprintf(&b, "<U+%04X>", r)
 			marks = 4
 		case unicode.Is(unicode.M, r):
 			// Marks belong on letters. More than a few of them, or one on a sign, draw over what stands there.
-			if marks >= 4 {
+			if marks >= 4 || noMarks {
 				fmt.Fprintf(&b, "<U+%04X>", r)
 			} else {
 				b.WriteRune(r)
@@ -80,8 +92,7 @@ func deceptive(r rune) bool {
 	case r >= 0x1F1E6 && r <= 0x1F1FF: // flags are pairs of these
 		return true
 	}
-	s := string(r)
-	return ansi.StringWidth(s) != ansi.StringWidthWc(s)
+	return !unicode.Is(unicode.M, r) && differ(string(r))
 }
 
 // cells is the number of cells of a line that is inert.
@@ -124,7 +135,11 @@ func (t *Theme) middle(s string, w int) string {
 	if left < 1 || right < 1 {
 		return t.cut(s, w)
 	}
-	return ansi.Truncate(s, left, "") + e + ansi.TruncateLeft(s, n-right, "")
+	end := ansi.TruncateLeft(s, n-right, "")
+	if cells(end) > right { // a wide rune was cut in two
+		end = ansi.TruncateLeft(s, n-right+1, "")
+	}
+	return ansi.Truncate(s, left, "") + e + end
 }
 
 func (t *Theme) ellipsis(w int) string {

@@ -27,7 +27,7 @@ type KeyMap struct {
 
 	// Within a line of text.
 	Submit, Cancel, DeleteBack, DeleteWord, DeleteLine, LineStart, LineEnd, CharLeft, CharRight key.Binding
-	// While a change is being made.
+	// When asked whether a change that is being made is to be stopped.
 	StopApply key.Binding
 }
 
@@ -85,7 +85,7 @@ var Keys = KeyMap{
 	CharLeft:   bind("left", "left", "left", "ctrl+b"),
 	CharRight:  bind("right", "right", "right", "ctrl+f"),
 
-	StopApply: bind("U", "stop here and undo what was done", "U"),
+	StopApply: bind("S", "stop, and undo what was done", "S"),
 }
 
 func bind(label, help string, keys ...string) key.Binding {

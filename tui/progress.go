@@ -38,14 +38,14 @@ func (s *progressScreen) title(m *Model) (string, string) {
 }
 
 func (s *progressScreen) actions(*Model) []action {
-	return []action{act(Keys.StopApply, "stop and undo"), act(Keys.Up, "older")}
+	return []action{act(Keys.Up, "older"), act(Keys.Down, "newer")}
 }
 
 func (s *progressScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 	switch {
 	case s.scroll.key(k, m.height-6):
 		s.follow = false
-	case is(k, Keys.StopApply, Keys.Back):
+	case is(k, Keys.Back):
 		return m.stop()
 	}
 	return nil
@@ -56,7 +56,11 @@ func (s *progressScreen) view(m *Model, w, h int) []string {
 	for _, e := range s.events {
 		m.eventLines(d, e)
 	}
-	room := h - 3
+	state := newDoc(m.theme, w)
+	state.raw("")
+	state.styled(0, m.theme.Strong, s.now(m))
+	state.pair("Backup", 8, s.script())
+	room := h - len(state.lines)
 	if s.follow {
 		s.scroll.top = len(d.lines)
 	}
@@ -68,7 +72,7 @@ func (s *progressScreen) view(m *Model, w, h int) []string {
 	for len(out) < room {
 		out = append(out, "")
 	}
-	return append(out, "", m.theme.cut(s.now(m), w), paint(m.theme.Faint, m.theme.cut("Backup: "+m.theme.inert(s.script()), w)))
+	return append(out, state.lines...)
 }
 
 func (s *progressScreen) script() string {
@@ -81,11 +85,11 @@ func (s *progressScreen) script() string {
 // now says what is awaited, since when, and how long that may take.
 func (s *progressScreen) now(m *Model) string {
 	if e, ok := awaited(s.events); ok {
-		said := "Waiting: " + m.theme.msg(e.Message) + ": " + seconds(m.opts.Now().Sub(e.Time))
+		said := "Waiting " + seconds(m.opts.Now().Sub(e.Time))
 		if e.Timeout > 0 {
 			said += " of at most " + seconds(e.Timeout)
 		}
-		return said
+		return said + " for: " + e.Message.String()
 	}
 	return "Working, for " + seconds(m.opts.Now().Sub(s.run.started))
 }
@@ -208,7 +212,7 @@ func (s *stopScreen) view(m *Model, w, h int) []string {
 		d.text(0, "It is being undone already. ctrl+c again leaves this screen; the undo goes on and is reported in lines.")
 	} else {
 		d.text(0, "esc goes on: the change is finished and proven.")
-		d.text(0, "U, or ctrl+c again, stops: what was written is undone at the next safe point, and that is proven too.")
+		d.text(0, "S, or ctrl+c again, stops: what was written is undone at the next safe point, and that is proven too.")
 	}
 	if p != nil {
 		d.raw("")

@@ -142,6 +142,10 @@ func (s *reviewScreen) view(m *Model, w, h int) []string {
 }
 
 func (s *reviewScreen) describe(m *Model, d *doc) {
+	if s.undoes != "" {
+		d.text(0, "This undoes "+s.undoes+".")
+		d.raw("")
+	}
 	if len(s.targets) == 0 {
 		d.raw("")
 		d.text(0, "No change: everything is as this plan would make it.")
