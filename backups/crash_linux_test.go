@@ -20,17 +20,6 @@ func operations(t *testing.T, job string) []backupstest.Op {
 	return watched(t, real, func(store *backups.Store) error { return script(job, s, store) })
 }
 
-func watched(t *testing.T, fsys backups.FS, run func(*backups.Store) error) []backupstest.Op {
-	t.Helper()
-	var ops []backupstest.Op
-	w := &backupstest.Watch{FS: fsys, Before: func(op backupstest.Op) error {
-		ops = append(ops, op)
-		return nil
-	}}
-	must(t, run(open(w)))
-	return ops
-}
-
 type kill struct {
 	job  string
 	when string

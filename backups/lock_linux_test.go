@@ -122,9 +122,11 @@ func TestLockDiesWithItsProcess(t *testing.T) {
 // TestUnsafeDirectories refuses a state directory that others could have prepared.
 func TestUnsafeDirectories(t *testing.T) {
 	for name, spoil := range map[string]func(d *backupstest.Disk) error{
-		"link":     func(d *backupstest.Disk) error { return d.Symlink(stateDir) },
-		"file":     func(d *backupstest.Disk) error { return place(d, stateDir, inMemory.state(0o600, 0, "x")) },
-		"others":   func(d *backupstest.Disk) error { return place(d, stateDir, backups.State{Dir: true, Mode: 0o700, UID: 12345}) },
+		"link": func(d *backupstest.Disk) error { return d.Symlink(stateDir) },
+		"file": func(d *backupstest.Disk) error { return place(d, stateDir, inMemory.state(0o600, 0, "x")) },
+		"others": func(d *backupstest.Disk) error {
+			return place(d, stateDir, backups.State{Dir: true, Mode: 0o700, UID: 12345})
+		},
 		"writable": func(d *backupstest.Disk) error { return place(d, stateDir, backups.State{Dir: true, Mode: 0o770}) },
 		"below": func(d *backupstest.Disk) error {
 			if err := place(d, stateDir, backups.State{Dir: true, Mode: 0o700}); err != nil {

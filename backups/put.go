@@ -75,11 +75,15 @@ func (t *Tx) Revert(id string) error {
 	if !intact(tg.Before, tg.before) && !sameContent(now.record, tg.Before) {
 		return wrap(t.damage[id])
 	}
-	t.logAnyway(KindRevert, id)
+	if err := t.logAnyway(KindRevert, id); err != nil {
+		return wrap(err)
+	}
 	if _, err := t.change(tg, now, tg.Before, tg.before); err != nil {
 		return wrap(errors.Join(err, t.removeTemp(tg)))
 	}
-	t.logAnyway(KindReverted, id)
+	if err := t.logAnyway(KindReverted, id); err != nil {
+		return wrap(err)
+	}
 	return nil
 }
 
@@ -116,14 +120,21 @@ func (t *Tx) target(id string) (target, string, error) {
 	return target{}, "", fmt.Errorf("transaction %s has no such target", t.id)
 }
 
-// logAnyway notes a step of an undo, which goes on when that fails.
-func (t *Tx) logAnyway(kind, id string) {
-	if err := t.log(kind, id, nil); err != nil {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.logged = errors.Join(t.logged, err)
-		t.status[id] = kind
+// logAnyway notes a step of an undo, which goes on when that fails: unless a failed Close may have left an outcome
+// behind that the undo would make a lie.
+func (t *Tx) logAnyway(kind, id string) error {
+	err := t.log(kind, id, nil)
+	if err == nil {
+		return nil
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ending {
+		return err
+	}
+	t.logged = errors.Join(t.logged, err)
+	t.status[id] = kind
+	return nil
 }
 
 func (t *Tx) drift(tg target, now observed, wanted ...record) error {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kubectl-harden.io/kubectl-harden/backups"
+	"kubectl-harden.io/kubectl-harden/backups/backupstest"
 )
 
 const stateDir = "/var/lib/kubectl-harden"
@@ -401,4 +402,16 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// watched runs a script undisturbed and returns what it did to the file system.
+func watched(t *testing.T, fsys backups.FS, run func(*backups.Store) error) []backupstest.Op {
+	t.Helper()
+	var ops []backupstest.Op
+	w := &backupstest.Watch{FS: fsys, Before: func(op backupstest.Op) error {
+		ops = append(ops, op)
+		return nil
+	}}
+	must(t, run(open(w)))
+	return ops
 }

@@ -31,6 +31,7 @@ type Tx struct {
 	size    int64  // of the journal, up to the last entry that is durable
 	sum     string // of that entry
 	dirty   bool   // something unacknowledged may lie behind size
+	ending  bool   // and that may be an outcome
 	logged  error  // the first entry that could not be written while reverting
 	closed  bool
 }
@@ -176,7 +177,7 @@ func (t *Tx) append(kind, target string, data json.RawMessage) (err error) {
 		err = t.journal.Sync()
 	}
 	if err != nil {
-		t.entries, t.sum, t.dirty = entries, sum, true
+		t.entries, t.sum, t.dirty, t.ending = entries, sum, true, kind == KindEnd
 		t.status[target] = before
 		return errors.Join(err, t.shut())
 	}
@@ -197,7 +198,7 @@ func (t *Tx) mend() error {
 	if err := f.Sync(); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	t.journal, t.dirty = f, false
+	t.journal, t.dirty, t.ending = f, false, false
 	return nil
 }
 
@@ -225,11 +226,10 @@ func (t *Tx) SaveBlob(b []byte) (string, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fsys, sha := t.x.s.fs, digest(b)
+	fsys, sha, parent := t.x.s.fs, digest(b), beforePath(t.dir)
 	if _, err := t.x.s.blob(t.dir, sha); err == nil {
-		return sha, nil
+		return sha, fsys.SyncDir(parent) // a killed run may have left that out
 	}
-	parent := beforePath(t.dir)
 	file, draft := contentPath(parent, sha), contentPath(parent, halfMade+sha)
 	if err := removeTree(fsys, draft); err != nil {
 		return "", fmt.Errorf("saving in %s: %w", t.id, err)

@@ -1,0 +1,343 @@
+package backups_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"kubectl-harden.io/kubectl-harden/backups"
+	"kubectl-harden.io/kubectl-harden/backups/backupstest"
+)
+
+// tools makes a directory for PATH that has a setfattr, and whatever scripts are given by name.
+func tools(t testing.TB, scripts map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	self, err := os.Executable()
+	must(t, err)
+	if scripts == nil {
+		scripts = map[string]string{}
+	}
+	if _, ok := scripts["setfattr"]; !ok {
+		scripts["setfattr"] = fmt.Sprintf("%s=setfattr exec '%s' \"$@\"\n", childVar, self)
+	}
+	for name, text := range scripts {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text), 0o755))
+	}
+	return dir
+}
+
+// shells are those that are here: sh is never missing.
+func shells() [][]string {
+	list := [][]string{{"sh"}}
+	for _, shell := range [][]string{{"dash"}, {"bash", "--posix"}, {"busybox", "sh"}, {"ksh"}} {
+		if _, err := exec.LookPath(shell[0]); err == nil {
+			list = append(list, shell)
+		}
+	}
+	return list
+}
+
+// restore runs the transaction's restore.sh on the node below root.
+func restore(shell []string, path, root, id string) (string, error) {
+	cmd := exec.Command(shell[0], append(shell[1:], filepath.Join(root, stateDir, "transactions", id, "restore.sh"))...)
+	cmd.Env = append(os.Environ(), "ROOT="+root, "PATH="+path+":"+os.Getenv("PATH"), "LC_ALL=C")
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// TestRestoreScript ends the process before every operation that changes something and lets restore.sh undo the rest,
+// some twice; recover finds nothing left to do then.
+func TestRestoreScript(t *testing.T) {
+	base, path := scratch(t), tools(t, nil)
+	real, s := realNode(t, filepath.Join(base, "count"))
+	ops := watched(t, real, s.rollback)
+	var points []int
+	for _, op := range ops {
+		if op.Writes() && (!testing.Short() || op.N%9 == 0) {
+			points = append(points, op.N)
+		}
+	}
+	var scripts, none atomic.Int64
+	each(t, len(points), func(i int) error {
+		root := filepath.Join(base, strconv.Itoa(i))
+		defer os.RemoveAll(root)
+		real, s := realNode(t, root)
+		if err := s.rollback(open(die(real, points[i]))); err == nil {
+			return fmt.Errorf("the process died at %d and did not notice", points[i])
+		}
+		list, err := open(real).List()
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			none.Add(1)
+			_, err := s.check(real)
+			return err
+		}
+		all := shells()
+		for run := range 1 + i%3/2 { // one in three runs it twice
+			shell := all[(i+run)%len(all)]
+			out, err := restore(shell, path, root, list[0].ID)
+			if err != nil {
+				return fmt.Errorf("died at %d: %v, run %d: %w\n%s", points[i], shell, run, err, out)
+			}
+			got, err := snapshot(real)
+			if err != nil {
+				return err
+			}
+			if diff := differences(s.before(), got); diff != "" {
+				return fmt.Errorf("died at %d: %v, run %d:\n%s\n%s", points[i], shell, run, diff, out)
+			}
+			scripts.Add(1)
+		}
+		if err := settle(open(real)); err != nil {
+			return fmt.Errorf("died at %d, restored, then recovering: %w", points[i], err)
+		}
+		_, err = s.check(real)
+		return err
+	})
+	t.Logf("%d runs of restore.sh by %v after deaths at %d operations, %d of them before there was a transaction",
+		scripts.Load(), shells(), len(points), none.Load())
+}
+
+// A path that a shell would trip over.
+const awkward = "-n $(touch pwned) `id` 'single' \"double\"\\ new\nline\ttab *? ; & |{a,b} ~\x1b[31m"
+
+// changedNode is a node with one committed transaction, on awkward paths.
+func changedNode(t *testing.T) (backupstest.OS, scenario, *backups.Record, map[string]backups.State) {
+	t.Helper()
+	real, s := realNode(t, filepath.Join(scratch(t), "it's a \"root\""))
+	dir := "/etc/" + awkward
+	must(t, place(real, dir, s.state(0o755, 0, "")))
+	must(t, place(real, dir+"/"+awkward, s.state(0o640, 1, "old\n", "user.'quoted' $name", "\x00\n'")))
+	before, err := snapshot(real)
+	must(t, err)
+	x, err := open(real).Lock(holder)
+	must(t, err)
+	tx, err := x.Begin(meta, plan, []backups.Target{
+		{ID: "made", Path: dir + "/-made", After: s.state(0o700, 0, "")},
+		{ID: "replaced", Path: dir + "/" + awkward, Before: before[dir+"/"+awkward], After: s.state(0o600, 0, "new\n")},
+		{ID: "created", Path: dir + "/-made/" + awkward, After: s.state(0o600, 0, "created\n")},
+	}, backups.Script{})
+	must(t, err)
+	for _, tg := range tx.Targets() {
+		must(t, tx.Put(tg.ID))
+	}
+	must(t, tx.Close(backups.Committed))
+	must(t, x.Unlock())
+	rec, err := open(real).Load(tx.ID())
+	must(t, err)
+	return real, s, rec, before
+}
+
+func TestRestoreScriptQuotesEverything(t *testing.T) {
+	for _, shell := range shells() {
+		t.Run(shell[0], func(t *testing.T) {
+			real, _, rec, before := changedNode(t)
+			out, err := restore(shell, tools(t, nil), real.Root, rec.ID)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			got, err := snapshot(real)
+			must(t, err)
+			if diff := differences(before, got); diff != "" {
+				t.Errorf("%s\n%s", diff, out)
+			}
+			if strings.ContainsAny(out, "\x1b\t") || !strings.Contains(out, "done: all is as before\n") {
+				t.Errorf("said %q", out)
+			}
+			if _, err := os.Stat(filepath.Join(real.Root, "pwned")); err == nil {
+				t.Error("the shell ran a path")
+			}
+		})
+	}
+}
+
+// TestRestoreScriptKeepsWhatOthersWrote saves a foreign content before it is replaced, every one of them.
+func TestRestoreScriptKeepsWhatOthersWrote(t *testing.T) {
+	real, s, rec, before := changedNode(t)
+	for _, text := range []string{"first\n", "second\n"} {
+		for _, tg := range rec.Targets[1:] {
+			if tg.ID == "created" && text == "second\n" {
+				continue
+			}
+			must(t, os.WriteFile(filepath.Join(real.Root, tg.Path), []byte(text), 0o600))
+		}
+		out, err := restore([]string{"sh"}, tools(t, nil), real.Root, rec.ID)
+		if err != nil || !strings.Contains(out, "was changed by someone else since: a copy is in ") {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		got, err := snapshot(real)
+		must(t, err)
+		if diff := differences(before, got); diff != "" {
+			t.Fatalf("%s\n%s", diff, out)
+		}
+	}
+	kept, err := filepath.Glob(filepath.Join(real.Root, stateDir, "transactions", rec.ID, "kept", "*"))
+	must(t, err)
+	var texts []string
+	for _, file := range kept {
+		data, err := os.ReadFile(file)
+		must(t, err)
+		texts = append(texts, string(data))
+	}
+	if got := strings.Join(texts, ""); len(kept) != 3 || strings.Count(got, "first") != 2 || strings.Count(got, "second") != 1 {
+		t.Errorf("kept %q in %q", texts, kept)
+	}
+	// A directory that others use stays, and that is no failure.
+	must(t, real.Mkdir(rec.Targets[0].Path, 0o700))
+	must(t, place(real, rec.Targets[0].Path+"/theirs", s.state(0o600, 0, "x")))
+	out, err := restore([]string{"sh"}, tools(t, nil), real.Root, rec.ID)
+	if err != nil || !strings.Contains(out, "others use it") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestRestoreScriptStops fails a command in the middle: it says where it stopped, and the next run goes on.
+func TestRestoreScriptStops(t *testing.T) {
+	for _, name := range []string{"mv", "cp", "chown", "chmod", "setfattr", "rm"} {
+		t.Run(name, func(t *testing.T) {
+			real, s := realNode(t, t.TempDir())
+			must(t, s.commit(open(real)))
+			list, err := open(real).List()
+			must(t, err)
+			if name == "setfattr" && !s.xattrs {
+				name = "rmdir"
+			}
+			broken := tools(t, map[string]string{name: "echo " + name + ": no space left on device >&2\nexit 1\n"})
+			out, err := restore([]string{"sh"}, broken, real.Root, list[0].ID)
+			if err == nil || !strings.Contains(out, "restore.sh: stopped at /etc/kubernetes/") {
+				t.Errorf("%v\n%s", err, out)
+			}
+			if out, err := restore([]string{"sh"}, tools(t, nil), real.Root, list[0].ID); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+			got, err := snapshot(real)
+			must(t, err)
+			if diff := differences(s.before(), got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestRestoreScriptRefuses(t *testing.T) {
+	apiserver := "etc/kubernetes/manifests/kube-apiserver.yaml"
+	for name, c := range map[string]struct {
+		spoil func(root, dir string) error
+		says  string
+	}{
+		"a damaged original": {func(_, dir string) error {
+			files, _ := filepath.Glob(filepath.Join(dir, "before", "*"))
+			return os.WriteFile(files[0], []byte("x"), 0o600)
+		}, "missing or damaged"},
+		"a missing original": {func(_, dir string) error {
+			files, _ := filepath.Glob(filepath.Join(dir, "before", "*"))
+			return os.Remove(files[1])
+		}, "missing or damaged"},
+		"a link": {func(root, _ string) error {
+			file := filepath.Join(root, apiserver)
+			return errors.Join(os.Remove(file), os.Symlink("/etc/passwd", file))
+		}, "is a symbolic link now"},
+		"a directory": {func(root, _ string) error {
+			file := filepath.Join(root, apiserver)
+			return errors.Join(os.Remove(file), os.Mkdir(file, 0o700))
+		}, "is not a regular file now"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			real, s := realNode(t, t.TempDir())
+			must(t, s.commit(open(real)))
+			list, err := open(real).List()
+			must(t, err)
+			must(t, c.spoil(real.Root, filepath.Join(real.Root, list[0].Dir)))
+			was, err := snapshot(real)
+			must(t, err)
+			out, err := restore([]string{"sh"}, tools(t, nil), real.Root, list[0].ID)
+			if err == nil || !strings.Contains(out, c.says) {
+				t.Errorf("%v\n%s", err, out)
+			}
+			got, err := snapshot(real)
+			must(t, err)
+			if diff := differences(was, got); diff != "" {
+				t.Errorf("it went on:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRestoreScriptCommands runs the extra lines only on the running system, which a bind of ROOT is not.
+func TestRestoreScriptCommands(t *testing.T) {
+	real, s := realNode(t, t.TempDir())
+	must(t, s.commit(open(real)))
+	list, err := open(real).List()
+	must(t, err)
+	text, err := os.ReadFile(filepath.Join(real.Root, list[0].Dir, "restore.sh"))
+	must(t, err)
+	if _, err := restore([]string{"sh"}, tools(t, nil), real.Root, list[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	commands := filepath.Join(real.Root, list[0].Dir, "commands")
+	if _, err := os.Stat(commands); err == nil {
+		t.Error("commands ran although ROOT was set")
+	}
+	// The same script for a node whose paths begin below the temporary root needs no ROOT.
+	for p := range s.before() {
+		text = bytes.ReplaceAll(text, []byte("'"+p+"'"), []byte("'"+real.Root+p+"'"))
+	}
+	for _, tg := range s.targets() {
+		text = bytes.ReplaceAll(text, []byte("ROOT'"+filepath.Dir(tg.Path)+"/"), []byte("ROOT'"+real.Root+filepath.Dir(tg.Path)+"/"))
+	}
+	script := filepath.Join(real.Root, list[0].Dir, "restore.sh")
+	must(t, os.WriteFile(script, text, 0o700))
+	cmd := exec.Command("sh", "-c", `cd "${1%/*}" && sh restore.sh`, "-", script)
+	cmd.Env = append(os.Environ(), "PATH="+tools(t, nil)+":"+os.Getenv("PATH"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if got, err := os.ReadFile(commands); err != nil || string(got) != "before\nafter\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestRestoreScriptWithoutSetfattr restores all but the attributes, and fails so that nobody takes it for done.
+func TestRestoreScriptWithoutSetfattr(t *testing.T) {
+	real, s := realNode(t, t.TempDir())
+	must(t, s.commit(open(real)))
+	list, err := open(real).List()
+	must(t, err)
+	bin := t.TempDir()
+	for _, name := range strings.Fields("sh cat cp mv rm rmdir mkdir chmod chown dirname cut sha256sum sync") {
+		file, err := exec.LookPath(name)
+		must(t, err)
+		must(t, os.Symlink(file, filepath.Join(bin, name)))
+	}
+	cmd := exec.Command("sh", filepath.Join(real.Root, list[0].Dir, "restore.sh"))
+	cmd.Env = []string{"ROOT=" + real.Root, "PATH=" + bin}
+	out, err := cmd.CombinedOutput()
+	if s.xattrs && (err == nil || !bytes.Contains(out, []byte("setfattr is not installed: extended attribute user.note of /etc/"))) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	want, got := s.before(), map[string]backups.State{}
+	after, err := snapshot(real)
+	must(t, err)
+	for p, st := range want {
+		st.XAttrs = nil
+		want[p] = st
+	}
+	for p, st := range after {
+		st.XAttrs = nil
+		got[p] = st
+	}
+	if diff := differences(want, got); diff != "" {
+		t.Errorf("%s\n%s", diff, out)
+	}
+}
