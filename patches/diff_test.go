@@ -53,6 +53,8 @@ func TestDiffHunks(t *testing.T) {
 		{"a new file", "", "1\n2\n", 3, "@0,0 1,2 \n+0 1 1\n+0 2 2\n"},
 		{"an item begins at its dash", "l:\n- a: 1\n  b: 2\n- a: 3\n  b: 2\n", "l:\n- a: 1\n  b: 2\n- a: 2\n  b: 2\n- a: 3\n  b: 2\n", 1,
 			"@3,2 3,4 l[1].a\n 3 3   b: 2\n+0 4 - a: 2\n+0 5   b: 2\n 4 6 - a: 3\n"},
+		{"an item that begins like the next one", "l:\n- a: 1\n  b: 2\n", "l:\n- a: 1\n  b: 9\n- a: 1\n  b: 2\n", 1,
+			"@1,2 1,4 l[0].a\n 1 1 l:\n+0 2 - a: 1\n+0 3   b: 9\n 2 4 - a: 1\n"},
 		{"a deleted item begins at its dash", "l:\n- b: 2\n  a: 1\n- b: 3\n  a: 1\nz: 1\n", "l:\n- b: 2\n  a: 1\nz: 1\n", 1,
 			"@3,4 3,2 l[1].b\n 3 3   a: 1\n-4 0 - b: 3\n-5 0   a: 1\n 6 4 z: 1\n"},
 	} {

@@ -320,6 +320,13 @@ func checkFuzzedField(t *testing.T, before, after []byte, path Path, value any) 
 
 // mask makes the value at path, and parents that hold nothing else, disappear.
 func mask(value any, path Path) any {
+	if m, ok := value.(map[any]any); ok {
+		named := map[string]any{}
+		for key, child := range m {
+			named[fmt.Sprint(key)] = child
+		}
+		value = named
+	}
 	switch v := value.(type) {
 	case map[string]any:
 		key, isKey := path[0].(string)
