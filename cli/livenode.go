@@ -13,6 +13,7 @@ import (
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/apply"
+	"kubectl-harden.io/kubectl-harden/harden/collect"
 	"kubectl-harden.io/kubectl-harden/host"
 )
 
@@ -37,6 +38,22 @@ func (f rootFiles) List(dir string) ([]string, error) {
 		return nil, nil
 	}
 	return names, err
+}
+
+// Unit reads the unit files below the root.
+func (f rootFiles) Unit(name string) (collect.Unit, error) {
+	u, err := f.UnitFiles(name)
+	if err != nil {
+		return collect.Unit{}, err
+	}
+	out := collect.Unit{Environment: u.Environment}
+	if len(u.ExecStart) > 0 {
+		out.ExecStart = u.ExecStart[len(u.ExecStart)-1]
+	}
+	for _, e := range u.EnvironmentFiles {
+		out.EnvFiles = append(out.EnvFiles, e.Path)
+	}
+	return out, nil
 }
 
 // hostNode is the node that harden/apply acts on, and the live one that facts are collected from.

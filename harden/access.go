@@ -98,29 +98,31 @@ type FieldFact struct {
 	Source string
 }
 
-// Field merges the layers: flags over drop-ins over the file. The path is dotted ("authentication.anonymous.enabled").
+// Field merges the layers: flags over drop-ins over the file. The path is dotted ("authentication.anonymous.enabled"). A
+// null in a drop-in takes the field away, as in a JSON merge patch.
 func (k *KubeletFacts) Field(path string) FieldFact {
 	out := FieldFact{Source: k.Config.Path}
 	for _, l := range k.Layers {
 		if v, ok := lookup(l.Fields, path); ok {
-			out = FieldFact{Set: true, Value: v, Source: l.Source}
+			out = FieldFact{Set: v != nil, Value: v, Source: l.Source}
 		}
 	}
 	return out
 }
 
-func lookup(fields map[string]any, path string) (any, bool) {
+// lookup finds what a layer says about a path: a value, or that it is null, there or at one of its parents.
+func lookup(fields map[string]any, path string) (value any, found bool) {
 	var v any = fields
 	for _, key := range strings.Split(path, ".") {
 		m, ok := v.(map[string]any)
 		if !ok {
-			return nil, false
+			return nil, v == nil
 		}
 		if v, ok = m[key]; !ok {
 			return nil, false
 		}
 	}
-	return v, v != nil
+	return v, true
 }
 
 func flagFrom(args []string, name, source string) FlagFact {

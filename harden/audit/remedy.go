@@ -123,13 +123,15 @@ func intents(f *harden.Facts, v harden.Values, own part, replace bool) ([]harden
 	return out, nil
 }
 
+// pathIntents leave the log's directory to the kubelet (DirectoryOrCreate): on Ubuntu the group of /var/log may write there,
+// and a directory is not made by us where others can change the path to it.
 func (o outcome) pathIntents(f *harden.Facts) ([]harden.Intent, error) {
 	if !o.newPath {
 		return nil, nil
 	}
 	c := f.Component(harden.APIServer)
 	dir := path.Dir(o.path)
-	out := []harden.Intent{harden.MakeDir(path.Dir(o.host), 0o700), harden.SetFlag(harden.APIServer, pathFlag, o.path)}
+	out := []harden.Intent{harden.SetFlag(harden.APIServer, pathFlag, o.path)}
 	m, mounted := mountOf(c, o.path)
 	switch {
 	case mounted && m.file:

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/collect"
 	"kubectl-harden.io/kubectl-harden/harden/hardentest"
 )
 
@@ -36,5 +37,40 @@ func TestFixturesAreReadAsKubeadmNodes(t *testing.T) {
 				t.Error("cluster facts are not named missing")
 			}
 		})
+	}
+}
+
+// withUnit is a node whose unit files say something else than kubeadm's.
+type withUnit struct {
+	*hardentest.Node
+	unit collect.Unit
+}
+
+func (n withUnit) Unit(string) (collect.Unit, error) { return n.unit, nil }
+
+func TestKubeletFlagsComeFromTheUnitAndItsFiles(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	n.Write("/etc/default/kubelet", "KUBELET_EXTRA_ARGS=\"--read-only-port=10255\"\nOTHER=\"--anonymous-auth=true\"\n", 0o644)
+	n.Write("/etc/kubernetes/kubelet.conf.d/10.conf", "kind: KubeletConfiguration\nreadOnlyPort: 1\npodPidsLimit: 7\nstaticPodPath: null\n", 0o644)
+	n.Files["/etc/kubernetes/kubelet.conf.d"] = harden.State{Exists: true, Dir: true, Mode: 0o755}
+	unit := collect.Unit{
+		ExecStart:   "/usr/bin/kubelet --seccomp-default $CONFIG_ARGS ${KUBELET_EXTRA_ARGS}",
+		Environment: []string{"CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml --config-dir=/etc/kubernetes/kubelet.conf.d"},
+		EnvFiles:    []string{"/etc/default/kubelet"},
+	}
+	f, err := collect.FromNode(withUnit{n, unit}, nil, collect.Options{Root: "/", Offline: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]harden.FieldFact{
+		"readOnlyPort":                     {Set: true, Value: 10255.0, Source: "flag --read-only-port in /etc/default/kubelet"},
+		"podPidsLimit":                     {Set: true, Value: 7.0, Source: "/etc/kubernetes/kubelet.conf.d/10.conf"},
+		"seccompDefault":                   {Set: true, Value: true, Source: "flag --seccomp-default of kubelet.service"},
+		"authentication.anonymous.enabled": {Set: true, Value: false, Source: "/var/lib/kubelet/config.yaml"},
+		"staticPodPath":                    {Source: "/etc/kubernetes/kubelet.conf.d/10.conf"},
+	} {
+		if got := f.Kubelet.Field(path); got != want {
+			t.Errorf("%s: %+v, want %+v", path, got, want)
+		}
 	}
 }

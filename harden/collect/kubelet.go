@@ -17,36 +17,79 @@ import (
 	"kubectl-harden.io/kubectl-harden/patches"
 )
 
-// envFiles are what kubeadm's unit drop-in reads (10-kubeadm.conf), in its order.
-var envFiles = []struct{ path, variable string }{
-	{"/var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS"},
-	{"/etc/default/kubelet", "KUBELET_EXTRA_ARGS"},
-	{"/etc/sysconfig/kubelet", "KUBELET_EXTRA_ARGS"},
+// Units is a Node that can say what the unit files below the root make of a service. Without it, or without a unit there,
+// kubeadm's own unit is assumed (10-kubeadm.conf).
+type Units interface {
+	Unit(name string) (Unit, error)
+}
+
+// Unit is a service as its files describe it; variables in ExecStart are not expanded.
+type Unit struct {
+	ExecStart   string
+	Environment []string // assignments
+	EnvFiles    []string // paths, in order
+}
+
+// kubeadmUnit is what kubeadm's packages install; the second file is Debian's, the third Red Hat's.
+var kubeadmUnit = Unit{
+	ExecStart:   "/usr/bin/kubelet $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS",
+	Environment: []string{"KUBELET_CONFIG_ARGS=--config=" + kubeletConfig},
+	EnvFiles:    []string{"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet"},
 }
 
 const kubeletConfig = "/var/lib/kubelet/config.yaml"
 
-func collectKubelet(n Node, live Live, f *harden.Facts) error {
-	k := &harden.KubeletFacts{PeakPids: -1}
-	k.Args = []string{"kubelet", "--config=" + kubeletConfig}
-	for _, e := range envFiles {
-		file := readFile(n, e.path)
-		if !file.State.Exists {
-			continue
-		}
-		k.EnvFiles = append(k.EnvFiles, harden.EnvFileFact{File: file, Variable: e.variable})
-		flags, err := patches.EnvFlags(file.State.Data, e.variable)
-		if err != nil {
-			continue // said by the control that wants to edit it
-		}
-		for _, fl := range flags {
-			arg := "--" + fl.Name
-			if fl.HasValue {
-				arg += "=" + fl.Value
-			}
-			k.Args = append(k.Args, arg)
+// kubeletArgs expands the command line that the unit would start, and notes the environment files that flags come from.
+func kubeletArgs(n Node, k *harden.KubeletFacts) {
+	unit := kubeadmUnit
+	if u, ok := n.(Units); ok {
+		if found, err := u.Unit("kubelet.service"); err == nil && found.ExecStart != "" {
+			unit = found
 		}
 	}
+	words := strings.Fields(unit.ExecStart)
+	k.Args = []string{"kubelet"}
+	for _, w := range words[min(1, len(words)):] {
+		name, isVar := strings.CutPrefix(w, "$")
+		if !isVar {
+			k.Args = append(k.Args, w)
+			continue
+		}
+		name = strings.Trim(name, "{}")
+		for _, e := range unit.Environment {
+			if key, value, ok := strings.Cut(e, "="); ok && key == name {
+				k.Args = append(k.Args, strings.Fields(value)...)
+			}
+		}
+		for _, p := range unit.EnvFiles {
+			addEnvFile(n, k, p, name)
+		}
+	}
+}
+
+func addEnvFile(n Node, k *harden.KubeletFacts, p, variable string) {
+	file := readFile(n, p)
+	if !file.State.Exists {
+		return
+	}
+	flags, err := patches.EnvFlags(file.State.Data, variable)
+	if err == nil && len(flags) == 0 {
+		return
+	}
+	// A file that cannot be edited is noted too: the control that wants to edit it says why it cannot.
+	k.EnvFiles = append(k.EnvFiles, harden.EnvFileFact{File: file, Variable: variable})
+	for _, fl := range flags {
+		arg := "--" + fl.Name
+		if fl.HasValue {
+			arg += "=" + fl.Value
+		}
+		k.Args = append(k.Args, arg)
+	}
+}
+
+func collectKubelet(n Node, live Live, f *harden.Facts) error {
+	k := &harden.KubeletFacts{PeakPids: -1}
+	kubeletArgs(n, k)
 	if live != nil {
 		k.Process = newestProcess(live, harden.Kubelet)
 	}
@@ -163,11 +206,12 @@ func addFlagLayers(k *harden.KubeletFacts) {
 				source = "flag --" + ff.flag + " in " + e.File.Path
 			}
 		}
-		k.Layers = append(k.Layers, harden.KubeletLayer{Source: source, Fields: nested(ff.field, typed(fact.Last(), ff.kind))})
+		k.Layers = append(k.Layers, harden.KubeletLayer{Source: source, Fields: nested(ff.field, typed(fact, ff.kind))})
 	}
 }
 
-func typed(s, kind string) any {
+func typed(fact harden.FlagFact, kind string) any {
+	s := fact.Last()
 	switch kind {
 	case "bool":
 		if b, err := strconv.ParseBool(s); err == nil {
@@ -179,8 +223,8 @@ func typed(s, kind string) any {
 		}
 	case "list":
 		var out []any
-		for _, e := range strings.Split(s, ",") {
-			out = append(out, strings.TrimSpace(e))
+		for _, e := range fact.List() {
+			out = append(out, e)
 		}
 		return out
 	}
