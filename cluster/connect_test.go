@@ -14,7 +14,7 @@ import (
 	"kubectl-harden.io/kubectl-harden/cluster/objects"
 )
 
-const fixtures = "../../shared/fixtures"
+const fixtures = "../host/sandbox/fixtures"
 
 func TestConnectOnANode(t *testing.T) {
 	a := newAPI(t, pkiOptions{})

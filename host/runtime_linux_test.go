@@ -233,7 +233,7 @@ func TestRuntimeEndpoints(t *testing.T) {
 }
 
 func TestFixturesTellTheirRuntime(t *testing.T) {
-	fixtures, err := filepath.Glob("../../shared/fixtures/kubeadm-*/root")
+	fixtures, err := filepath.Glob("sandbox/fixtures/kubeadm-*/root")
 	must(t, err)
 	if len(fixtures) == 0 {
 		t.Fatal("no fixtures found")

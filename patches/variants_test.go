@@ -12,7 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-const fixtures = "../../shared/fixtures"
+const fixtures = "../host/sandbox/fixtures"
 
 func fixture(t testing.TB, parts ...string) []byte {
 	t.Helper()

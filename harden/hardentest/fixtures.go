@@ -14,5 +14,5 @@ var Minors = []string{"1.30", "1.34", "1.37"}
 func Root(t testing.TB, minor string) string {
 	t.Helper()
 	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..", "shared", "fixtures", "kubeadm-"+minor, "root")
+	return filepath.Join(filepath.Dir(file), "..", "..", "host", "sandbox", "fixtures", "kubeadm-"+minor, "root")
 }
