@@ -96,7 +96,7 @@ func (s *confirmScreen) view(m *Model, w, h int) []string {
 			d.text(2, fmt.Sprintf("and %d more", len(s.review.targets)-i))
 			break
 		}
-		d.raw("  " + d.t.middle(d.t.inert(t.name), d.w-2))
+		d.text(2, t.name)
 	}
 	for _, p := range s.review.plans {
 		for _, stage := range p.Stages {

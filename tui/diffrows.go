@@ -10,20 +10,14 @@ import (
 	"kubectl-harden.io/kubectl-harden/patches"
 )
 
-// diffRow is one row of a diff on the screen: a text, or a part of one or two lines.
+// diffRow is one row of a diff before its lines are broken: a text, or a line, or two lines side by side. Lines are broken
+// when they are drawn, so that laying out a long file costs little.
 type diffRow struct {
 	text        string // painted
 	hunk        int    // for the header of a change: its number, from 1
 	target      int
-	left, right part
-}
-
-// part is the piece of a line that fits into a row.
-type part struct {
-	line     *patches.Line
-	mark     string // the number of the control that asked for it, where a change has several
-	shown    string // the whole line with everything visible
-	from, to int    // bytes of that
+	left, right *patches.Line
+	by          []string // the controls of a change, where there are several
 }
 
 // layout is what the rows were made for.
@@ -36,6 +30,7 @@ type layout struct {
 type diffRows struct {
 	t       *Theme
 	lay     layout
+	targets []target
 	rows    []diffRow
 	starts  []int            // row at which each change begins
 	changes [][]patches.Line // its lines
@@ -43,14 +38,17 @@ type diffRows struct {
 }
 
 func layOut(t *Theme, targets []target, lay layout) *diffRows {
-	d := &diffRows{t: t, lay: lay, digits: 3}
+	d := &diffRows{t: t, lay: lay, targets: targets, digits: 3}
+	rows := 0
 	for i := range targets {
 		f := &targets[i]
 		for _, h := range f.whole.Hunks {
-			if n := h.OldLines + h.NewLines; n > 999 {
-				d.digits = max(d.digits, len(fmt.Sprint(n)))
-			}
+			d.digits = max(d.digits, len(fmt.Sprint(max(h.OldLines, h.NewLines))))
+			rows += len(h.Lines)
 		}
+	}
+	if lay.whole {
+		d.rows = make([]diffRow, 0, rows+16*len(targets))
 	}
 	for i := range targets {
 		d.target(i, &targets[i])
@@ -71,7 +69,12 @@ func (d *diffRows) target(i int, f *target) {
 	if f.short.Added+f.short.Removed > 0 {
 		tally = fmt.Sprintf("  +%d -%d", f.short.Added, f.short.Removed)
 	}
-	d.text(i, paint(t.Strong, t.middle(t.inert(f.name), d.lay.width-len(tally)))+tally)
+	for n, l := range t.wrap(f.name, d.lay.width-len(tally)) {
+		if n > 0 {
+			tally = ""
+		}
+		d.text(i, paint(t.Strong, l)+tally)
+	}
 	for _, n := range f.notes {
 		for _, l := range t.wrap(n, d.lay.width-2) {
 			d.text(i, "  "+l)
@@ -121,7 +124,7 @@ func (d *diffRows) hunk(i int, f *target, h patches.Hunk) {
 		}
 	}
 	if d.lay.split {
-		d.pairs(i, f, h.Lines, several)
+		d.pairs(i, h.Lines, several)
 		return
 	}
 	for n := range h.Lines {
@@ -129,9 +132,7 @@ func (d *diffRows) hunk(i int, f *target, h patches.Hunk) {
 		if d.lay.whole && begins(h.Lines, n) {
 			d.change(changed(h.Lines[n:]))
 		}
-		for _, p := range d.parts(f, l, several) {
-			d.rows = append(d.rows, diffRow{target: i, left: p})
-		}
+		d.rows = append(d.rows, diffRow{target: i, left: l, by: several})
 		d.noNewline(i, l)
 	}
 }
@@ -162,11 +163,11 @@ func (d *diffRows) noNewline(i int, l *patches.Line) {
 }
 
 // pairs puts removed lines beside the added ones that replace them.
-func (d *diffRows) pairs(i int, f *target, lines []patches.Line, several []string) {
+func (d *diffRows) pairs(i int, lines []patches.Line, by []string) {
 	for n := 0; n < len(lines); {
-		if lines[n].Op == patches.Equal {
-			d.pair(i, d.parts(f, &lines[n], several), d.parts(f, &lines[n], several))
-			d.noNewline(i, &lines[n])
+		if l := &lines[n]; l.Op == patches.Equal {
+			d.rows = append(d.rows, diffRow{target: i, left: l, right: l})
+			d.noNewline(i, l)
 			n++
 			continue
 		}
@@ -182,31 +183,18 @@ func (d *diffRows) pairs(i int, f *target, lines []patches.Line, several []strin
 			}
 		}
 		for k := range max(len(gone), len(come)) {
-			var left, right []part
+			row := diffRow{target: i, by: by}
 			if k < len(gone) {
-				left = d.parts(f, gone[k], several)
+				row.left = gone[k]
 			}
 			if k < len(come) {
-				right = d.parts(f, come[k], several)
+				row.right = come[k]
 			}
-			d.pair(i, left, right)
+			d.rows = append(d.rows, row)
 		}
 		for _, l := range slices.Concat(gone, come) {
 			d.noNewline(i, l)
 		}
-	}
-}
-
-func (d *diffRows) pair(i int, left, right []part) {
-	for k := range max(len(left), len(right)) {
-		row := diffRow{target: i}
-		if k < len(left) {
-			row.left = left[k]
-		}
-		if k < len(right) {
-			row.right = right[k]
-		}
-		d.rows = append(d.rows, row)
 	}
 }
 
@@ -227,31 +215,34 @@ func (d *diffRows) columns() int {
 	return max(w-d.gutter(), 1)
 }
 
-// parts breaks a line into rows.
-func (d *diffRows) parts(f *target, l *patches.Line, several []string) []part {
-	w, mark := d.columns(), ""
-	if by := f.controls(*l); len(by) > 0 && several != nil {
-		mark = fmt.Sprint(1 + slices.Index(several, by[0]))
-		if len(by) > 1 {
-			mark += "+"
+// breaks says after which bytes a text is broken to fit; the last one is its end.
+func (d *diffRows) breaks(text string) []int {
+	w := d.columns()
+	var out []int
+	if plain(text) {
+		for at := w; at < len(text); at += w {
+			out = append(out, at)
 		}
+		return append(out, len(text))
 	}
-	text := l.Text
-	if !plain(text) || strings.HasSuffix(text, " ") || f.mixed {
-		text, _ = d.show(l, f.mixed)
+	for from := 0; from < len(text); {
+		rest := text[from:min(len(text), from+16*w)] // more bytes than any w cells have
+		from += max(len(ansi.Truncate(rest, w, "")), 1)
+		out = append(out, from)
 	}
-	var out []part
-	for from := 0; ; {
-		to := len(text)
-		if cells(text[from:]) > w {
-			to = from + max(len(ansi.Truncate(text[from:], w, "")), 1)
+	return out
+}
+
+// height is the number of lines on the screen that a row takes.
+func (d *diffRows) height(r diffRow) int {
+	one := func(l *patches.Line) int {
+		if l == nil || len(l.Text)+2 <= d.columns() && plain(l.Text) {
+			return 1
 		}
-		out = append(out, part{line: l, mark: mark, shown: text, from: from, to: to})
-		if to >= len(text) {
-			return out
-		}
-		from = to
+		text, _ := d.show(l, d.targets[r.target].mixed)
+		return max(len(d.breaks(text)), 1)
 	}
+	return max(one(r.left), one(r.right))
 }
 
 // show is a line with everything visible, and where its changed words are in that.
@@ -294,66 +285,97 @@ func (d *diffRows) show(l *patches.Line, mixed bool) (string, []patches.Span) {
 	return b.String(), spans
 }
 
-// draw renders a row; current is the number of the change that keys act on.
-func (d *diffRows) draw(r diffRow, current int, mixed bool) string {
+// draw renders a row as lines of the screen; current is the number of the change that keys act on.
+func (d *diffRows) draw(r diffRow, current int) []string {
 	switch {
 	case r.hunk > 0 && r.hunk == current:
-		return paint(d.t.Selected, r.text)
+		return []string{paint(d.t.Selected, r.text)}
 	case r.hunk > 0:
-		return paint(d.t.Faint, r.text)
-	case r.left.line == nil && r.right.line == nil:
-		return r.text
-	case d.lay.split:
-		half := (d.lay.width - 3) / 2
-		left := d.drawPart(r.left, mixed, func(l *patches.Line) int { return l.OldNo })
-		right := d.drawPart(r.right, mixed, func(l *patches.Line) int { return l.NewNo })
-		return left + spaces(half-ansi.StringWidth(left)) + " | " + right
+		return []string{paint(d.t.Faint, r.text)}
+	case r.left == nil && r.right == nil:
+		return []string{r.text}
+	case !d.lay.split:
+		return d.line(r, r.left, func(l *patches.Line) []int { return []int{l.OldNo, l.NewNo} })
 	}
-	return d.drawPart(r.left, mixed, nil)
+	half := (d.lay.width - 3) / 2
+	left := d.line(r, r.left, func(l *patches.Line) []int { return []int{l.OldNo} })
+	right := d.line(r, r.right, func(l *patches.Line) []int { return []int{l.NewNo} })
+	out := make([]string, max(len(left), len(right)))
+	for i := range out {
+		var a, b string
+		if i < len(left) {
+			a = left[i]
+		}
+		if i < len(right) {
+			b = right[i]
+		}
+		out[i] = a + spaces(half-ansi.StringWidth(a)) + " | " + b
+	}
+	return out
 }
 
-func (d *diffRows) drawPart(p part, mixed bool, number func(*patches.Line) int) string {
-	if p.line == nil {
-		return ""
+// line renders a line of a file, broken to fit.
+func (d *diffRows) line(r diffRow, l *patches.Line, numbers func(*patches.Line) []int) []string {
+	if l == nil {
+		return nil
 	}
-	l := p.line
-	no := func(n int) string {
-		if n == 0 || p.from > 0 {
-			return spaces(d.digits)
+	text, spans := l.Text, l.Spans
+	if f := d.targets[r.target]; !plain(text) || strings.HasSuffix(text, " ") || f.mixed {
+		text, spans = d.show(l, f.mixed)
+	}
+	gutter := ""
+	for _, n := range numbers(l) {
+		if n == 0 {
+			gutter += spaces(d.digits + 1)
+		} else {
+			gutter += fmt.Sprintf("%*d ", d.digits, n)
 		}
-		return fmt.Sprintf("%*d", d.digits, n)
 	}
-	numbers := ""
-	if number != nil {
-		numbers = no(number(l)) + " "
-	} else {
-		numbers = no(l.OldNo) + " " + no(l.NewNo) + " "
-	}
+	gutter += pad(d.mark(r, l), 2)
 	sign, words := string(l.Op)+" ", d.t.Strong
-	if p.from > 0 {
-		sign = d.t.glyphs.Wrapped + " "
-	}
 	switch l.Op {
 	case patches.Add:
 		sign, words = paint(d.t.Added, sign), d.t.AddedW
 	case patches.Remove:
 		sign, words = paint(d.t.Removed, sign), d.t.RemovedW
 	}
-	spans := l.Spans
-	if p.shown != l.Text {
-		_, spans = d.show(l, mixed)
+	var out []string
+	from := 0
+	for _, to := range d.breaks(text) {
+		out = append(out, paint(d.t.Faint, gutter)+sign+highlight(text, spans, from, to, words))
+		gutter, sign, from = spaces(len(gutter)), d.t.glyphs.Wrapped+" ", to
 	}
+	if len(out) == 0 {
+		out = append(out, paint(d.t.Faint, gutter)+sign)
+	}
+	return out
+}
+
+// highlight is a piece of a text with its changed words painted.
+func highlight(text string, spans []patches.Span, from, to int, words ansi.Style) string {
 	var b strings.Builder
-	at := p.from
 	for _, s := range spans {
-		s.Start, s.End = max(s.Start, at), min(s.End, p.to)
+		s.Start, s.End = max(s.Start, from), min(s.End, to)
 		if s.Start >= s.End {
 			continue
 		}
-		b.WriteString(p.shown[at:s.Start])
-		b.WriteString(paint(words, p.shown[s.Start:s.End]))
-		at = s.End
+		b.WriteString(text[from:s.Start])
+		b.WriteString(paint(words, text[s.Start:s.End]))
+		from = s.End
 	}
-	b.WriteString(p.shown[at:p.to])
-	return paint(d.t.Faint, numbers+pad(p.mark, 2)) + sign + b.String()
+	b.WriteString(text[from:to])
+	return b.String()
+}
+
+// mark is the number of the control that asked for a line, where a change has several.
+func (d *diffRows) mark(r diffRow, l *patches.Line) string {
+	by := d.targets[r.target].controls(*l)
+	if len(r.by) == 0 || len(by) == 0 {
+		return ""
+	}
+	mark := fmt.Sprint(1 + slices.Index(r.by, by[0]))
+	if len(by) > 1 {
+		mark += "+"
+	}
+	return mark
 }

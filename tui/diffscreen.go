@@ -19,7 +19,8 @@ type diffScreen struct {
 	skipped []harden.Skip
 	targets []target
 	rows    *diffRows
-	scroll  scroller
+	top     int // the first row that is shown,
+	sub     int // from this line of it on
 	at      int // the change that keys act on
 	whole   bool
 	unified bool // although there is room for two sides
@@ -58,7 +59,11 @@ func (s *diffScreen) title(m *Model) (string, string) {
 	if s.rows != nil && len(s.rows.starts) > 0 {
 		right = fmt.Sprintf("change %d of %d", s.at+1, len(s.rows.starts))
 	}
-	return m.theme.inert(s.what), right
+	left := m.theme.inert(s.what)
+	if s.rows != nil && s.top > 0 && s.top < len(s.rows.rows) {
+		left += ": " + m.theme.inert(s.targets[s.rows.rows[s.top].target].name)
+	}
+	return left, right
 }
 
 func (s *diffScreen) actions(m *Model) []action {
@@ -77,7 +82,8 @@ func (s *diffScreen) actions(m *Model) []action {
 }
 
 func (s *diffScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
-	if s.scroll.key(k, m.height-5) {
+	if step, ok := scroll(k, m.height-5); ok {
+		s.move(step)
 		return nil
 	}
 	switch {
@@ -92,7 +98,7 @@ func (s *diffScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 		s.jump(-1)
 	case is(k, Keys.Expand):
 		s.whole = !s.whole
-		s.at, s.scroll.top = 0, 0
+		s.at, s.top, s.sub = 0, 0, 0
 	case is(k, Keys.Split) && m.width >= diffWidth:
 		s.unified = !s.unified
 	case is(k, Keys.Write):
@@ -109,7 +115,51 @@ func (s *diffScreen) jump(by int) {
 		return
 	}
 	s.at = clamp(s.at+by, 0, len(s.rows.starts)-1)
-	s.scroll.top = max(s.rows.starts[s.at]-2, 0)
+	s.top, s.sub = max(s.rows.starts[s.at]-2, 0), 0
+}
+
+// move scrolls by lines of the screen.
+func (s *diffScreen) move(by int) {
+	if s.rows == nil {
+		return
+	}
+	rows := s.rows.rows
+	switch by {
+	case far:
+		s.top, s.sub = len(rows)-1, far
+		return
+	case -far:
+		s.top, s.sub = 0, 0
+		return
+	}
+	for ; by > 0; by-- {
+		if s.sub++; s.sub >= s.rows.height(rows[s.top]) {
+			if s.top == len(rows)-1 {
+				return
+			}
+			s.top, s.sub = s.top+1, 0
+		}
+	}
+	for ; by < 0 && s.top+s.sub > 0; by++ {
+		if s.sub--; s.sub < 0 {
+			s.top--
+			s.sub = s.rows.height(rows[s.top]) - 1
+		}
+	}
+}
+
+// settle keeps the last screen full.
+func (s *diffScreen) settle(h int) {
+	top, sub := len(s.rows.rows), 0
+	for h > 0 && top > 0 {
+		top--
+		n := s.rows.height(s.rows.rows[top])
+		sub = max(n-h, 0)
+		h -= n
+	}
+	if s.top > top || s.top == top && s.sub > sub {
+		s.top, s.sub = top, sub
+	}
 }
 
 // lay lays the rows out anew when the width or the mode has changed.
@@ -119,10 +169,12 @@ func (s *diffScreen) lay(m *Model, w int) {
 		return
 	}
 	s.rows = layOut(m.theme, s.targets, want)
+	s.top = clamp(s.top, 0, len(s.rows.rows)-1)
 	s.at = clamp(s.at, 0, len(s.rows.starts)-1)
 }
 
 func (s *diffScreen) view(m *Model, w, h int) []string {
+	h = max(h, 1)
 	if s.review != nil {
 		s.review.seen = true
 	}
@@ -137,13 +189,18 @@ func (s *diffScreen) view(m *Model, w, h int) []string {
 		return d.head(h)
 	}
 	s.lay(m, w)
-	from, to := s.scroll.window(len(s.rows.rows), h)
-	out := make([]string, 0, to-from)
-	for _, r := range s.rows.rows[from:to] {
-		out = append(out, s.rows.draw(r, s.at+1, s.targets[r.target].mixed))
+	s.settle(h)
+	var out []string
+	next := s.top
+	for ; next < len(s.rows.rows) && len(out) < h; next++ {
+		lines := s.rows.draw(s.rows.rows[next], s.at+1)
+		if next == s.top {
+			lines = lines[min(s.sub, len(lines)):]
+		}
+		out = append(out, lines...)
 	}
-	if to < len(s.rows.rows) {
-		out[len(out)-1] = paint(m.theme.Faint, fmt.Sprintf("(%d more lines: down)", len(s.rows.rows)-to+1))
+	if next < len(s.rows.rows) || len(out) > h {
+		out = append(out[:h-1], paint(m.theme.Faint, fmt.Sprintf("(%d more lines: down)", len(s.rows.rows)-next+1)))
 	}
 	return out
 }

@@ -155,7 +155,7 @@ func (s *helpScreen) view(m *Model, w, h int) []string {
 			where = e.group
 		}
 		cursor := "  "
-		label, about := t.fit(e.label, 10), t.fit(e.text, w-30)
+		label, about := t.fit(e.label, 10), t.fit(e.text, w-31)
 		switch {
 		case i == s.list.cursor:
 			cursor = t.glyphs.Cursor + " "
@@ -168,7 +168,7 @@ func (s *helpScreen) view(m *Model, w, h int) []string {
 		if e.valid {
 			label = paint(t.Key, label)
 		}
-		out = append(out, cursor+paint(t.Faint, t.fit(where, 15))+" "+label+" "+about)
+		out = append(out, cursor+paint(t.Faint, t.fit(where, 16))+" "+label+" "+about)
 	}
 	if to < len(matches) {
 		out = append(out, paint(t.Faint, "  (more: down)"))

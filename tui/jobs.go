@@ -134,6 +134,7 @@ func (m *Model) learn(facts *harden.Facts, findings []harden.Finding) {
 	for i, f := range findings {
 		m.index[f.Control] = i
 	}
+	m.words = m.searchWords()
 	m.summary.Findings, m.summary.stale = findings, false
 	m.summary.Node = facts.Identity.Node
 }

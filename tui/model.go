@@ -51,7 +51,8 @@ type Model struct {
 	facts    *harden.Facts
 	failed   error // why there are no facts
 	findings []harden.Finding
-	index    map[string]int // control -> finding
+	index    map[string]int    // control -> finding
+	words    map[string]string // control -> what a search looks at
 	choices  map[string]harden.Choice
 	filter   filter
 
@@ -76,6 +77,7 @@ func NewModel(ctx context.Context, e Engine, o Options) *Model {
 		index: map[string]int{}, choices: map[string]harden.Choice{}, jobs: map[jobKind]job{},
 	}
 	m.summary.command = o.Command
+	m.words = m.searchWords()
 	for _, c := range o.Choices {
 		c.Named = true
 		m.choices[c.Control] = c

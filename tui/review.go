@@ -264,8 +264,12 @@ func (s *reviewScreen) changes(d *doc) {
 		if f.step.Kind == harden.StepDir || f.step.Secret {
 			tally = ""
 		}
-		name := d.t.middle(d.t.inert(f.name), d.w-len(tally)-4)
-		d.raw("  " + paint(d.t.Strong, name) + "  " + tally)
+		for i, l := range d.t.wrap(f.name, d.w-len(tally)-4) {
+			if i > 0 {
+				tally = ""
+			}
+			d.raw("  " + paint(d.t.Strong, l) + "  " + tally)
+		}
 		said := slices.Clone(f.notes)
 		if f.hidden != "" {
 			said = append(said, f.hidden)

@@ -33,12 +33,21 @@ func (s *searchScreen) matches(m *Model) []harden.Control {
 	var out []harden.Control
 	for _, a := range m.areas {
 		for _, c := range a.Controls {
-			f, _ := m.finding(c.ID)
-			text := strings.ToLower(strings.Join([]string{c.ID, c.Title, a.Title, word(f.Status), string(c.Severity),
-				strings.Join(c.Refs.CIS, " "), strings.Join(c.Refs.STIG, " ")}, " "))
-			if containsAll(text, words) {
+			if containsAll(m.words[c.ID], words) {
 				out = append(out, c)
 			}
+		}
+	}
+	return out
+}
+
+func (m *Model) searchWords() map[string]string {
+	out := map[string]string{}
+	for _, a := range m.areas {
+		for _, c := range a.Controls {
+			f, _ := m.finding(c.ID)
+			out[c.ID] = strings.ToLower(strings.Join([]string{c.ID, c.Title, a.Title, word(f.Status), string(c.Severity),
+				strings.Join(c.Refs.CIS, " "), strings.Join(c.Refs.STIG, " ")}, " "))
 		}
 	}
 	return out

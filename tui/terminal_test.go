@@ -1,0 +1,166 @@
+//go:build unix
+
+package tui
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/vt"
+	"github.com/creack/pty"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// terminal is a pseudo-terminal with an emulator that shows what a person would see, and answers queries.
+type terminal struct {
+	t       *testing.T
+	master  *os.File
+	tty     *os.File
+	mu      sync.Mutex
+	screen  *vt.Emulator
+	raw     strings.Builder
+	changed chan struct{}
+}
+
+func newTerminal(t *testing.T, w, h int) *terminal {
+	t.Helper()
+	master, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pty.Setsize(tty, &pty.Winsize{Cols: uint16(w), Rows: uint16(h)}); err != nil {
+		t.Fatal(err)
+	}
+	term := &terminal{t: t, master: master, tty: tty, screen: vt.NewEmulator(w, h), changed: make(chan struct{}, 1)}
+	go func() { _, _ = io.Copy(master, term.screen) }()
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := master.Read(buf)
+			if err != nil {
+				return
+			}
+			term.mu.Lock()
+			term.raw.Write(buf[:n])
+			_, _ = term.screen.Write(buf[:n])
+			term.mu.Unlock()
+			select {
+			case term.changed <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	t.Cleanup(func() { tty.Close(); master.Close(); term.screen.Close() })
+	return term
+}
+
+func (s *terminal) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.screen.String()
+}
+
+// wait until the screen shows a text.
+func (s *terminal) wait(want string) {
+	s.t.Helper()
+	deadline := time.After(30 * time.Second)
+	for !strings.Contains(s.text(), want) {
+		select {
+		case <-s.changed:
+		case <-deadline:
+			s.t.Fatalf("the terminal does not show %q:\n%s", want, s.text())
+		}
+	}
+}
+
+func (s *terminal) typed(keys string) {
+	s.t.Helper()
+	if _, err := s.master.WriteString(keys); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+type ended struct {
+	sum Summary
+	err error
+}
+
+func (s *terminal) run(ctx context.Context, e *fakeEngine) chan ended {
+	out := make(chan ended, 1)
+	go func() {
+		sum, err := Run(ctx, e, Options{In: s.tty, Out: s.tty, Env: []string{"TERM=xterm-256color"}, Color: true, Now: e.clock.Now})
+		out <- ended{sum, err}
+	}()
+	return out
+}
+
+func TestOnATerminal(t *testing.T) {
+	s := newTerminal(t, 80, 24)
+	e := newFake(t)
+	done := s.run(t.Context(), e)
+	s.wait("cp1")
+	s.typed("\r")
+	s.wait("Requests are authorized by Node and RBAC")
+	s.typed("jjjd")
+	s.wait("--profiling=false")
+	if err := pty.Setsize(s.tty, &pty.Winsize{Cols: 40, Rows: 12}); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.screen.Resize(40, 12)
+	s.mu.Unlock()
+	s.typed("q")
+	got := <-done
+	if got.err != nil || len(got.sum.Applied) != 0 || !strings.Contains(got.sum.String(), "Nothing was changed.") {
+		t.Errorf("%+v", got)
+	}
+	s.mu.Lock()
+	raw := s.raw.String()
+	s.mu.Unlock()
+	if !strings.Contains(raw, "\x1b[?1049h") || !strings.Contains(raw, "\x1b[?1049l") || strings.Contains(raw, "\x1b[48;") {
+		t.Error("the screen was not left as it was found")
+	}
+}
+
+func TestEndOfTheContextUndoesWhatWasBegun(t *testing.T) {
+	s := newTerminal(t, 80, 24)
+	e := newFake(t)
+	e.gate = make(chan struct{}, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := s.run(ctx, e)
+	s.wait("cp1")
+	s.typed("*pd")
+	s.wait("Diff of the whole plan")
+	s.typed("A")
+	s.wait("Type the node's name")
+	e.clock.add(grace)
+	s.typed("cp1\r")
+	e.gate <- struct{}{}
+	s.wait("originals saved")
+	cancel()
+	got := <-done
+	if got.err != nil || len(got.sum.Applied) != 1 || got.sum.Applied[0].Result.Outcome != harden.OutcomeRolledBack {
+		t.Errorf("%+v", got)
+	}
+}
+
+// panicking is an engine with a bug.
+type panicking struct{ *fakeEngine }
+
+func (panicking) Facts(context.Context) (*harden.Facts, error) { panic("a bug in the engine") }
+
+func TestPanicLeavesTheTerminalClean(t *testing.T) {
+	s := newTerminal(t, 80, 24)
+	_, err := Run(t.Context(), panicking{newFake(t)}, Options{In: s.tty, Out: s.tty, Env: []string{"TERM=xterm"}})
+	if !errors.Is(err, tea.ErrProgramPanic) {
+		t.Fatalf("err = %v", err)
+	}
+}
