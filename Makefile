@@ -1,0 +1,52 @@
+# What a contributor needs. `make` alone says what there is.
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+FUZZTIME   ?= 30s
+
+.PHONY: help build test race lint fuzz bench demo
+
+help:
+	@echo 'make build    the program, static'
+	@echo 'make test     all tests'
+	@echo 'make race     all tests under the race detector'
+	@echo 'make lint     gofmt, go vet for each system, staticcheck, govulncheck where its database is reachable'
+	@echo 'make fuzz     each fuzz target for FUZZTIME ($(FUZZTIME))'
+	@echo 'make bench    benchmarks'
+	@echo 'make demo     the whole walk on the sandbox, without questions'
+	@echo 'make lab-up   a real cluster on this machine (root; see docs/lab.md)'
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o kubectl-harden .
+
+test:
+	go test ./...
+
+race:
+	go test -race ./...
+
+lint:
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "gofmt: $$bad"; exit 1; fi
+	go vet ./...
+	GOOS=darwin go vet ./...
+	GOOS=windows go vet ./...
+	go run $(STATICCHECK) ./...
+	@if go run $(GOVULNCHECK) -version >/dev/null 2>&1 && curl -fsS -m 10 -o /dev/null https://vuln.go.dev/index/db.json 2>/dev/null; \
+	then go run $(GOVULNCHECK) ./...; else echo 'govulncheck: NOT RUN, its database cannot be reached from here'; fi
+
+# One target after the other: go test fuzzes one at a time.
+fuzz:
+	@go list ./... | while read -r pkg; do \
+	  go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' | while read -r target; do \
+	    echo "fuzz $$pkg $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg" || exit 1; \
+	  done || exit 1; \
+	done
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+demo:
+	go run . demo --yes
+
+include lab/lab.mk
