@@ -3,7 +3,6 @@ package backups_test
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -116,51 +115,5 @@ func TestLockDiesWithItsProcess(t *testing.T) {
 	}
 	if err := x.Unlock(); !errors.Is(err, backups.ErrUnlocked) {
 		t.Errorf("second unlock: %v", err)
-	}
-}
-
-// TestUnsafeDirectories refuses a state directory that others could have prepared.
-func TestUnsafeDirectories(t *testing.T) {
-	for name, spoil := range map[string]func(d *backupstest.Disk) error{
-		"link": func(d *backupstest.Disk) error { return d.Symlink(stateDir) },
-		"file": func(d *backupstest.Disk) error { return place(d, stateDir, inMemory.state(0o600, 0, "x")) },
-		"others": func(d *backupstest.Disk) error {
-			return place(d, stateDir, backups.State{Dir: true, Mode: 0o700, UID: 12345})
-		},
-		"writable": func(d *backupstest.Disk) error { return place(d, stateDir, backups.State{Dir: true, Mode: 0o770}) },
-		"below": func(d *backupstest.Disk) error {
-			if err := place(d, stateDir, backups.State{Dir: true, Mode: 0o700}); err != nil {
-				return err
-			}
-			return d.Symlink(stateDir + "/transactions")
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			d := inMemory.disk(t)
-			must(t, d.Mkdir("/var", 0o755))
-			must(t, d.Mkdir("/var/lib", 0o755))
-			must(t, spoil(d))
-			store := open(d)
-			_, errList := store.List()
-			_, _, errBegin := inMemory.begin(store)
-			for _, err := range []error{errList, errBegin} {
-				if !errors.Is(err, backups.ErrUnsafe) {
-					t.Errorf("got %v", err)
-				}
-			}
-		})
-	}
-	t.Run("readable", func(t *testing.T) {
-		d := inMemory.disk(t)
-		must(t, d.Mkdir("/var", 0o755))
-		must(t, d.Mkdir("/var/lib", 0o755))
-		must(t, d.Mkdir(stateDir, 0o755))
-		must(t, inMemory.commit(open(d)))
-		if info, err := d.Stat(stateDir); err != nil || info.Mode != 0o700 {
-			t.Errorf("mode %04o, %v", info.Mode, err)
-		}
-	})
-	if _, err := open(inMemory.disk(t)).Load("20261123T101113.000Z-0000"); !errors.Is(err, backups.ErrUnknown) || errors.Is(err, fs.ErrExist) {
-		t.Errorf("loading from nothing: %v", err)
 	}
 }

@@ -46,6 +46,14 @@ sum() { sha256sum <"$1" | cut -c1-64; }
 is() { [ ! -L "$1" ] && [ -f "$1" ] && [ "$(sum "$1")" = "$2" ]; }
 # saved SHA256: the original is there and intact
 saved() { is "$here/before/$1" "$1" || stop "the saved original before/$1 is missing or damaged"; }
+# inside FILE: no link on its way leads out of ROOT, where the running system is
+inside() {
+	if [ -z "$ROOT" ] || [ ! -d "${1%%/*}" ]; then return 0; fi
+	case $(cd "${1%%/*}" && pwd -P)/ in
+	"$(cd "$ROOT" && pwd -P)"/*) ;;
+	*) stop "a link on the way to $now leads out of $ROOT" ;;
+	esac
+}
 # keep NUMBER FILE SHA256: saves what FILE holds unless that is what kubectl-harden wrote
 keep() {
 	if [ -L "$2" ]; then stop "$now is a symbolic link now: move it away"; fi
@@ -113,7 +121,7 @@ func writeTarget(b *strings.Builder, number int, t target) {
 	fmt.Fprintf(b, "\nnow=%s\n", quote(printable(t.Path)))
 	fmt.Fprintf(b, "p=$ROOT%s\n", quote(t.Path))
 	fmt.Fprintf(b, "t=$ROOT%s\n", quote(path.Join(path.Dir(t.Path), path.Base(t.Temp))))
-	b.WriteString("clear \"$t\"\n")
+	b.WriteString("inside \"$p\"\nclear \"$t\"\n")
 	switch {
 	case !t.Before.Exists && !t.After.Exists:
 	case t.Before.Exists && t.Before.Dir:
@@ -128,7 +136,7 @@ func writeTarget(b *strings.Builder, number int, t target) {
 		b.WriteString("\tsay \"restoring $now\"\n")
 		fmt.Fprintf(b, "\tcp \"$here/before/%s\" \"$t\"\nfi\n", t.Before.SHA256)
 		writeAttrs(b, "t", t)
-		b.WriteString("[ \"$t\" = \"$p\" ] || mv -f \"$t\" \"$p\"\n")
+		b.WriteString("[ \"$t\" = \"$p\" ] || { sync && mv -f \"$t\" \"$p\"; }\n")
 	case t.After.Dir:
 		b.WriteString("if [ -d \"$p\" ] && [ ! -L \"$p\" ]; then\n")
 		b.WriteString("\tif rmdir \"$p\"; then say \"removed directory $now\"; " +

@@ -2,6 +2,7 @@ package backups_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -379,7 +380,7 @@ func (s scenario) check(fsys backups.FS) (outcome string, err error) {
 		if outcome = sum.Outcome; outcome == "" {
 			return "", errors.New("still interrupted")
 		}
-		if _, err := open(fsys).Load(sum.ID); err != nil {
+		if err := whole(open(fsys), sum.ID); err != nil {
 			return "", err
 		}
 	}
@@ -394,6 +395,27 @@ func (s scenario) check(fsys backups.FS) (outcome string, err error) {
 		return "", fmt.Errorf("outcome %q:\n%s", outcome, diff)
 	}
 	return outcome, nil
+}
+
+// whole proves that a transaction has everything that its journal tells of.
+func whole(store *backups.Store, id string) error {
+	rec, err := store.Load(id)
+	if err != nil {
+		return err
+	}
+	for _, e := range rec.Entries {
+		if e.Kind != "object" {
+			continue
+		}
+		var sha string
+		if err := json.Unmarshal(e.Data, &sha); err != nil {
+			return err
+		}
+		if _, err := store.Blob(id, sha); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // must stops the test at an error.

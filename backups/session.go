@@ -53,6 +53,10 @@ func (s *Store) Lock(h Holder) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	left, err := s.fs.ReadFile(s.o.LockPath)
+	if err != nil && !isMissing(err) {
+		return nil, err
+	}
 	unlock, held, err := s.fs.Lock(s.o.LockPath, append(content, '\n'))
 	if errors.Is(err, ErrLocked) {
 		return nil, &LockedError{Path: s.o.LockPath, Holder: holderOf(held)}
@@ -61,9 +65,36 @@ func (s *Store) Lock(h Holder) (*Session, error) {
 		return nil, err
 	}
 	x := &Session{s: s, unlock: unlock}
+	if len(left) > 0 {
+		// The last holder was killed. What it wrote last can be seen but need not be durable: nothing may build on it yet.
+		if err := x.anchor(); err != nil {
+			return nil, errors.Join(err, unlock())
+		}
+	}
 	// What cannot be cleared now is in nobody's way; a failing disk shows itself in Begin.
 	_ = x.clear()
 	return x, nil
+}
+
+// anchor makes every journal durable as it is.
+func (x *Session) anchor() error {
+	ids, err := x.s.ids()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		f, err := x.s.fs.Append(journalPath(x.s.dir(id)))
+		if isMissing(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // holderOf is the zero value when the holder has not written itself down, or not readably.

@@ -424,15 +424,20 @@ func removeTree(fsys FS, p string) error {
 // ensureDir makes a directory and its missing parents, durably.
 func ensureDir(fsys FS, p string, mode uint32) error {
 	_, err := fsys.Stat(p)
-	if err == nil || !isMissing(err) {
-		return err
-	}
 	parent := path.Dir(p)
-	if parent == p {
+	if err == nil || !isMissing(err) || parent == p {
 		return err
 	}
 	if err := ensureDir(fsys, parent, 0o755); err != nil {
 		return err
+	}
+	if names, err := fsys.ReadDir(parent); err != nil {
+		return err
+	} else if len(names) == 0 {
+		// A killed run may have made it and not come to this.
+		if err := fsys.SyncDir(path.Dir(parent)); err != nil {
+			return err
+		}
 	}
 	if err := fsys.Mkdir(p, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err

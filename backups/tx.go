@@ -191,12 +191,9 @@ func (t *Tx) mend() error {
 	if err := t.x.s.fs.Truncate(file, t.size); err != nil {
 		return err
 	}
-	f, err := t.x.s.fs.Append(file)
+	f, err := t.x.s.fs.Append(file) // the cut becomes durable with the next entry
 	if err != nil {
 		return err
-	}
-	if err := f.Sync(); err != nil {
-		return errors.Join(err, f.Close())
 	}
 	t.journal, t.dirty, t.ending = f, false, false
 	return nil

@@ -157,10 +157,14 @@ func (w *Watch) SyncDir(path string) error {
 	return w.do("SyncDir", path, 0, func() error { return w.FS.SyncDir(path) })
 }
 
-// Lock watches Lock, and nothing that it does to the file.
+// Lock watches Lock and, as "Unlock", what it returns; nothing that they do to the file.
 func (w *Watch) Lock(path string, content []byte) (unlock func() error, holder []byte, err error) {
 	err = w.do("Lock", path, 0, func() (err error) { unlock, holder, err = w.FS.Lock(path, content); return })
-	return unlock, holder, err
+	if err != nil {
+		return nil, holder, err
+	}
+	release := unlock
+	return func() error { return w.do("Unlock", path, 0, release) }, nil, nil
 }
 
 type watchedFile struct {
