@@ -69,7 +69,7 @@ func normal(value any) (any, error) {
 
 // decode turns a node into plain Go values; what is neither a number nor a boolean, such as a date, stays a string.
 func decode(n *yaml.Node) (any, error) {
-	budget := 1 << 22
+	budget := 1 << 20
 	return decodeWithin(n, &budget)
 }
 
