@@ -76,17 +76,17 @@ func (m *Model) toggle(c harden.Control) {
 	}
 	r, ok := m.remedy(c)
 	if !ok {
-		m.warn("only a literal remedy holds here; o chooses it by name")
+		m.warn("only a literal remedy holds here: choose it by name" + m.theme.hint(" (o)", " among the options"))
 		return
 	}
 	choice := m.choice(c)
 	choice.Remedy = r.ID
 	m.choices[c.ID] = choice
-	m.say("chosen: " + c.ID + riskNote(r.Risk))
+	m.say("chosen: " + c.ID + m.theme.riskNote(r.Risk))
 }
 
 // riskNote is the end of the sentence that a control was chosen.
-func riskNote(r harden.Risk) string {
+func (t *Theme) riskNote(r harden.Risk) string {
 	switch r {
 	case harden.RiskWorkloads:
 		return "; it can cut off workloads or their users: read what it may break"
@@ -95,7 +95,7 @@ func riskNote(r harden.Risk) string {
 	case harden.RiskOneWay:
 		return "; it cannot be undone simply: read what it may break"
 	}
-	return "; p shows the plan"
+	return t.hint("; p shows the plan", "")
 }
 
 // risk in words.
@@ -115,7 +115,7 @@ func risk(r harden.Risk) string {
 func (m *Model) accept(c harden.Control) {
 	choice, ok := m.choices[c.ID]
 	if !ok {
-		m.warn("choose the control first (space), then accept what is unknown")
+		m.warn("choose the control first" + m.theme.hint(" (space)", "") + ", then accept what is unknown")
 		return
 	}
 	checks, err := m.preconditions(c)

@@ -99,7 +99,7 @@ func (m *Model) describeRemedy(d *doc, c harden.Control) {
 	if !ok {
 		if len(rs) > 0 {
 			d.heading("Remedy")
-			d.text(2, "Only a literal remedy holds for this version; o chooses it by name.")
+			d.text(2, "Only a literal remedy holds for this version: choose it by name"+m.theme.hint(" (o).", " among the options."))
 		}
 		return
 	}
@@ -121,7 +121,7 @@ func (m *Model) describeRemedy(d *doc, c harden.Control) {
 				others = append(others, x.ID)
 			}
 		}
-		d.pair("others", 9, strings.Join(others, ", ")+"  (o changes it)")
+		d.pair("others", 9, strings.Join(others, ", ")+m.theme.hint("  (o changes it)", ""))
 	}
 	if len(r.Breaks) > 0 {
 		d.heading("What it may break")

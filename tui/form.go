@@ -101,7 +101,7 @@ func (s *formScreen) cycleRemedy(m *Model, by int) {
 	choice.Named = true
 	m.choices[s.control.ID] = choice
 	if r, ok := m.remedy(s.control); ok {
-		m.say("chosen: " + s.control.ID + " by " + r.ID + riskNote(r.Risk))
+		m.say("chosen: " + s.control.ID + " by " + r.ID + m.theme.riskNote(r.Risk))
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 // the input does; nothing is applied then that was not confirmed.
 func Plain(ctx context.Context, e Engine, o Options) (Summary, error) {
 	p := &plainWalk{m: NewModel(ctx, e, o), ctx: ctx, out: o.Out, lines: make(chan string)}
+	p.m.theme.plain = true
 	if p.out == nil {
 		p.out = io.Discard
 	}
@@ -287,7 +288,7 @@ func (p *plainWalk) options(c harden.Control) error {
 		}
 		if r, ok := c.Remedy(got); ok {
 			p.m.choices[c.ID] = harden.Choice{Control: c.ID, Remedy: r.ID, Named: true}
-			p.say("chosen: %s by %s%s", c.ID, r.ID, riskNote(r.Risk))
+			p.say("chosen: %s by %s%s", c.ID, r.ID, p.m.theme.riskNote(r.Risk))
 		} else if got != "" {
 			p.say("%s is none of them.", p.m.theme.inert(got))
 		}

@@ -159,7 +159,7 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		for _, k := range skips {
 			d.item("  - ", 4, k.Control+": "+k.Reason.String())
 			if s.unknown(k.Control) {
-				d.styled(4, d.t.Faint, "a on this control accepts what is unknown, on your word.")
+				d.styled(4, d.t.Faint, d.t.hint("a on this control accepts", "accept unknown, on this control, takes")+" what is unknown on your word.")
 			}
 		}
 	}
@@ -173,7 +173,7 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 	}
 	d.text(2, "restore.sh in there puts them back by hand, without this program.")
 	d.pair("or run", 8, m.opts.Command+" rollback")
-	d.pair("or here", 8, "H, then u")
+	d.pair("or here", 8, d.t.hint("H, then u", "history"))
 	if s.undoes == "" {
 		d.heading("The same from the command line")
 		d.command(2, m.command())
@@ -258,7 +258,7 @@ func effect(e harden.Effect, gates []harden.Gate) string {
 }
 
 func (s *reviewScreen) changes(d *doc) {
-	d.heading("Changes (d shows the exact lines)")
+	d.heading(d.t.hint("Changes (d shows the exact lines)", "Changes (the exact lines follow)"))
 	for _, f := range s.targets {
 		tally := fmt.Sprintf("+%d -%d", f.short.Added, f.short.Removed)
 		if f.step.Kind == harden.StepDir || f.step.Secret {

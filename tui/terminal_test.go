@@ -71,14 +71,26 @@ func (s *terminal) text() string {
 // wait until the screen shows a text.
 func (s *terminal) wait(want string) {
 	s.t.Helper()
+	s.until(func() bool { return strings.Contains(s.text(), want) }, want)
+}
+
+func (s *terminal) until(ok func() bool, want string) {
+	s.t.Helper()
 	deadline := time.After(30 * time.Second)
-	for !strings.Contains(s.text(), want) {
+	for !ok() {
 		select {
 		case <-s.changed:
 		case <-deadline:
 			s.t.Fatalf("the terminal does not show %q:\n%s", want, s.text())
 		}
 	}
+}
+
+// sent is everything that was written to the terminal.
+func (s *terminal) sent() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.raw.String()
 }
 
 func (s *terminal) typed(keys string) {
@@ -122,10 +134,9 @@ func TestOnATerminal(t *testing.T) {
 	if got.err != nil || len(got.sum.Applied) != 0 || !strings.Contains(got.sum.String(), "Nothing was changed.") {
 		t.Errorf("%+v", got)
 	}
-	s.mu.Lock()
-	raw := s.raw.String()
-	s.mu.Unlock()
-	if !strings.Contains(raw, "\x1b[?1049h") || !strings.Contains(raw, "\x1b[?1049l") || strings.Contains(raw, "\x1b[48;") {
+	const leave = "\x1b[?1049l"
+	s.until(func() bool { return strings.Contains(s.sent(), leave) }, leave)
+	if raw := s.sent(); !strings.Contains(raw, "\x1b[?1049h") || strings.Contains(raw, "\x1b[48;") {
 		t.Error("the screen was not left as it was found")
 	}
 }
@@ -137,7 +148,9 @@ func TestEndOfTheContextUndoesWhatWasBegun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := s.run(ctx, e)
 	s.wait("cp1")
-	s.typed("*pd")
+	s.typed("*p")
+	s.wait("Plan: 2 controls")
+	s.typed("d")
 	s.wait("Diff of the whole plan")
 	s.typed("A")
 	s.wait("Type the node's name")

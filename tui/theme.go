@@ -10,6 +10,7 @@ import (
 // that light and dark terminals look as their owners want; a colour never says what a sign and a word do not say too.
 type Theme struct {
 	ascii  bool
+	plain  bool // words only: signs would be read aloud
 	glyphs Glyphs
 
 	Title    ansi.Style // what a screen shows
@@ -120,11 +121,17 @@ func word(s harden.Status) string {
 
 // verdict is sign and word, filled to a column.
 func (t *Theme) verdict(s harden.Status) string {
+	if t.plain {
+		return pad(word(s), 9)
+	}
 	return paint(t.status[s], t.glyph(s)+" "+pad(word(s), 7))
 }
 
 // preconditionGlyph and its word.
 func (t *Theme) precondition(s harden.PreconditionState) string {
+	if t.plain {
+		return pad(string(s), 9)
+	}
 	switch s {
 	case harden.Met:
 		return paint(t.Good, t.glyphs.Pass+" met    ")
@@ -132,6 +139,14 @@ func (t *Theme) precondition(s harden.PreconditionState) string {
 		return paint(t.Bad, t.glyphs.Fail+" unmet  ")
 	}
 	return paint(t.status[harden.StatusUnknown], t.glyphs.Unknown+" unknown")
+}
+
+// hint is a word on which key does what; where there are no keys it is what is said instead.
+func (t *Theme) hint(keys, otherwise string) string {
+	if t.plain {
+		return otherwise
+	}
+	return keys
 }
 
 // paint styles text; the empty style leaves it as it is.
