@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -21,16 +22,19 @@ func (a *app) applyCommand() *cobra.Command {
 		Example: `  sudo kubectl-harden apply --all --yes --reason "CIS baseline"
   sudo kubectl-harden apply plan.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := a.open(cmd.Context(), "apply")
+			e, err := a.open("apply")
 			if err != nil {
 				return err
+			}
+			if a.sel.soak < 0 {
+				return usagef("--soak cannot be negative: %s", a.sel.soak)
 			}
 			e.soak = a.sel.soak
 			plans, err := a.plansToApply(cmd.Context(), e, args)
 			if err != nil {
 				return err
 			}
-			return a.confirmAndApply(cmd.Context(), e, plans)
+			return a.confirmAndApply(cmd.Context(), e, plans, "apply")
 		},
 	}
 	a.sel.add(cmd.Flags())
@@ -46,37 +50,35 @@ func (a *app) plansToApply(ctx context.Context, e *engine, args []string) ([]har
 	if len(args) == 0 {
 		return a.plans(ctx, e)
 	}
-	if a.sel.all || len(a.sel.controls)+len(a.sel.areas)+len(a.sel.remedies) > 0 || a.sel.file != "" {
-		return nil, usagef("a plan file already says what is applied; leave the selection out")
+	if a.sel.given() {
+		return nil, usagef("a plan file says already what is applied: leave the selection out")
 	}
 	return readPlans(args[0])
 }
 
-// confirmAndApply prints the diff, asks unless --yes, and applies plan after plan.
-func (a *app) confirmAndApply(ctx context.Context, e *engine, plans []harden.Plan) error {
-	if err := printPlans(a.Out, plans); err != nil {
+// confirmAndApply prints the diff, checks that nothing speaks against it, asks unless --yes, and applies plan after plan.
+func (a *app) confirmAndApply(ctx context.Context, e *engine, plans []harden.Plan, verb string) error {
+	if err := printPlans(a.Out, plans, true); err != nil {
 		return err
 	}
 	work := slices.DeleteFunc(slices.Clone(plans), harden.Plan.Empty)
 	if len(work) == 0 {
 		return a.afterwards(plans)
 	}
-	if blocking := firstBlocking(work); blocking != nil {
-		return a.report(harden.Result{
-			Outcome: harden.OutcomeRefused,
-			Message: harden.Msg("checking the plan: %s: %s", blocking.Title, blocking.Message),
-		})
+	for _, p := range work {
+		if res := e.Check(ctx, p); res.Outcome != harden.OutcomeApplied {
+			return a.report(res)
+		}
 	}
 	if a.sel.dryRun {
 		fmt.Fprintln(a.Err, "dry run: nothing was changed")
-		return nil
+		return a.afterwards(plans)
 	}
 	if e.m.cannotWrite != nil {
-		return a.report(refused(e.m.cannotWrite))
+		return e.m.cannotWrite
 	}
 	if !a.sel.yes {
-		ok, err := a.ask(work[0].Target.Node)
-		if err != nil || !ok {
+		if err := a.ask(ctx, work[0].Target.Node, verb); err != nil {
 			return err
 		}
 	}
@@ -87,15 +89,6 @@ func (a *app) confirmAndApply(ctx context.Context, e *engine, plans []harden.Pla
 		}
 	}
 	return a.afterwards(plans)
-}
-
-func firstBlocking(plans []harden.Plan) *harden.Check {
-	for _, p := range plans {
-		if b := p.Blocking(); len(b) > 0 {
-			return &b[0]
-		}
-	}
-	return nil
 }
 
 // afterwards says what was named and left out; leaving it out is worth an exit code.
@@ -109,20 +102,44 @@ func (a *app) afterwards(plans []harden.Plan) error {
 }
 
 // ask wants the node's name typed: what is about to happen happens to this node, not to the one of another window.
-func (a *app) ask(node string) (bool, error) {
+func (a *app) ask(ctx context.Context, node, verb string) error {
 	if !terminal(a.In) {
-		return false, &hintedError{usagef("there is no terminal to ask at; the diff above is what would be written"), []string{"repeat with --yes"}}
+		return &hintedError{usagef("there is no terminal to ask at; the diff above is what would be written"), []string{a.again("--yes")}}
 	}
-	fmt.Fprintf(a.Err, "Type the node's name (%s) to apply, anything else to leave: ", oneLine(node))
-	line, err := bufio.NewReader(a.In).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return false, fmt.Errorf("reading the answer: %w", err)
+	if node == "" {
+		return &hintedError{usagef("the node's name is not known, so it cannot be asked for"), []string{a.again("--yes")}}
 	}
-	if strings.TrimSpace(line) != node || node == "" {
-		fmt.Fprintln(a.Err, "nothing was changed")
-		return false, nil
+	fmt.Fprintf(a.Err, "Type the node's name (%s) to %s, anything else to leave: ", oneLine(node), verb)
+	line, err := readLine(ctx, a.In)
+	switch {
+	case ctx.Err() != nil:
+		fmt.Fprintln(a.Err)
+		return errors.New("interrupted; nothing was changed")
+	case err != nil && err != io.EOF:
+		return fmt.Errorf("reading the answer: %w", err)
+	case strings.TrimSpace(line) != node:
+		return fmt.Errorf("that is not %s; nothing was changed", node)
 	}
-	return true, nil
+	return nil
+}
+
+// readLine leaves the reader waiting when the operator interrupts: the program ends then.
+func readLine(ctx context.Context, r io.Reader) (string, error) {
+	type answer struct {
+		line string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(r).ReadString('\n')
+		got <- answer{line, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case g := <-got:
+		return g.line, g.err
+	}
 }
 
 // tell prints progress as it goes into the journal.
@@ -142,19 +159,19 @@ func (a *app) report(res harden.Result) error {
 		text += " (transaction " + res.Transaction + ")"
 	}
 	if code == exitDone {
-		fmt.Fprintln(a.Out, oneLine(text))
+		fmt.Fprintln(a.Out, sentence(text))
 		for _, h := range res.Hints {
-			fmt.Fprintf(a.Out, "undo: %s\n", oneLine(h))
+			fmt.Fprintf(a.Out, "undo: %s\n", oneLine(a.where.pasteable(h)))
 		}
 		return nil
 	}
-	fmt.Fprintf(a.Err, "error: %s\n", oneLine(text))
+	fmt.Fprintf(a.Err, "error: %s\n", sentence(text))
 	if res.Drift != nil {
 		a.printDrift(*res.Drift)
 	}
 	a.printHints(res.Hints)
 	if res.Script != "" && (code == exitMixed || code == exitUnsettled) {
-		a.printHints([]string{"sh " + res.Script})
+		a.printHints([]string{a.where.byHand(res.Script)})
 	}
 	return &codeError{code}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,7 +14,6 @@ import (
 // assessment is what assess -o json prints (docs/schema/assessment.json).
 type assessment struct {
 	APIVersion string           `json:"apiVersion"`
-	Kind       string           `json:"kind"`
 	Target     harden.Identity  `json:"target"`
 	Summary    harden.Tally     `json:"summary"`
 	Findings   []harden.Finding `json:"findings"`
@@ -22,7 +22,7 @@ type assessment struct {
 func (a *app) assessCommand() *cobra.Command {
 	var failOn, out string
 	cmd := &cobra.Command{
-		Use: "assess", Short: "Verdicts on every control, with evidence", Args: atMost(0),
+		Use: "assess", Short: "Verdicts on every control", Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkFormat(out, "table", "json"); err != nil {
 				return err
@@ -31,17 +31,17 @@ func (a *app) assessCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e, err := a.open(cmd.Context(), "assess")
+			e, err := a.open("assess")
 			if err != nil {
 				return err
 			}
-			f, err := e.AllFacts(cmd.Context())
+			f, err := a.facts(cmd.Context(), e)
 			if err != nil {
 				return err
 			}
 			findings := e.Assess(f)
 			if out == "json" {
-				err = writeJSON(a.Out, assessment{"harden/v1", "Assessment", f.Identity, harden.Count(findings), findings})
+				err = writeJSON(a.Out, assessment{"harden/v1", f.Identity, harden.Count(findings), findings})
 			} else {
 				a.printFindings(f, findings)
 			}
@@ -54,6 +54,26 @@ func (a *app) assessCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&out, "output", "o", "table", "table or json")
 	cmd.Flags().StringVar(&failOn, "fail-on", "", "exit 3 when a verdict is fail, manual or unknown (each includes the ones before)")
 	return cmd
+}
+
+// facts are the node's and the cluster's. A cluster that could not be asked is said at once; which verdicts lack it is in
+// the facts.
+func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
+	f, err := e.Facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f, err = e.SlowFacts(ctx, f)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		fmt.Fprintf(a.Err, "warning: the cluster is left out: %s\n", sentence(err.Error()))
+		if a.where.kubeconfig == "" {
+			a.printHints([]string{program + " --no-cluster " + a.command})
+		}
+	}
+	return f, nil
 }
 
 // failing are the statuses that --fail-on means: unknown is not pass, so each word includes the ones before it.
@@ -89,7 +109,7 @@ func (a *app) printFindings(f *harden.Facts, findings []harden.Finding) {
 	}
 	fmt.Fprintf(a.Out, "\n%s\n", tallyLine(harden.Count(findings)))
 	if n := harden.Count(findings)[harden.StatusFail]; n > 0 {
-		fmt.Fprintf(a.Out, "see the diff of the remedies: %s plan --all\n", name())
+		fmt.Fprintf(a.Out, "see the diff of the remedies: %s plan --all\n", a.where.called())
 	}
 }
 

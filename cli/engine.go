@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"kubectl-harden.io/kubectl-harden/backups"
@@ -68,16 +68,6 @@ func (e *engine) SlowFacts(ctx context.Context, f *harden.Facts) (*harden.Facts,
 	return collect.AddCluster(ctx, f, c), nil
 }
 
-// AllFacts are the node's and the cluster's.
-func (e *engine) AllFacts(ctx context.Context) (*harden.Facts, error) {
-	f, err := e.Facts(ctx)
-	if err != nil {
-		return nil, err
-	}
-	f, _ = e.SlowFacts(ctx, f) // what is missing is in the facts, with the reason
-	return f, nil
-}
-
 // Assess gives the verdicts.
 func (e *engine) Assess(f *harden.Facts) []harden.Finding { return harden.Assess(f, e.areas) }
 
@@ -111,7 +101,7 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 // Apply runs one plan under the lock.
 func (e *engine) Apply(ctx context.Context, p harden.Plan, events func(harden.Event)) harden.Result {
 	return e.locked(func(s *backups.Session) harden.Result {
-		a, err := e.applier(ctx, s, p.Scope == harden.ScopeCluster)
+		a, err := e.applier(ctx, e.transactions(s), p.Scope == harden.ScopeCluster)
 		if err != nil {
 			return refused(err)
 		}
@@ -120,10 +110,31 @@ func (e *engine) Apply(ctx context.Context, p harden.Plan, events func(harden.Ev
 	})
 }
 
+// Check says by OutcomeApplied that Apply would begin the plan, or else what it would answer. It goes the way of Apply, to
+// the point where the first thing is written.
+func (e *engine) Check(ctx context.Context, p harden.Plan) harden.Result {
+	h, held, err := e.store.Holder()
+	if err != nil {
+		return refused(err)
+	}
+	if held {
+		return locked(&backups.LockedError{Path: e.m.lockPath, Holder: h})
+	}
+	s := &unbegun{transactions: e.transactions(nil)}
+	a, err := e.applier(ctx, s, p.Scope == harden.ScopeCluster)
+	if err != nil {
+		return refused(err)
+	}
+	if res := a.Apply(ctx, p); !s.reached {
+		return res
+	}
+	return harden.Result{Outcome: harden.OutcomeApplied}
+}
+
 // Recover settles an interrupted transaction.
 func (e *engine) Recover(ctx context.Context, id string, finish bool, events func(harden.Event)) harden.Result {
 	return e.locked(func(s *backups.Session) harden.Result {
-		a, err := e.applier(ctx, s, false)
+		a, err := e.applier(ctx, e.transactions(s), false)
 		if err != nil {
 			return refused(err)
 		}
@@ -138,19 +149,20 @@ func (e *engine) locked(do func(*backups.Session) harden.Result) harden.Result {
 	}
 	s, err := e.store.Lock(e.holder())
 	if errors.Is(err, backups.ErrLocked) {
-		return harden.Result{
-			Outcome: harden.OutcomeLocked, Message: harden.Msg("%s", err.Error()),
-			Hints: []string{"kubectl-harden status"},
-		}
+		return locked(err)
 	}
 	if err != nil {
 		return refused(err)
 	}
 	res := do(s)
 	if err := s.Unlock(); err != nil {
-		res.Hints = append(res.Hints, "kubectl-harden status")
+		res.Hints = append(res.Hints, program+" status")
 	}
 	return res
+}
+
+func locked(err error) harden.Result {
+	return harden.Result{Outcome: harden.OutcomeLocked, Message: harden.Msg("%s", err.Error()), Hints: []string{program + " status"}}
 }
 
 func refused(err error) harden.Result {
@@ -163,13 +175,13 @@ func refused(err error) harden.Result {
 }
 
 // applier is built anew for each run: the identity is read when it acts, not when it was planned.
-func (e *engine) applier(ctx context.Context, s *backups.Session, needCluster bool) (*apply.Applier, error) {
+func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (*apply.Applier, error) {
 	f, err := e.Facts(ctx)
 	if err != nil {
 		return nil, err
 	}
 	a := &apply.Applier{
-		Node: e.m.node, Store: &transactions{e.store, s, e.meta}, Clock: e.clock, Identity: f.Identity,
+		Node: e.m.node, Store: s, Clock: e.clock, Identity: f.Identity,
 		Soak: e.soak, NewMarker: func() string { return word(8) },
 	}
 	if e.m.connect != nil {
@@ -193,7 +205,22 @@ func (e *engine) History(context.Context) ([]harden.TransactionSummary, error) {
 	if err != nil {
 		return nil, err
 	}
-	return summaries(list), nil
+	out := summaries(list)
+	for i, t := range out {
+		if t.Undoes == "" || t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 {
+			continue
+		}
+		p, err := loadPlan(e.store, t.ID)
+		if err != nil {
+			return nil, err
+		}
+		at := slices.IndexFunc(out[i:], func(older harden.TransactionSummary) bool { return older.ID == t.Undoes })
+		// What undid one control only, or is itself undone, leaves the transaction to be undone.
+		if p.UndoesControl == "" && at > 0 {
+			out[i+at].UndoneBy = append(out[i+at].UndoneBy, t.ID)
+		}
+	}
+	return out, nil
 }
 
 // Events are the progress of a transaction, from its journal.
@@ -219,10 +246,10 @@ func (e *engine) Undo(ctx context.Context, id, control string) ([]harden.Plan, e
 	}
 	at := slices.IndexFunc(history, func(t harden.TransactionSummary) bool { return t.ID == id })
 	if at < 0 {
-		return nil, &hintedError{fmt.Errorf("undoing: %s: there is no such transaction", id), []string{"kubectl-harden history"}}
+		return nil, &hintedError{fmt.Errorf("undoing: %s: there is no such transaction", id), []string{program + " history"}}
 	}
 	if o := history[at].Outcome; o != harden.OutcomeApplied {
-		return nil, &hintedError{fmt.Errorf("undoing: transaction %s: it is not applied (%s)", id, o), []string{"kubectl-harden history " + id}}
+		return nil, &hintedError{fmt.Errorf("undoing: transaction %s: it is not applied (%s)", id, o), []string{program + " history " + id}}
 	}
 	in, err := e.undoInput(ctx, history, at, control)
 	if err != nil {
@@ -231,7 +258,7 @@ func (e *engine) Undo(ctx context.Context, id, control string) ([]harden.Plan, e
 	if control != "" && !slices.Contains(in.Done.Plan.Controls(), control) {
 		return nil, &hintedError{
 			fmt.Errorf("undoing: transaction %s: %s has no part in it", id, control),
-			[]string{"kubectl-harden history " + id},
+			[]string{program + " history " + id},
 		}
 	}
 	p, err := harden.Undo(in)
@@ -312,5 +339,5 @@ func eventOf(entry backups.Entry) (harden.Event, bool) {
 
 // ScriptPath is where restore.sh of a plan's transaction will be; its id is not known yet.
 func (e *engine) ScriptPath(harden.Plan) string {
-	return strings.TrimSuffix(e.m.stateDir, "/") + "/transactions/<id>/restore.sh"
+	return path.Join(e.m.stateDir, "transactions/<id>/restore.sh")
 }

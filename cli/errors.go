@@ -1,15 +1,18 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"kubectl-harden.io/kubectl-harden/backups"
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-// Exit codes: a contract (design.md 4).
+// Exit codes: a contract.
 const (
 	exitDone      = 0
 	exitError     = 1
@@ -23,6 +26,24 @@ const (
 	exitConfirm   = 9
 	exitSkipped   = 10
 )
+
+// exitCodes are the contract in words, for --help.
+var exitCodes = []struct {
+	code  int
+	means string
+}{
+	{exitDone, "done, or nothing to do"},
+	{exitError, "error"},
+	{exitUsage, "the command line cannot be taken"},
+	{exitFindings, "--fail-on is met"},
+	{exitUndone, "a gate failed, or the run was interrupted: everything is as before"},
+	{exitUnsettled, "a transaction needs recover, or objects are owed"},
+	{exitLocked, "another run holds the lock"},
+	{exitMixed, "the way back failed too: restore.sh is named"},
+	{exitRefused, "refused before anything was changed"},
+	{exitConfirm, "applied, waiting for confirm (no change of this version arms a switch)"},
+	{exitSkipped, "applied, but some of what was named was skipped"},
+}
 
 // hintedError is an error with commands that can be pasted.
 type hintedError struct {
@@ -41,6 +62,12 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
+// refusedError is a change that is not begun.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
+
 // codeError ends the program with a code; what is to be said has been said.
 type codeError struct{ code int }
 
@@ -49,16 +76,15 @@ func (e *codeError) Error() string { return fmt.Sprintf("exit code %d", e.code) 
 // exitCode is the contract's code for an error.
 func exitCode(err error) int {
 	var code *codeError
-	var usage *usageError
-	var name *harden.UnknownNameError
-	var option *harden.OptionError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &code):
 		return code.code
-	case errors.As(err, &usage), errors.As(err, &name), errors.As(err, &option):
+	case errors.As(err, new(*usageError)), errors.As(err, new(*harden.UnknownNameError)), errors.As(err, new(*harden.OptionError)):
 		return exitUsage
+	case errors.As(err, new(*refusedError)):
+		return exitRefused
 	case errors.Is(err, backups.ErrLocked):
 		return exitLocked
 	}
@@ -85,24 +111,63 @@ func outcomeCode(o harden.Outcome) int {
 }
 
 // hints are the commands to paste that an error carries or implies.
-func hints(err error) []string {
+func (a *app) hints(err error) []string {
 	var hinted *hintedError
-	var name *harden.UnknownNameError
+	var unknown *harden.UnknownNameError
+	var option *harden.OptionError
 	var conflict *harden.UndoConflictError
 	switch {
 	case errors.As(err, &hinted):
 		return hinted.hints
-	case errors.As(err, &name):
-		if near := name.Nearest(); len(near) > 0 {
+	case errors.As(err, &unknown):
+		if near := nearest(unknown); len(near) > 0 {
 			return []string{"did you mean " + strings.Join(near, ", ") + "?"}
 		}
-		return []string{"kubectl-harden assess"}
+		if unknown.What == "area" {
+			return []string{"the areas are " + strings.Join(unknown.Known, ", ")}
+		}
+		return []string{program + " assess"}
+	case errors.As(err, &option):
+		return a.optionHint(option)
 	case errors.As(err, &conflict) && conflict.Later != "":
-		return []string{"kubectl-harden rollback " + conflict.Later}
+		return []string{program + " rollback " + conflict.Later}
 	case errors.Is(err, backups.ErrLocked):
-		return []string{"kubectl-harden status"}
+		return []string{program + " status"}
 	case errors.Is(err, backups.ErrUnknown):
-		return []string{"kubectl-harden history"}
+		return []string{program + " history"}
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() > 0:
+		return []string{"sudo " + strings.TrimPrefix(a.again(), "sudo ")}
 	}
 	return nil
+}
+
+// optionHint lists what can be set.
+func (a *app) optionHint(e *harden.OptionError) []string {
+	_, control, _ := harden.FindControl(a.areas, e.Control)
+	var out []string
+	for _, r := range control.Remedies {
+		var options []string
+		for _, o := range r.Options {
+			options = append(options, o.Name+" ("+string(o.Kind)+", "+orNothing(o.Default)+")")
+		}
+		if len(options) > 0 {
+			out = append(out, "options of remedy "+r.ID+", with their defaults: "+strings.Join(options, ", "))
+		}
+	}
+	return out
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
+}
+
+// plainly says in words what the operator did to end a run.
+func plainly(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return errors.New("interrupted; nothing was changed")
+	}
+	return err
 }

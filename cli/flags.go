@@ -1,10 +1,15 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +33,23 @@ func (w *whereFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&w.kubeconfig, "kubeconfig", "", "credentials for the cluster (default: the node's admin.conf)")
 	f.StringVar(&w.context, "context", "", "context of the kubeconfig")
 	f.StringVar(&w.stateDir, "state-dir", defaultStateDir, "transactions and backups, below the root")
+}
+
+// check refuses flags that contradict each other or lead somewhere by mistake.
+func (w *whereFlags) check() error {
+	switch {
+	case w.root == "":
+		return usagef("--root is empty")
+	case w.noCluster && (w.kubeconfig != "" || w.context != ""):
+		return usagef("--no-cluster contradicts --kubeconfig and --context")
+	case !path.IsAbs(w.stateDir):
+		return usagef("--state-dir wants an absolute path below the root, not %q", w.stateDir)
+	}
+	w.stateDir = path.Clean(w.stateDir)
+	if w.stateDir == "/" || w.stateDir == harden.StaticPodDir || strings.HasPrefix(w.stateDir, harden.StaticPodDir+"/") {
+		return usagef("--state-dir cannot be %s: it wants a directory of its own", w.stateDir)
+	}
+	return nil
 }
 
 // lookFlags say how the output looks.
@@ -65,9 +87,14 @@ func (s *selectFlags) add(f *pflag.FlagSet) {
 	f.StringSliceVar(&s.controls, "control", nil, "controls, by id")
 	f.StringSliceVar(&s.areas, "area", nil, "areas, by id")
 	f.StringArrayVar(&s.remedies, "remedy", nil, "CONTROL=REMEDY: take this remedy")
-	f.StringArrayVar(&s.set, "set", nil, "CONTROL.OPTION=VALUE: set an option of its remedy")
+	f.StringArrayVar(&s.set, "set", nil, "CONTROL.OPTION=VALUE: take the control with this option of its remedy")
 	f.StringVar(&s.file, "file", "", "choices file, as the UI saves it")
 	f.StringSliceVar(&s.accept, "accept", nil, "take a control's unknown preconditions on your word")
+}
+
+// given says that something was said about what is selected.
+func (s *selectFlags) given() bool {
+	return s.all || s.file != "" || len(s.controls)+len(s.areas)+len(s.remedies)+len(s.set)+len(s.accept) > 0
 }
 
 // selection parses the flags; names are checked against the catalogue later.
@@ -81,6 +108,9 @@ func (s *selectFlags) selection() (harden.Selection, error) {
 		if !ok || control == "" || remedy == "" {
 			return out, usagef("--remedy wants CONTROL=REMEDY, not %q", r)
 		}
+		if other, twice := out.Remedies[control]; twice && other != remedy {
+			return out, usagef("--remedy names two remedies of %s: %s and %s", control, other, remedy)
+		}
 		out.Remedies[control] = remedy
 	}
 	for _, v := range s.set {
@@ -89,8 +119,12 @@ func (s *selectFlags) selection() (harden.Selection, error) {
 		if !ok || !dotted || control == "" || option == "" {
 			return out, usagef("--set wants CONTROL.OPTION=VALUE, not %q", v)
 		}
+		if other, twice := out.Set[control][option]; twice && other != value {
+			return out, usagef("--set gives %s two values: %q and %q", key, other, value)
+		}
 		if out.Set[control] == nil {
 			out.Set[control] = harden.Values{}
+			out.Controls = append(slices.Clone(out.Controls), control)
 		}
 		out.Set[control][option] = value
 	}
@@ -100,14 +134,26 @@ func (s *selectFlags) selection() (harden.Selection, error) {
 			return out, err
 		}
 		out.Choices = choices
-	}
-	if out.Empty() {
-		return out, &hintedError{
-			usagef("nothing is selected"),
-			[]string{name() + " plan --all", name() + " plan --control CONTROL"},
+		if len(choices) == 0 && out.Empty() {
+			return out, fmt.Errorf("reading %s: there are no choices in it", s.file)
 		}
 	}
+	if out.Empty() {
+		return out, &hintedError{usagef("nothing is selected"), []string{program + " plan --all", program + " plan --control CONTROL"}}
+	}
 	return out, nil
+}
+
+// acceptable refuses an --accept that can reach nothing: the operator has misspelt what they mean.
+func acceptable(s harden.Selection) error {
+	for _, id := range s.Accept {
+		_, remedy := s.Remedies[id]
+		chosen := slices.ContainsFunc(s.Choices, func(c harden.Choice) bool { return c.Control == id })
+		if !s.All && len(s.Areas) == 0 && !remedy && !chosen && !slices.Contains(s.Controls, id) {
+			return usagef("--accept %s: the control is not selected", id)
+		}
+	}
+	return nil
 }
 
 // choicesFile is the file that the UI saves and --file reads.
@@ -121,11 +167,18 @@ const maxInput = 16 << 20 // a choices or plan file beyond this is a mistake
 
 func readChoices(file string) ([]harden.Choice, error) {
 	var c choicesFile
-	if err := readJSON(file, "Choices", &c); err != nil {
+	if err := readJSON(file, "choices", &c); err != nil {
 		return nil, err
 	}
 	if c.Kind != "Choices" || c.APIVersion != "harden/v1" {
 		return nil, fmt.Errorf("reading %s: it is no choices file (apiVersion harden/v1, kind Choices)", file)
+	}
+	seen := map[string]bool{}
+	for _, choice := range c.Choices {
+		if seen[choice.Control] {
+			return nil, fmt.Errorf("reading %s: it has two choices for %s", file, choice.Control)
+		}
+		seen[choice.Control] = true
 	}
 	return c.Choices, nil
 }
@@ -153,23 +206,35 @@ func readJSON(file, what string, into any) error {
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", file, cause(err))
 	}
-	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("reading %s: it is no %s file: %w", file, strings.ToLower(what), err)
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	err = dec.Decode(into)
+	if err == nil {
+		if _, more := dec.Token(); more != io.EOF {
+			err = errors.New("something follows the JSON object")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s: it is no %s file: %w", file, what, err)
 	}
 	return nil
 }
 
-// writeNew makes a file that is not there yet.
+// writeNew makes a file that is not there yet, whole or not at all.
 func writeNew(file string, data []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(filepath.Clean(file), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", file, cause(err))
 	}
 	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
+		_ = os.Remove(f.Name())
 		return fmt.Errorf("writing %s: %w", file, cause(err))
 	}
 	return nil

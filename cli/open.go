@@ -7,34 +7,38 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"golang.org/x/term"
 
 	"kubectl-harden.io/kubectl-harden/cluster"
+	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/host"
 )
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // openMachine opens the node that the flags name.
-func openMachine(_ context.Context, w whereFlags) (*machine, error) {
+func openMachine(w whereFlags) (*machine, error) {
 	dir, err := filepath.Abs(w.root)
 	if err != nil {
 		return nil, fmt.Errorf("opening the root: %s: %w", w.root, err)
 	}
-	live := sameDir(dir, "/")
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("opening the root: %s: %w", dir, cause(err))
+	}
+	live := kubeletRunsFrom(dir)
 	switch {
 	case live && w.offline:
-		return nil, &hintedError{usagef("--offline is for a root that no kubelet runs from, and this is the running system's"), []string{name() + " assess"}}
+		return nil, &hintedError{
+			usagef("--offline is for a root that no kubelet runs from, and %s is the running system's", dir),
+			[]string{whereFlags{root: w.root, kubeconfig: w.kubeconfig, context: w.context, stateDir: w.stateDir, noCluster: w.noCluster}.called() + " assess"},
+		}
 	case !live && !w.offline:
 		return nil, &hintedError{
-			usagef("%s is not the running system's root: say --offline if no kubelet runs from it", dir),
-			[]string{name() + " --root " + w.root + " --offline --no-cluster assess"},
+			usagef("no kubelet runs from %s: say --offline if it is an image or a mounted disk", dir),
+			[]string{whereFlags{root: w.root, stateDir: w.stateDir, offline: true, noCluster: true}.called() + " assess"},
 		}
-	}
-	if !path.IsAbs(w.stateDir) {
-		return nil, usagef("--state-dir wants an absolute path below the root, not %q", w.stateDir)
 	}
 	root, err := host.OpenRoot(dir)
 	if err != nil {
@@ -55,6 +59,23 @@ func openMachine(_ context.Context, w whereFlags) (*machine, error) {
 	return m, nil
 }
 
+// kubeletRunsFrom says whether a directory is the root of the running system, or of a kubelet: it may be seen at another
+// path than its own, from a container or around one.
+func kubeletRunsFrom(dir string) bool {
+	if sameDir(dir, "/") {
+		return true
+	}
+	system, err := host.OpenRoot("/")
+	if err != nil {
+		return false
+	}
+	defer system.Close()
+	kubelets, err := system.Processes(string(harden.Kubelet))
+	return err == nil && slices.ContainsFunc(kubelets, func(p host.Process) bool {
+		return sameDir(dir, fmt.Sprintf("/proc/%d/root", p.PID))
+	})
+}
+
 func sameDir(a, b string) bool {
 	x, errA := os.Stat(a)
 	y, errB := os.Stat(b)
@@ -65,7 +86,7 @@ func needRoot() error {
 	if os.Geteuid() == 0 {
 		return nil
 	}
-	return &hintedError{errors.New("changing this node needs root"), []string{"sudo " + strings.Join(os.Args, " ")}}
+	return &refusedError{errors.New("changing this node needs root")}
 }
 
 // connector reaches the API once, when it is first needed.

@@ -31,7 +31,7 @@ func (a *app) planCommand() *cobra.Command {
 			if err := checkFormat(format, "diff", "json"); err != nil {
 				return err
 			}
-			e, err := a.open(cmd.Context(), "plan")
+			e, err := a.open("plan")
 			if err != nil {
 				return err
 			}
@@ -47,7 +47,7 @@ func (a *app) planCommand() *cobra.Command {
 			if format == "json" {
 				return writeJSON(a.Out, viewPlans(plans))
 			}
-			return printPlans(a.Out, plans)
+			return printPlans(a.Out, plans, terminal(a.Out))
 		},
 	}
 	a.sel.add(cmd.Flags())
@@ -62,12 +62,15 @@ func (a *app) plans(ctx context.Context, e *engine) ([]harden.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := e.AllFacts(ctx)
+	f, err := a.facts(ctx, e)
 	if err != nil {
 		return nil, err
 	}
 	choices, skipped, err := harden.Select(f, e.areas, sel)
 	if err != nil {
+		return nil, err
+	}
+	if err := acceptable(sel); err != nil {
 		return nil, err
 	}
 	return e.planOf(ctx, f, choices, skipped)
@@ -89,12 +92,21 @@ func readPlans(file string) ([]harden.Plan, error) {
 	if p.Kind != "PlanFile" || p.APIVersion != "harden/v1" || len(p.Plans) == 0 {
 		return nil, fmt.Errorf("reading %s: it is no plan file (apiVersion harden/v1, kind PlanFile)", file)
 	}
+	for _, plan := range p.Plans {
+		if plan.Tool != version() {
+			return nil, &hintedError{
+				&refusedError{fmt.Errorf("reading %s: it was made by version %s of this program, and this is %s", file, plan.Tool, version())},
+				[]string{program + " plan --all --out PLANFILE"},
+			}
+		}
+	}
 	return p.Plans, nil
 }
 
 // printPlans writes a diff that git apply and patch -p1 take in the root. What a diff cannot say is in lines that begin
-// with #.
-func printPlans(w io.Writer, plans []harden.Plan) error {
+// with #. For people the bytes of others are made inert; for programs they are exact.
+func printPlans(to io.Writer, plans []harden.Plan, people bool) error {
+	w := &output{w: to}
 	printed := false
 	for _, p := range plans {
 		for _, c := range p.Preflight {
@@ -105,7 +117,7 @@ func printPlans(w io.Writer, plans []harden.Plan) error {
 		for _, st := range p.Stages {
 			for _, s := range st.Steps {
 				printed = true
-				if err := printStep(w, s); err != nil {
+				if err := printStep(w, s, people); err != nil {
 					return err
 				}
 			}
@@ -121,6 +133,9 @@ func printPlans(w io.Writer, plans []harden.Plan) error {
 	}
 	if !printed {
 		comment(w, "nothing to do")
+	}
+	if w.err != nil {
+		return fmt.Errorf("writing the diff: %w", cause(w.err))
 	}
 	return nil
 }
@@ -140,7 +155,7 @@ func because(m harden.Message) string {
 }
 
 func effectLine(e harden.Effect) string {
-	if e.Kind == harden.EffectSysctl {
+	if e.Component == "" {
 		return string(e.Kind)
 	}
 	return fmt.Sprintf("%s: %s", e.Component, e.Kind)
@@ -152,7 +167,7 @@ func comment(w io.Writer, text string) {
 	}
 }
 
-func printStep(w io.Writer, s harden.Step) error {
+func printStep(w io.Writer, s harden.Step, people bool) error {
 	comment(w, fmt.Sprintf("%s: %s", s.ID, strings.Join(s.Controls(), ", ")))
 	if s.Kind == harden.StepDir {
 		comment(w, dirLine(s))
@@ -170,7 +185,11 @@ func printStep(w io.Writer, s harden.Step) error {
 		comment(w, strings.TrimSuffix(string(d.Unified()), "\n"))
 		return nil
 	}
-	_, err = w.Write(d.Unified())
+	text := d.Unified()
+	if people {
+		text = []byte(inert(string(text)))
+	}
+	_, err = w.Write(text)
 	return err
 }
 

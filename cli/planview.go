@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"time"
+
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
@@ -14,11 +16,15 @@ type plansView struct {
 type planView struct {
 	Scope     harden.Scope    `json:"scope"`
 	Target    harden.Identity `json:"target"`
+	Created   time.Time       `json:"created"`
+	Tool      string          `json:"tool"` // version of the program that made it
 	Choices   []harden.Choice `json:"choices"`
 	Stages    []stageView     `json:"stages"`
 	Preflight []harden.Check  `json:"preflight"`
 	Skipped   []harden.Skip   `json:"skipped"`
-	Undoes    string          `json:"undoes,omitempty"`
+	// Undoes is the transaction that this plan undoes, wholly or what UndoesControl asked for.
+	Undoes        string `json:"undoes,omitempty"`
+	UndoesControl string `json:"undoesControl,omitempty"`
 }
 
 type stageView struct {
@@ -51,7 +57,10 @@ type stateView struct {
 func viewPlans(plans []harden.Plan) plansView {
 	out := plansView{APIVersion: "harden/v1", Kind: "Plans", Plans: []planView{}}
 	for _, p := range plans {
-		v := planView{Scope: p.Scope, Target: p.Target, Choices: p.Choices, Stages: []stageView{}, Preflight: p.Preflight, Skipped: p.Skipped, Undoes: p.Undoes}
+		v := planView{
+			Scope: p.Scope, Target: p.Target, Created: p.Created, Tool: p.Tool, Choices: p.Choices, Stages: []stageView{},
+			Preflight: p.Preflight, Skipped: p.Skipped, Undoes: p.Undoes, UndoesControl: p.UndoesControl,
+		}
 		for _, st := range p.Stages {
 			sv := stageView{Title: st.Title, Steps: []stepView{}, Effects: st.Effects, Gates: st.Gates}
 			for _, s := range st.Steps {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +18,10 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Example: `  sudo kubectl-harden rollback
   sudo kubectl-harden rollback TX --control apiserver-profiling`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := a.open(cmd.Context(), "rollback")
+			if a.sel.soak < 0 {
+				return usagef("--soak cannot be negative: %s", a.sel.soak)
+			}
+			e, err := a.open("rollback")
 			if err != nil {
 				return err
 			}
@@ -28,21 +31,20 @@ func (a *app) rollbackCommand() *cobra.Command {
 				if ids, err = e.lastRun(cmd.Context()); err != nil {
 					return err
 				}
-				if len(ids) == 0 {
-					fmt.Fprintln(a.Out, "nothing to undo")
-					return nil
-				}
+			}
+			if ids, err = a.having(e, ids, control); err != nil {
+				return err
+			}
+			if len(ids) == 0 {
+				return a.nothingToUndo(e)
 			}
 			// One at a time: an undo is planned on what the one before has left.
 			for _, id := range ids {
 				plans, err := e.Undo(cmd.Context(), id, control)
 				if err != nil {
-					if len(ids) > 1 && control != "" && errors.As(err, new(*hintedError)) {
-						continue // the control has no part in this one of the run's transactions
-					}
 					return a.undoConflict(err)
 				}
-				if err := a.confirmAndApply(cmd.Context(), e, plans); err != nil {
+				if err := a.confirmAndApply(cmd.Context(), e, plans, "undo"); err != nil {
 					return err
 				}
 			}
@@ -56,6 +58,44 @@ func (a *app) rollbackCommand() *cobra.Command {
 	f.StringVar(&a.sel.reason, "reason", "", "why, for the history")
 	f.DurationVar(&a.sel.soak, "soak", 0, "how long health is watched after the last gate")
 	return cmd
+}
+
+// having leaves the transactions in which the control has a part; without a control all of them.
+func (a *app) having(e *engine, ids []string, control string) ([]string, error) {
+	if control == "" || len(ids) == 0 {
+		return ids, nil
+	}
+	var out, known []string
+	for _, id := range ids {
+		p, err := loadPlan(e.store, id)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(p.Controls(), control) {
+			out = append(out, id)
+		}
+		known = append(known, p.Controls()...)
+	}
+	if len(out) == 0 {
+		return nil, &harden.UnknownNameError{What: "control of transaction " + strings.Join(ids, ", "), Name: control, Known: known}
+	}
+	return out, nil
+}
+
+// nothingToUndo does not hide a transaction that was interrupted.
+func (a *app) nothingToUndo(e *engine) error {
+	open, err := e.store.Interrupted()
+	if err != nil {
+		return err
+	}
+	if len(open) > 0 {
+		return a.report(harden.Result{
+			Outcome: harden.OutcomeUnsettled, Transaction: open[0].ID, Script: scriptIn(open[0].Dir),
+			Message: harden.Msg("nothing is applied, and a transaction was interrupted"), Hints: []string{program + " recover"},
+		})
+	}
+	fmt.Fprintln(a.Out, "nothing to undo")
+	return nil
 }
 
 // undoConflict shows what an undo would have to change against what somebody changed since.
@@ -75,7 +115,7 @@ func (a *app) recoverCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "recover", Short: "Settle an interrupted transaction: back, or forward with --finish", Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := a.open(cmd.Context(), "recover")
+			e, err := a.open("recover")
 			if err != nil {
 				return err
 			}
@@ -89,13 +129,16 @@ func (a *app) recoverCommand() *cobra.Command {
 			}
 			if h, held, err := e.store.Holder(); err == nil && held {
 				return a.report(harden.Result{
-					Outcome: harden.OutcomeLocked, Message: harden.Msg("a run is under way: %s", h.String()), Hints: []string{"kubectl-harden status"},
+					Outcome: harden.OutcomeLocked, Message: harden.Msg("a run is under way: %s", h.String()), Hints: []string{program + " status"},
 				})
 			}
 			// The newest first: it was begun on what the older ones have left.
 			worst := exitDone
 			for _, t := range open {
 				res := e.Recover(cmd.Context(), t.ID, finish, a.tell)
+				if res.Script == "" {
+					res.Script = scriptIn(t.Dir)
+				}
 				if res.Outcome == harden.OutcomeRolledBack {
 					fmt.Fprintln(a.Out, oneLine(fmt.Sprintf("transaction %s is undone: everything is as before", t.ID)))
 					continue
@@ -116,9 +159,9 @@ func (a *app) recoverCommand() *cobra.Command {
 
 func (a *app) confirmCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "confirm TX", Short: "Disarm the dead man's switch of a transaction", Args: cobra.ExactArgs(1),
+		Use: "confirm TX", Short: "Disarm the dead man's switch of a transaction", Args: exactlyOne("transaction"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := a.open(cmd.Context(), "confirm")
+			e, err := a.open("confirm")
 			if err != nil {
 				return err
 			}
@@ -128,136 +171,8 @@ func (a *app) confirmCommand() *cobra.Command {
 			// No change of this version arms a switch, so there is never one to disarm.
 			return &hintedError{
 				fmt.Errorf("confirming: transaction %s: no dead man's switch is armed", args[0]),
-				[]string{name() + " history " + args[0]},
+				[]string{program + " history " + args[0]},
 			}
 		},
 	}
-}
-
-// history is what history -o json prints (docs/schema/history.json).
-type historyView struct {
-	APIVersion   string                      `json:"apiVersion"`
-	Kind         string                      `json:"kind"`
-	Transactions []harden.TransactionSummary `json:"transactions"`
-}
-
-// transactionView is what history TX -o json prints (docs/schema/transaction.json).
-type transactionView struct {
-	APIVersion string                    `json:"apiVersion"`
-	Kind       string                    `json:"kind"`
-	Summary    harden.TransactionSummary `json:"summary"`
-	Plan       planView                  `json:"plan"`
-	Events     []harden.Event            `json:"events"`
-}
-
-func (a *app) historyCommand() *cobra.Command {
-	var prune bool
-	var keep int
-	var out string
-	cmd := &cobra.Command{
-		Use: "history [TX]", Short: "What was done", Args: atMost(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkFormat(out, "table", "json"); err != nil {
-				return err
-			}
-			e, err := a.open(cmd.Context(), "history")
-			if err != nil {
-				return err
-			}
-			if prune {
-				return a.prune(e, keep)
-			}
-			list, err := e.History(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if len(args) == 1 {
-				return a.oneTransaction(cmd, e, list, args[0], out)
-			}
-			if out == "json" {
-				if list == nil {
-					list = []harden.TransactionSummary{}
-				}
-				return writeJSON(a.Out, historyView{"harden/v1", "History", list})
-			}
-			a.printHistory(list)
-			return nil
-		},
-	}
-	f := cmd.Flags()
-	f.StringVarP(&out, "output", "o", "table", "table or json")
-	f.BoolVar(&prune, "prune", false, "remove settled transactions, oldest first; they can no longer be undone")
-	f.IntVar(&keep, "keep", 20, "how many to keep when pruning")
-	return cmd
-}
-
-func (a *app) prune(e *engine, keep int) error {
-	if keep < 1 {
-		return usagef("--keep is at least 1, not %d", keep)
-	}
-	if e.m.cannotWrite != nil {
-		return e.m.cannotWrite
-	}
-	s, err := e.store.Lock(e.holder())
-	if err != nil {
-		return err
-	}
-	gone, err := s.Prune(keep)
-	for _, id := range gone {
-		fmt.Fprintln(a.Out, "removed", oneLine(id))
-	}
-	return errors.Join(err, s.Unlock())
-}
-
-func (a *app) printHistory(list []harden.TransactionSummary) {
-	if len(list) == 0 {
-		fmt.Fprintln(a.Out, "no transactions yet")
-		return
-	}
-	rows := [][]string{{"TRANSACTION", "STARTED", "SCOPE", "OUTCOME", "WHO", "CONTROLS", "REASON"}}
-	for _, t := range list {
-		outcome := string(t.Outcome)
-		if len(t.UndoneBy) > 0 {
-			outcome += ", undone"
-		}
-		if t.Undoes != "" {
-			outcome += ", undoes " + t.Undoes
-		}
-		if t.Damage != "" {
-			outcome = "damaged: " + t.Damage
-		}
-		rows = append(rows, []string{t.ID, t.Started.Local().Format(time.DateTime), string(t.Scope), outcome, t.Who, fmt.Sprint(len(t.Controls)), t.Reason})
-	}
-	table(a.Out, rows)
-}
-
-func (a *app) oneTransaction(cmd *cobra.Command, e *engine, list []harden.TransactionSummary, id, out string) error {
-	at := slices.IndexFunc(list, func(t harden.TransactionSummary) bool { return t.ID == id })
-	if at < 0 {
-		return &hintedError{fmt.Errorf("reading the history: there is no transaction %s", id), []string{name() + " history"}}
-	}
-	t := list[at]
-	p, err := loadPlan(e.store, id)
-	if err != nil {
-		return err
-	}
-	events, err := e.Events(cmd.Context(), id)
-	if err != nil {
-		return err
-	}
-	if out == "json" {
-		if events == nil {
-			events = []harden.Event{}
-		}
-		return writeJSON(a.Out, transactionView{"harden/v1", "Transaction", t, viewPlans([]harden.Plan{p}).Plans[0], events})
-	}
-	table(a.Out, [][]string{
-		{"transaction", t.ID}, {"started", t.Started.Local().Format(time.DateTime)}, {"who", t.Who}, {"reason", t.Reason},
-		{"outcome", string(t.Outcome)}, {"way out by hand", t.Script},
-	})
-	for _, ev := range events {
-		fmt.Fprintf(a.Out, "%s  %-10s %s\n", ev.Time.Local().Format(time.TimeOnly), ev.Kind, oneLine(ev.Message.String()))
-	}
-	fmt.Fprintln(a.Out)
-	return printPlans(a.Out, []harden.Plan{p})
 }

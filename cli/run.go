@@ -30,13 +30,21 @@ func Run(ctx context.Context, streams Streams, args []string) int {
 	// SIGHUP too: a closed session undoes at the next safe point rather than leaving a change half proven.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	a := &app{Streams: streams, areas: catalog.Areas()}
+	surviveClosedPipes()
+	out := &output{w: streams.Out}
+	a := &app{Streams: Streams{In: streams.In, Out: out, Err: streams.Err}, stdout: streams.Out, areas: catalog.Areas(), args: args}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(streams.In)
-	root.SetOut(streams.Out)
+	root.SetOut(out)
 	root.SetErr(streams.Err)
-	err := root.ExecuteContext(ctx)
+	err := plainly(ctx, root.ExecuteContext(ctx))
+	if exitCode(err) == exitDone && out.err != nil {
+		if out.lost() {
+			return exitError
+		}
+		err = fmt.Errorf("writing the output: %w", cause(out.err))
+	}
 	a.complain(err)
 	return exitCode(err)
 }
@@ -44,21 +52,14 @@ func Run(ctx context.Context, streams Streams, args []string) int {
 // app is what the commands share.
 type app struct {
 	Streams
-	areas []harden.Area
-	where whereFlags
-	look  lookFlags
-	sel   selectFlags
+	stdout  io.Writer // as it was given, for the UI
+	args    []string
+	command string
+	areas   []harden.Area
+	where   whereFlags
+	look    lookFlags
+	sel     selectFlags
 }
-
-// name is how the program is called: as a kubectl plugin it is "kubectl harden".
-func name() string {
-	if strings.HasPrefix(lookupEnv("KUBECTL_PATH"), "/") {
-		return "kubectl harden"
-	}
-	return "kubectl-harden"
-}
-
-func lookupEnv(key string) string { return os.Getenv(key) }
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
@@ -67,7 +68,10 @@ func (a *app) root() *cobra.Command {
 		Long: `Walks through each hardening area of a kubeadm node, shows the exact diff of every change,
 applies it with backup and health gates, and undoes it.
 
-Without a command it opens the terminal UI, which looks only until apply is confirmed.`,
+Without a command it opens the terminal UI, which looks only until apply is confirmed.
+
+Exit codes:
+` + exitText(),
 		Example: `  kubectl-harden demo                      the whole walk on a built-in sandbox, harmless
   sudo kubectl-harden                      the walk on this control-plane node
   sudo kubectl-harden assess
@@ -77,9 +81,16 @@ Without a command it opens the terminal UI, which looks only until apply is conf
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return a.walk(cmd.Context()) },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if err := a.look.check(); err != nil {
+				return err
+			}
+			return a.where.check()
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.walk(cmd.Context()) },
 	}
 	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: name()}
+	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
@@ -94,19 +105,44 @@ Without a command it opens the terminal UI, which looks only until apply is conf
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &hintedError{usagef("unknown command: %q", args[0]), []string{name() + " --help"}}
+		hint := name() + " --help"
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean " + strings.Join(near, ", ") + "?"
+		}
+		return &hintedError{usagef("unknown command: %q", args[0]), []string{hint}}
 	}
 	return nil
+}
+
+// exactlyOne takes one argument.
+func exactlyOne(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usagef("%s wants one %s, not %d", cmd.Name(), what, len(args))
+		}
+		return nil
+	}
 }
 
 // atMost takes up to n arguments.
 func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > n {
-			return usagef("%s takes at most %d argument, not %q", cmd.Name(), n, args[n])
+			if n == 0 {
+				return usagef("%s takes no argument, not %q", cmd.Name(), args[0])
+			}
+			return usagef("%s takes at most one argument, not %q too", cmd.Name(), args[n])
 		}
 		return nil
 	}
+}
+
+func exitText() string {
+	var b strings.Builder
+	for _, e := range exitCodes {
+		fmt.Fprintf(&b, "  %2d  %s\n", e.code, e.means)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // complain prints an error in one line, then its hints.
@@ -115,26 +151,30 @@ func (a *app) complain(err error) {
 	if err == nil || errors.As(err, &code) {
 		return
 	}
-	fmt.Fprintf(a.Err, "error: %s\n", inert(err.Error()))
-	a.printHints(hints(err))
+	fmt.Fprintf(a.Err, "error: %s\n", sentence(err.Error()))
+	a.printHints(a.hints(err))
 }
 
 func (a *app) printHints(lines []string) {
 	for _, h := range lines {
-		fmt.Fprintf(a.Err, "hint: %s\n", inert(h))
+		fmt.Fprintf(a.Err, "hint: %s\n", sentence(a.where.pasteable(h)))
 	}
 }
 
 // meta is who does what with which binary, for the journal.
 func (a *app) meta(command, reason string) backups.Meta {
-	return backups.Meta{Command: command, Reason: reason, Who: whoami(), Binary: thisBinary()}
+	return backups.Meta{Command: command, Reason: reason, Who: whoami(), Binary: backups.Binary{Version: version()}}
 }
 
 // open gives the engine for where the flags say.
-func (a *app) open(ctx context.Context, command string) (*engine, error) {
-	m, err := openMachine(ctx, a.where)
+func (a *app) open(command string) (*engine, error) {
+	a.command = command
+	m, err := openMachine(a.where)
 	if err != nil {
 		return nil, err
+	}
+	if m.cannotWrite != nil {
+		m.cannotWrite = &hintedError{m.cannotWrite, []string{a.again()}}
 	}
 	return newEngine(m, a.areas, a.meta(command, a.sel.reason)), nil
 }

@@ -45,7 +45,7 @@ func (a *app) statusCommand() *cobra.Command {
 			if err := checkFormat(out, "table", "json"); err != nil {
 				return err
 			}
-			e, err := a.open(cmd.Context(), "status")
+			e, err := a.open("status")
 			if err != nil {
 				return err
 			}
@@ -102,7 +102,7 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 		return v, err
 	}
 	for i, t := range open {
-		o := openView{ID: t.ID, Began: t.Began, Script: t.Dir + "/restore.sh", Owed: []string{}, Running: held && i == 0}
+		o := openView{ID: t.ID, Began: t.Began, Script: scriptIn(t.Dir), Owed: []string{}, Running: held && i == 0}
 		if t.Damage != nil {
 			o.Damage = t.Damage.Error()
 		}
@@ -127,13 +127,13 @@ func (a *app) printStatus(v statusView) {
 	}
 	table(a.Out, [][]string{{"lock", lock}, {"dead man's switch", "none armed"}, {"canary", "none"}})
 	for _, o := range v.Unsettled {
-		what := "was interrupted: " + name() + " recover"
+		what := "was interrupted; settle it: " + a.where.called() + " recover"
 		if o.Running {
 			what = "is under way"
 		}
 		fmt.Fprintf(a.Out, "transaction %s %s\n", oneLine(o.ID), what)
 		if o.Damage != "" {
-			fmt.Fprintf(a.Out, "  damaged: %s\n  way out by hand: sh %s\n", oneLine(o.Damage), oneLine(o.Script))
+			fmt.Fprintf(a.Out, "  damaged: %s\n  way out by hand: %s\n", sentence(o.Damage), oneLine(a.where.byHand(o.Script)))
 		}
 		for _, owed := range o.Owed {
 			fmt.Fprintf(a.Out, "  owed: %s\n", oneLine(owed))

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"kubectl-harden.io/kubectl-harden/backups"
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -16,6 +15,23 @@ type transactions struct {
 	store   *backups.Store
 	session *backups.Session
 	meta    backups.Meta
+}
+
+func (e *engine) transactions(s *backups.Session) *transactions {
+	return &transactions{e.store, s, e.meta}
+}
+
+// unbegun is a store in which nothing begins: what would refuse a plan refuses it, and nothing is written.
+type unbegun struct {
+	*transactions
+	reached bool
+}
+
+var errUnbegun = errors.New("only checked")
+
+func (u *unbegun) Begin(harden.Plan, apply.Script) (apply.Tx, error) {
+	u.reached = true
+	return nil, errUnbegun
 }
 
 func (s *transactions) Unsettled() ([]string, error) {
@@ -36,6 +52,7 @@ func (s *transactions) Begin(p harden.Plan, script apply.Script) (apply.Tx, erro
 		return nil, fmt.Errorf("encoding the plan: %w", err)
 	}
 	meta := s.meta
+	meta.Binary = thisBinary()
 	meta.Scope, meta.Undoes, meta.Controls = string(p.Scope), p.Undoes, p.Controls()
 	tx, err := s.session.Begin(meta, data, targets(p), backups.Script{Head: script.Head, Tail: script.Tail})
 	if err != nil {
@@ -132,22 +149,23 @@ func summaries(list []backups.Summary) []harden.TransactionSummary {
 		t := harden.TransactionSummary{
 			ID: s.ID, Started: s.Began, Ended: s.Ended, Scope: harden.Scope(s.Meta.Scope), Reason: s.Meta.Reason,
 			Who: who(s.Meta.Who), Controls: s.Meta.Controls, Targets: s.Paths, Outcome: outcomeOf(s.Outcome),
-			Undoes: s.Meta.Undoes, Script: s.Dir + "/restore.sh",
+			Undoes: s.Meta.Undoes, Script: scriptIn(s.Dir),
+		}
+		if t.Controls == nil {
+			t.Controls = []string{}
+		}
+		if t.Targets == nil {
+			t.Targets = []string{}
 		}
 		if s.Damage != nil {
 			t.Damage = s.Damage.Error()
 		}
 		out = append(out, t)
 	}
-	for i := range out {
-		for _, u := range slices.Backward(out) {
-			if u.Undoes == out[i].ID && u.Outcome == harden.OutcomeApplied {
-				out[i].UndoneBy = append(out[i].UndoneBy, u.ID)
-			}
-		}
-	}
 	return out
 }
+
+func scriptIn(dir string) string { return dir + "/restore.sh" }
 
 func who(w backups.Who) string {
 	if w.SudoUser != "" && w.SudoUser != w.User {

@@ -69,8 +69,14 @@ func whoami() backups.Who {
 func (a *app) completionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "completion SHELL", Short: "A completion script for bash, zsh, fish or powershell",
+		Long: `A completion script for bash, zsh, fish or powershell.
+
+For "kubectl harden", kubectl looks for an executable kubectl_complete-harden in the PATH:
+
+  #!/bin/sh
+  exec kubectl-harden __complete "$@"`,
 		Example: `  kubectl-harden completion bash > /etc/bash_completion.d/kubectl-harden`,
-		Args:    cobra.ExactArgs(1), ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
+		Args:    exactlyOne("SHELL"), ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			switch args[0] {

@@ -1,14 +1,17 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 	"text/tabwriter"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"kubectl-harden.io/kubectl-harden/tui"
 )
@@ -25,12 +28,31 @@ func inert(s string) string {
 // oneLine is inert on a single line.
 func oneLine(s string) string { return tui.Inert(s, false) }
 
-// writeJSON prints a value for programs.
+// sentence is inert, and errors that were joined line by line are one line.
+func sentence(s string) string { return oneLine(strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")) }
+
+// writeJSON prints a value for programs. It stays inert on a terminal: what is not printable is escaped.
 func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	var out strings.Builder
+	for _, r := range b.String() {
+		switch {
+		case r < utf8.RuneSelf && r != 0x7f, unicode.IsPrint(r):
+			out.WriteRune(r)
+		default:
+			for _, unit := range utf16.AppendRune(nil, r) {
+				fmt.Fprintf(&out, `\u%04x`, unit)
+			}
+		}
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
 }
 
 // table prints rows in columns; cells are made inert.
@@ -61,10 +83,4 @@ func checkFormat(got string, known ...string) error {
 		}
 	}
 	return usagef("-o is %s, not %q", strings.Join(known, " or "), got)
-}
-
-// terminal says whether a stream is one.
-func terminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && isTerminal(f)
 }

@@ -11,13 +11,16 @@ import (
 )
 
 // walker is the engine as the terminal UI wants it.
-type walker struct{ *engine }
+type walker struct {
+	*engine
+	where whereFlags
+}
 
 func (w walker) Apply(ctx context.Context, p harden.Plan, c tui.Confirmation, events func(harden.Event)) harden.Result {
 	if c.Node != p.Target.Node {
 		return refused(fmt.Errorf("checking the confirmation: %q is not the name of this node", c.Node))
 	}
-	return w.engine.Apply(ctx, p, events)
+	return w.where.forTheWalk(w.engine.Apply(ctx, p, events))
 }
 
 func (w walker) SaveChoices(path string, choices []harden.Choice) error {
@@ -28,7 +31,7 @@ func (w walker) SaveDiff(path string, diff []byte) error { return writeNew(path,
 
 // walk is the program without a command.
 func (a *app) walk(ctx context.Context) error {
-	e, err := a.open(ctx, "walk")
+	e, err := a.open("walk")
 	if err != nil {
 		return err
 	}
@@ -36,23 +39,20 @@ func (a *app) walk(ctx context.Context) error {
 }
 
 func (a *app) walkWith(ctx context.Context, e *engine, sandbox bool) error {
-	if err := a.look.check(); err != nil {
-		return err
-	}
 	e.soak = defaultSoak
 	d := tui.Decide(tui.Terminal{
 		Lookup: os.LookupEnv, InTTY: terminal(a.In), OutTTY: terminal(a.Out), Windows: runtime.GOOS == "windows",
 		Plain: a.look.plain, Color: a.look.color, ASCII: a.look.ascii,
 	})
 	o := tui.Options{
-		In: a.In, Out: a.Out, Env: os.Environ(), Color: d.Color, ASCII: d.ASCII, Mouse: a.look.mouse,
+		In: a.In, Out: a.stdout, Env: os.Environ(), Color: d.Color, ASCII: d.ASCII, Mouse: a.look.mouse,
 		Sandbox: sandbox, ReadOnly: e.m.cannotWrite != nil, Cluster: e.m.context, Command: a.called(sandbox),
 	}
 	run := tui.Run
 	if d.Plain {
 		run = tui.Plain
 	}
-	sum, err := run(ctx, walker{e}, o)
+	sum, err := run(ctx, walker{e, a.where}, o)
 	fmt.Fprint(a.Out, sum.String())
 	if err != nil {
 		return err
@@ -65,25 +65,19 @@ func (a *app) called(sandbox bool) string {
 	if sandbox {
 		return name() + " demo"
 	}
-	s := "sudo " + name()
-	if a.where.root != "/" {
-		s += " --root " + a.where.root
-	}
-	if a.where.offline {
-		s += " --offline"
-	}
-	if a.where.noCluster {
-		s += " --no-cluster"
-	}
-	return s
+	return a.where.called()
 }
 
-// walked turns what was applied in the walk into the exit code of the last plan that did not succeed.
+// walked turns what was applied in the walk into the exit code of the last plan, or says that one was left mixed.
 func (a *app) walked(sum tui.Summary) error {
+	last := exitDone
 	for _, r := range sum.Applied {
-		if code := outcomeCode(r.Result.Outcome); code != exitDone {
-			return &codeError{code}
+		if last != exitMixed {
+			last = outcomeCode(r.Result.Outcome)
 		}
+	}
+	if last != exitDone {
+		return &codeError{last}
 	}
 	return nil
 }

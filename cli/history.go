@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// historyView is what history -o json prints (docs/schema/history.json).
+type historyView struct {
+	APIVersion   string                      `json:"apiVersion"`
+	Kind         string                      `json:"kind"`
+	Transactions []harden.TransactionSummary `json:"transactions"`
+}
+
+// transactionView is what history TX -o json prints (docs/schema/transaction.json).
+type transactionView struct {
+	APIVersion string                    `json:"apiVersion"`
+	Kind       string                    `json:"kind"`
+	Summary    harden.TransactionSummary `json:"summary"`
+	Plan       planView                  `json:"plan"`
+	Events     []harden.Event            `json:"events"`
+}
+
+func (a *app) historyCommand() *cobra.Command {
+	var prune bool
+	var keep int
+	var out string
+	cmd := &cobra.Command{
+		Use: "history [TX]", Short: "What was done", Args: atMost(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFormat(out, "table", "json"); err != nil {
+				return err
+			}
+			flags := cmd.Flags()
+			switch {
+			case prune && (len(args) > 0 || flags.Changed("output")):
+				return usagef("--prune goes with --keep only")
+			case !prune && flags.Changed("keep"):
+				return usagef("--keep goes with --prune")
+			case keep < 1:
+				return usagef("--keep is at least 1, not %d", keep)
+			}
+			e, err := a.open("history")
+			if err != nil {
+				return err
+			}
+			if prune {
+				return a.prune(e, keep)
+			}
+			list, err := e.History(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				return a.oneTransaction(cmd, e, list, args[0], out)
+			}
+			if out == "json" {
+				if list == nil {
+					list = []harden.TransactionSummary{}
+				}
+				return writeJSON(a.Out, historyView{"harden/v1", "History", list})
+			}
+			a.printHistory(list)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&out, "output", "o", "table", "table or json")
+	f.BoolVar(&prune, "prune", false, "remove settled transactions, oldest first; they can no longer be undone")
+	f.IntVar(&keep, "keep", 20, "how many to keep when pruning")
+	return cmd
+}
+
+func (a *app) prune(e *engine, keep int) error {
+	if e.m.cannotWrite != nil {
+		return e.m.cannotWrite
+	}
+	s, err := e.store.Lock(e.holder())
+	if err != nil {
+		return err
+	}
+	gone, err := s.Prune(keep)
+	for _, id := range gone {
+		fmt.Fprintln(a.Out, "removed", oneLine(id))
+	}
+	return errors.Join(err, s.Unlock())
+}
+
+func (a *app) printHistory(list []harden.TransactionSummary) {
+	if len(list) == 0 {
+		fmt.Fprintln(a.Out, "no transactions yet")
+		return
+	}
+	rows := [][]string{{"TRANSACTION", "STARTED", "SCOPE", "OUTCOME", "WHO", "CONTROLS", "REASON"}}
+	for _, t := range list {
+		outcome := string(t.Outcome)
+		if len(t.UndoneBy) > 0 {
+			outcome += ", undone"
+		}
+		if t.Undoes != "" {
+			outcome += ", undoes " + t.Undoes
+		}
+		if t.Damage != "" {
+			outcome = "damaged: " + t.Damage
+		}
+		rows = append(rows, []string{t.ID, t.Started.Local().Format(time.DateTime), string(t.Scope), outcome, t.Who, fmt.Sprint(len(t.Controls)), t.Reason})
+	}
+	table(a.Out, rows)
+}
+
+func (a *app) oneTransaction(cmd *cobra.Command, e *engine, list []harden.TransactionSummary, id, out string) error {
+	at := slices.IndexFunc(list, func(t harden.TransactionSummary) bool { return t.ID == id })
+	if at < 0 {
+		return &hintedError{fmt.Errorf("reading the history: there is no transaction %s", id), []string{program + " history"}}
+	}
+	t := list[at]
+	p, err := loadPlan(e.store, id)
+	if err != nil {
+		return err
+	}
+	events, err := e.Events(cmd.Context(), id)
+	if err != nil {
+		return err
+	}
+	if out == "json" {
+		if events == nil {
+			events = []harden.Event{}
+		}
+		return writeJSON(a.Out, transactionView{"harden/v1", "Transaction", t, viewPlans([]harden.Plan{p}).Plans[0], events})
+	}
+	table(a.Out, [][]string{
+		{"transaction", t.ID}, {"started", t.Started.Local().Format(time.DateTime)}, {"who", t.Who}, {"reason", t.Reason},
+		{"outcome", string(t.Outcome)}, {"way out by hand", a.where.byHand(t.Script)},
+	})
+	for _, ev := range events {
+		fmt.Fprintf(a.Out, "%s  %-10s %s\n", ev.Time.Local().Format(time.TimeOnly), ev.Kind, oneLine(ev.Message.String()))
+	}
+	fmt.Fprintln(a.Out)
+	return printPlans(a.Out, []harden.Plan{p}, true)
+}
