@@ -74,7 +74,7 @@ func proofComponent(p Proof) ComponentID {
 	return APIServer
 }
 
-// touched gives the controls behind a component's steps, and the new text of its manifest or configuration. Steps that
+// touched gives the controls behind a component's steps, and the new text of its manifest if it is a static pod. Steps that
 // change modes only have no effect: a kubelet reads a chmod as no change of the pod.
 func touched(steps []Step, c Component) (controls []string, data []byte) {
 	for _, s := range steps {
@@ -82,7 +82,7 @@ func touched(steps []Step, c Component) (controls []string, data []byte) {
 			continue
 		}
 		controls = union(controls, s.Controls())
-		if c.StaticPod() || strings.HasSuffix(s.Path, "config.yaml") {
+		if c.StaticPod() {
 			data = s.After.Data
 		}
 	}
@@ -126,7 +126,7 @@ const (
 
 func gateFor(c Component, data []byte, f *Facts) (Gate, error) {
 	if !c.StaticPod() {
-		host, port := kubeletHealthz(data, f)
+		host, port := kubeletHealthz(f)
 		g := Gate{Component: c.ID, Timeout: unitTimeout}
 		if port > 0 {
 			g.Probes = []Probe{{Name: "healthz", Scheme: "HTTP", Host: host, Port: port, Path: "/healthz"}}
@@ -193,7 +193,7 @@ func probeOf(name string, p *corev1.Probe, ct *corev1.Container) (Probe, bool) {
 	return Probe{}, false
 }
 
-func kubeletHealthz(data []byte, f *Facts) (string, int) {
+func kubeletHealthz(f *Facts) (string, int) {
 	host, port := "127.0.0.1", 10248
 	if f.Kubelet == nil {
 		return host, port
