@@ -135,6 +135,7 @@ func (m *Model) learn(facts *harden.Facts, findings []harden.Finding) {
 		m.index[f.Control] = i
 	}
 	m.words = m.searchWords()
+	m.learned++
 	m.summary.Findings, m.summary.stale = findings, false
 	m.summary.Node = facts.Identity.Node
 }

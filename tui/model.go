@@ -53,6 +53,7 @@ type Model struct {
 	findings []harden.Finding
 	index    map[string]int    // control -> finding
 	words    map[string]string // control -> what a search looks at
+	learned  int               // how often; 1 is before the first facts
 	choices  map[string]harden.Choice
 	filter   filter
 
@@ -77,7 +78,7 @@ func NewModel(ctx context.Context, e Engine, o Options) *Model {
 		index: map[string]int{}, choices: map[string]harden.Choice{}, jobs: map[jobKind]job{},
 	}
 	m.summary.command = o.Command
-	m.words = m.searchWords()
+	m.words, m.learned = m.searchWords(), 1
 	for _, c := range o.Choices {
 		c.Named = true
 		m.choices[c.Control] = c

@@ -13,6 +13,10 @@ type searchScreen struct {
 	input input
 	list  list
 	x     int
+
+	found []harden.Control // for these words and findings
+	of    string
+	seen  int
 }
 
 func (s *searchScreen) title(m *Model) (string, string) {
@@ -29,7 +33,11 @@ func (s *searchScreen) caret() (int, int) { return s.x, 0 }
 
 // matches have every word in their id, title, area, verdict or references.
 func (s *searchScreen) matches(m *Model) []harden.Control {
-	words := strings.Fields(strings.ToLower(s.input.value()))
+	if s.seen == m.learned && s.of == s.input.value() {
+		return s.found
+	}
+	s.seen, s.of = m.learned, s.input.value()
+	words := strings.Fields(strings.ToLower(s.of))
 	var out []harden.Control
 	for _, a := range m.areas {
 		for _, c := range a.Controls {
@@ -38,6 +46,7 @@ func (s *searchScreen) matches(m *Model) []harden.Control {
 			}
 		}
 	}
+	s.found = out
 	return out
 }
 

@@ -58,7 +58,13 @@ func newTerminal(t *testing.T, w, h int) *terminal {
 			}
 		}
 	}()
-	t.Cleanup(func() { tty.Close(); master.Close(); term.screen.Close() })
+	t.Cleanup(func() {
+		tty.Close()
+		master.Close()
+		if replies, ok := term.screen.InputPipe().(io.Closer); ok { // ends the copy above
+			replies.Close()
+		}
+	})
 	return term
 }
 
