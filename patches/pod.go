@@ -146,9 +146,7 @@ func (d *document) container(name string, walk walker) (*podContainer, error) {
 			c.command = len(c.items)
 		}
 	}
-	if len(c.args) > 1 && isShell(c.args[0]) && slices.ContainsFunc(c.args[1:], func(arg string) bool {
-		return strings.HasPrefix(arg, "-") && strings.HasSuffix(arg, "c")
-	}) {
+	if len(c.args) > 0 && isShell(c.args[0]) {
 		return nil, refuse(c.items[0].Line, "start the program without a shell",
 			"container %s is started through a shell (%s), so its flags are inside a script", name, c.args[0])
 	}
