@@ -1,0 +1,161 @@
+//go:build linux
+
+// Command lab starts, uses and ends a real kubeadm cluster on this machine.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"kubectl-harden.io/kubectl-harden/lab"
+)
+
+const usage = `usage: lab [flags] COMMAND
+
+  up                    start the cluster, building first what is missing
+  status                say what runs
+  shell                 a root shell in the node
+  exec -- CMD [ARG...]  run a command in the node
+  outside -- CMD ...    run a command of this machine in the cluster's network, beside the node
+  copy SRC DST          copy a file into the node
+  journal [UNIT...]     print the node's journal
+  logs                  print the end of every container's log
+  kill                  end the node without warning, as a power cut would
+  boot                  start a killed node again
+  reset                 a pristine cluster
+  down                  end the cluster and remove it
+
+flags:
+`
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+func run(args []string) int {
+	var cfg lab.Config
+	cfg.Log = os.Stderr
+	node := "cp1"
+	flags := flag.NewFlagSet("lab", flag.ContinueOnError)
+	flags.StringVar(&cfg.Name, "name", "lab", "the cluster's `name`; several can run side by side")
+	flags.StringVar(&cfg.Kubernetes, "kubernetes", "", "the Kubernetes `version` for up: "+strings.Join(lab.Versions(), " or "))
+	flags.StringVar(&cfg.Dir, "dir", "", "`folder` of what is built and of the clusters (default $KUBECTL_HARDEN_LAB or "+
+		lab.DefaultDir+")")
+	flags.StringVar(&node, "node", node, "the `node` for shell, exec, copy, journal, logs, kill and boot")
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), usage)
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := command(ctx, cfg, node, flags.Args())
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		flags.Usage()
+		return 2
+	case errors.As(err, &exit) && slices.Contains([]string{"exec", "outside", "shell"}, flags.Arg(0)):
+		return exit.ExitCode() // the command has said what is wrong
+	}
+	fmt.Fprintf(os.Stderr, "lab: %v\n", err)
+	if errors.Is(err, lab.ErrNotRunning) {
+		fmt.Fprintln(os.Stderr, "hint: start it: make lab-up")
+	}
+	return 1
+}
+
+var errUsage = errors.New("usage")
+
+func command(ctx context.Context, cfg lab.Config, nodeName string, args []string) error {
+	if len(args) == 0 {
+		return errUsage
+	}
+	name, args := args[0], args[1:]
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
+	switch name {
+	case "up":
+		c, err := lab.Start(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s runs on %s\n", c.Version(), c.Nodes()[0].Name())
+		return nil
+	case "down":
+		return lab.Down(ctx, cfg)
+	}
+
+	c, err := lab.Open(cfg)
+	if err != nil {
+		return err
+	}
+	node, err := c.Node(nodeName)
+	if err != nil {
+		return err
+	}
+	switch {
+	case name == "status":
+		return c.Status(ctx, os.Stdout)
+	case name == "reset":
+		return c.Reset(ctx)
+	case name == "kill":
+		return node.Kill(ctx)
+	case name == "boot":
+		if err := node.Boot(ctx); err != nil {
+			return err
+		}
+		return c.WaitReady(ctx)
+	case name == "copy" && len(args) == 2:
+		return node.CopyIn(ctx, args[0], args[1])
+	case name == "shell":
+		// An interrupt is for the shell, which is in the terminal's foreground too. Its terminal is one of the node's own:
+		// tmux and tty know no other.
+		return attach(node.Command(context.WithoutCancel(ctx), "script", "--quiet", "--return", "--command", "bash -l", "/dev/null"))
+	case name == "exec" && len(args) > 0:
+		return attach(node.Command(context.WithoutCancel(ctx), args[0], args[1:]...))
+	case name == "outside" && len(args) > 0:
+		return attach(c.CommandOutside(ctx, args[0], args[1:]...), nil)
+	case name == "journal":
+		return print(os.Stdout)(node.Journal(ctx, args...))
+	case name == "logs":
+		return print(os.Stdout)(node.PodLogs(ctx))
+	}
+	return errUsage
+}
+
+// attach runs a command on our own terminal.
+func attach(cmd *exec.Cmd, err error) error {
+	if err != nil {
+		return err
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
+func print(w io.Writer) func([]byte, error) error {
+	return func(data []byte, err error) error {
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(data)
+		return err
+	}
+}
