@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,10 +33,20 @@ type terminal struct {
 
 func newTerminal(t *testing.T, w, h int) *terminal {
 	t.Helper()
-	master, tty, err := pty.Open()
+	blocking, tty, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Closing ends a read that waits only where the descriptor does not block.
+	fd, err := syscall.Dup(int(blocking.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	master := os.NewFile(uintptr(fd), "master")
+	blocking.Close()
 	if err := pty.Setsize(tty, &pty.Winsize{Cols: uint16(w), Rows: uint16(h)}); err != nil {
 		t.Fatal(err)
 	}
@@ -167,6 +178,30 @@ func TestEndOfTheContextUndoesWhatWasBegun(t *testing.T) {
 	cancel()
 	got := <-done
 	if got.err != nil || len(got.sum.Applied) != 1 || got.sum.Applied[0].Result.Outcome != harden.OutcomeRolledBack {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestATerminalThatIsGone: a session that was cut ends the walk, and what was begun is undone.
+func TestATerminalThatIsGone(t *testing.T) {
+	s := newTerminal(t, 80, 24)
+	e := newFake(t)
+	e.gate = make(chan struct{}, 10)
+	done := s.run(t.Context(), e)
+	s.wait("cp1")
+	s.typed("*p")
+	s.wait("Plan: 2 controls")
+	s.typed("d")
+	s.wait("Diff of the whole plan")
+	s.typed("A")
+	s.wait("Type the node's name")
+	e.clock.add(grace)
+	s.typed("cp1\r")
+	e.gate <- struct{}{}
+	s.wait("originals saved")
+	s.master.Close()
+	got := <-done
+	if len(got.sum.Applied) != 1 || got.sum.Applied[0].Result.Outcome != harden.OutcomeRolledBack {
 		t.Errorf("%+v", got)
 	}
 }

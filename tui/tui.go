@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
@@ -21,8 +23,9 @@ func Run(ctx context.Context, e Engine, o Options) (Summary, error) {
 	options := []tea.ProgramOption{
 		tea.WithColorProfile(profile), tea.WithoutSignalHandler(), tea.WithFilter(keepProfile),
 	}
+	var p *tea.Program
 	if o.In != nil {
-		options = append(options, tea.WithInput(o.In))
+		options = append(options, tea.WithInput(watch(o.In, func() { go p.Send(interruptMsg{}) })))
 	}
 	if o.Out != nil {
 		options = append(options, tea.WithOutput(o.Out))
@@ -33,7 +36,7 @@ func Run(ctx context.Context, e Engine, o Options) (Summary, error) {
 	if o.Width > 0 && o.Height > 0 {
 		options = append(options, tea.WithWindowSize(o.Width, o.Height))
 	}
-	p := tea.NewProgram(m, options...)
+	p = tea.NewProgram(m, options...)
 	stop := context.AfterFunc(ctx, func() { p.Send(interruptMsg{}) })
 	_, err := p.Run()
 	stop()
@@ -45,6 +48,41 @@ func Run(ctx context.Context, e Engine, o Options) (Summary, error) {
 		return m.summary, fmt.Errorf("running the terminal UI: %w", err)
 	}
 	return m.summary, nil
+}
+
+// watch tells when the input has ended: with a terminal that is gone nobody can answer any more, and the library waits on.
+func watch(in io.Reader, gone func()) io.Reader {
+	if f, ok := in.(*os.File); ok {
+		return watchedFile{f, gone}
+	}
+	return watchedReader{in, gone}
+}
+
+type watchedReader struct {
+	io.Reader
+	gone func()
+}
+
+func (w watchedReader) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if err != nil {
+		w.gone()
+	}
+	return n, err
+}
+
+// watchedFile stays a file, so that the library can set its terminal to raw mode.
+type watchedFile struct {
+	*os.File
+	gone func()
+}
+
+func (w watchedFile) Read(p []byte) (int, error) {
+	n, err := w.File.Read(p)
+	if err != nil {
+		w.gone()
+	}
+	return n, err
 }
 
 // keepProfile drops a terminal's claim to more colours: how many are used is decided before.
