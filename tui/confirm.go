@@ -101,7 +101,7 @@ func (s *confirmScreen) view(m *Model, w, h int) []string {
 	for _, p := range s.review.plans {
 		for _, stage := range p.Stages {
 			for _, e := range stage.Effects {
-				d.item("  "+paint(d.t.Warn, "! "), 4, effect(e, nil))
+				d.item("  "+paint(d.t.Warn, "! "), 4, m.effect(e, nil))
 			}
 		}
 		for _, c := range p.Preflight {

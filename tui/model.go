@@ -65,6 +65,7 @@ type Model struct {
 	statusBad bool
 
 	run         *run
+	crash       string // where the engine had a bug while applying
 	interrupted bool
 	summary     Summary
 }

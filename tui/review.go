@@ -188,7 +188,7 @@ func (s *reviewScreen) consequences(m *Model, d *doc) {
 		for _, stage := range p.Stages {
 			for _, e := range stage.Effects {
 				n++
-				d.item("  "+paint(d.t.Warn, "! "), 4, effect(e, stage.Gates))
+				d.item("  "+paint(d.t.Warn, "! "), 4, m.effect(e, stage.Gates))
 			}
 			for _, g := range stage.Gates {
 				if len(g.Objects) > 0 {
@@ -200,13 +200,13 @@ func (s *reviewScreen) consequences(m *Model, d *doc) {
 	if n == 0 {
 		d.text(2, "Nothing restarts.")
 	}
-	if m.facts != nil && m.facts.Identity.Offline {
-		d.text(2, "Offline: files change, nothing restarts, nothing is proven.")
+	if m.offline() {
+		d.text(2, "Offline: only files change, and nothing can be proven.")
 	}
 	for _, c := range s.risks(m) {
 		d.item("  "+paint(d.t.Bad, "! "), 4, c)
 	}
-	if s.undoes == "" {
+	if s.undoes == "" && !m.offline() {
 		d.text(2, "A check that fails afterwards undoes everything by itself.")
 	}
 }
@@ -234,10 +234,17 @@ func (s *reviewScreen) risks(m *Model) []string {
 	return slices.Compact(out)
 }
 
-func effect(e harden.Effect, gates []harden.Gate) string {
+func (m *Model) offline() bool { return m.facts != nil && m.facts.Identity.Offline }
+
+// effect in a sentence.
+func (m *Model) effect(e harden.Effect, gates []harden.Gate) string {
 	what := ""
 	switch e.Kind {
 	case harden.EffectStaticPod, harden.EffectUnit:
+		if m.offline() {
+			what = string(e.Component) + " will take it up at its next start"
+			break
+		}
 		what = string(e.Component) + " restarts on this node, once"
 		for _, g := range gates {
 			if g.Component == e.Component && g.Timeout > 0 {

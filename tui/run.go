@@ -2,6 +2,8 @@ package tui
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -23,7 +25,8 @@ type run struct {
 	claimed bool
 	events  []harden.Event
 	results []harden.Result
-	over    bool // the model has seen the end
+	crash   string // where the engine had a bug
+	over    bool   // the model has seen the end
 }
 
 // progressMsg is what happened since the last one.
@@ -53,15 +56,7 @@ func (r *run) work(ctx context.Context, e Engine, c Confirmation) {
 	}
 	defer close(r.ended)
 	for _, p := range r.plans {
-		result := e.Apply(ctx, p, c, func(ev harden.Event) {
-			r.mu.Lock()
-			r.events = append(r.events, ev)
-			r.mu.Unlock()
-			select {
-			case r.wake <- struct{}{}:
-			default:
-			}
-		})
+		result := r.apply(ctx, e, p, c)
 		r.mu.Lock()
 		r.results = append(r.results, result)
 		r.mu.Unlock()
@@ -69,6 +64,27 @@ func (r *run) work(ctx context.Context, e Engine, c Confirmation) {
 			return
 		}
 	}
+}
+
+// apply runs one plan. A bug in the engine is a result too: a transaction that nobody knows of is the worst that can be left.
+func (r *run) apply(ctx context.Context, e Engine, p harden.Plan, c Confirmation) (result harden.Result) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			result = harden.Result{Outcome: harden.OutcomeUnsettled, Message: harden.Msg("this program has a bug and does not know how far it came: %s", fmt.Sprint(bug))}
+			r.mu.Lock()
+			r.crash = string(debug.Stack())
+			r.mu.Unlock()
+		}
+	}()
+	return e.Apply(ctx, p, c, func(ev harden.Event) {
+		r.mu.Lock()
+		r.events = append(r.events, ev)
+		r.mu.Unlock()
+		select {
+		case r.wake <- struct{}{}:
+		default:
+		}
+	})
 }
 
 // take waits for something to happen and takes it.
@@ -147,7 +163,14 @@ func (m *Model) progress(msg progressMsg) tea.Cmd {
 
 // finish remembers the results for the summary; what was applied is no longer chosen.
 func (m *Model) finish(r *run, results []harden.Result) {
+	if r.crash != "" {
+		m.crash = r.crash
+	}
 	for i, res := range results {
+		if res.Outcome == harden.OutcomeUnsettled && len(res.Hints) == 0 {
+			res.Hints = []string{m.opts.Command + " recover"}
+			results[i] = res
+		}
 		m.summary.Applied = append(m.summary.Applied, Applied{Scope: r.plans[i].Scope, Undoes: r.plans[i].Undoes, Result: res})
 		if res.Outcome == harden.OutcomeApplied {
 			m.summary.stale = true

@@ -41,6 +41,9 @@ func Run(ctx context.Context, e Engine, o Options) (Summary, error) {
 	_, err := p.Run()
 	stop()
 	m.settle()
+	if m.crash != "" {
+		m.print(m.crash)
+	}
 	if errors.Is(err, tea.ErrProgramPanic) {
 		return m.summary, fmt.Errorf("running the terminal UI: %w", err)
 	}

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -242,6 +243,32 @@ func TestOutcomes(t *testing.T) {
 			t.Errorf("%s: %s", outcome, sum)
 		}
 	}
+}
+
+// panicky is an engine with a bug in apply.
+type panicky struct{ *fakeEngine }
+
+func (panicky) Apply(context.Context, harden.Plan, Confirmation, func(harden.Event)) harden.Result {
+	panic("a bug\x1b[2J")
+}
+
+func TestABugWhileApplyingIsNotTakenForNoChange(t *testing.T) {
+	w := begun(t, newFake(t), Options{})
+	w.m.engine = panicky{w.e}
+	w.keys("*", "p", "d", "A").settle().keys("'cp1", "enter").want("Interrupted: run recover", "a bug^[[2J", "sudo kubectl-harden recover")
+	if sum := w.m.summary.String(); !strings.Contains(sum, "hint: sudo kubectl-harden recover") || strings.Contains(sum, "Nothing was changed") {
+		t.Error(sum)
+	}
+	if !strings.Contains(w.m.crash, "tui.panicky") {
+		t.Errorf("the bug cannot be found: %q", w.m.crash)
+	}
+}
+
+func TestOfflineSaysThatNothingRestarts(t *testing.T) {
+	w := begun(t, newFake(t), Options{})
+	w.m.facts.Identity.Offline = true
+	w.keys("*", "p").want("kube-apiserver will take it up at its next start", "Offline: only files change").wantNot("restarts")
+	w.keys("d", "A").want("at its next start")
 }
 
 func TestTwoPlansAreAppliedInOrderAndTheSecondOnlyAfterTheFirst(t *testing.T) {
