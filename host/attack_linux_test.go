@@ -36,6 +36,7 @@ func lock(r *Root, path string) error {
 }
 
 func TestWritesRefuseUnsafeTargets(t *testing.T) {
+	asRoot(t)
 	for _, tt := range []struct {
 		name string
 		make func(t *testing.T, full string) // full exists as a regular file
@@ -86,6 +87,7 @@ func TestWritesRefuseUnsafeTargets(t *testing.T) {
 }
 
 func TestWritesRefuseUnsafeParents(t *testing.T) {
+	asRoot(t)
 	const dirPath = "/etc/kubernetes/manifests"
 	for _, tt := range []struct {
 		name string
@@ -154,6 +156,7 @@ func TestWritesRefuseUnsafeParents(t *testing.T) {
 
 // Without root's rights, on a root of one's own, what belongs to oneself is as safe as what belongs to root.
 func TestOwnDirectoriesAreTrusted(t *testing.T) {
+	asRoot(t)
 	r, dir := newRoot(t)
 	put(t, dir, manifest, "before")
 	must(t, os.Chown(filepath.Join(dir, "etc/kubernetes"), 1000, 1000))
@@ -165,6 +168,7 @@ func TestOwnDirectoriesAreTrusted(t *testing.T) {
 }
 
 func TestImmutableDirectoryKeepsItsEntries(t *testing.T) {
+	asRoot(t)
 	r, dir := newRoot(t)
 	put(t, dir, manifest, "before")
 	setFlags(t, filepath.Join(dir, filepath.Dir(manifest)), 0x10)
@@ -178,6 +182,7 @@ func TestImmutableDirectoryKeepsItsEntries(t *testing.T) {
 
 // The flags have to be seen through statx and, where a file system leaves them out there, through the ioctl.
 func TestBothWaysToSeeFlagsAgree(t *testing.T) {
+	asRoot(t)
 	_, dir := newRoot(t)
 	for i, flags := range []uint32{0, 0x10, 0x20} {
 		full := put(t, dir, fmt.Sprintf("etc/file%d", i), "")
@@ -200,6 +205,7 @@ func TestBothWaysToSeeFlagsAgree(t *testing.T) {
 
 // Kernels that do not number mounts in statx are asked through proc.
 func TestMountsAreSeenWithoutStatx(t *testing.T) {
+	asRoot(t)
 	r, dir := newRoot(t)
 	full := put(t, dir, manifest, "before")
 	for _, mounted := range []bool{false, true} {
@@ -219,6 +225,7 @@ func TestMountsAreSeenWithoutStatx(t *testing.T) {
 }
 
 func TestFilePlantedInSharedDirectory(t *testing.T) {
+	asRoot(t)
 	r, dir := newRoot(t)
 	full := put(t, dir, "run/lock", "planted")
 	must(t, os.Chown(full, 1000, 1000))
@@ -229,6 +236,7 @@ func TestFilePlantedInSharedDirectory(t *testing.T) {
 }
 
 func TestReadsNeverBlockNorExhaustMemory(t *testing.T) {
+	asRoot(t)
 	r, dir := newRoot(t)
 	huge := put(t, dir, "etc/huge", "")
 	must(t, os.Truncate(huge, 1<<30))

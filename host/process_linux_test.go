@@ -23,6 +23,7 @@ func live(t testing.TB) *Root {
 }
 
 func TestRealChildren(t *testing.T) {
+	asRoot(t)
 	r := live(t)
 	name := fmt.Sprintf("child-of-%d", os.Getpid())
 	dir := t.TempDir()

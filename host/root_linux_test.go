@@ -136,6 +136,7 @@ func TestWalkAgreesWithPathrs(t *testing.T) {
 }
 
 func TestState(t *testing.T) {
+	asRoot(t)
 	r, dir := newRoot(t)
 	full := put(t, dir, manifest, "kind: Pod\n")
 	must(t, os.Chown(full, 7, 8))
@@ -164,6 +165,7 @@ func TestState(t *testing.T) {
 }
 
 func TestStatKinds(t *testing.T) {
+	asRoot(t)
 	r, dir := newRoot(t)
 	put(t, dir, "etc/file", "12345")
 	must(t, os.Symlink("file", filepath.Join(dir, "etc/link")))
@@ -226,6 +228,7 @@ func TestListAndGlob(t *testing.T) {
 }
 
 func TestFileSystemFacts(t *testing.T) {
+	asRoot(t)
 	r, dir := newRoot(t)
 	mount := filepath.Join(dir, "var/lib/kubelet")
 	must(t, unix.Mount("tmpfs", mount, "tmpfs", unix.MS_RDONLY, "size=64k"))

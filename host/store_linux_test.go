@@ -15,6 +15,7 @@ import (
 
 // A transaction of the real store on a real root: what is put is there exactly, and what is reverted is as before.
 func TestTransactionOnARoot(t *testing.T) {
+	asRoot(t)
 	r, dir := newRoot(t)
 	full := put(t, dir, manifest, "kind: Pod\n")
 	must(t, unix.Chmod(full, 0o600))

@@ -11,6 +11,7 @@ import (
 )
 
 func TestReplaceKeepsWhatItIsGiven(t *testing.T) {
+	asRoot(t)
 	r, dir := newRoot(t)
 	put(t, dir, manifest, "before\n")
 	old := unix.Umask(0o077)

@@ -148,11 +148,7 @@ func (r *plainRoot) Remove(p string) error {
 	return nil
 }
 
-// SyncDir has nothing to do: the root does not outlive the demo.
-func (r *plainRoot) SyncDir(p string) error {
-	_, err := r.Stat(p)
-	return err
-}
+func (r *plainRoot) SyncDir(p string) error { return errors.ErrUnsupported }
 
 func (r *plainRoot) Lock(p string, content []byte) (unlock func() error, holder []byte, err error) {
 	r.mu.Lock()
