@@ -38,7 +38,7 @@ type diffRows struct {
 }
 
 func layOut(t *Theme, targets []target, lay layout) *diffRows {
-	d := &diffRows{t: t, lay: lay, targets: targets, digits: 3}
+	d := &diffRows{t: t, lay: lay, targets: targets, digits: 2}
 	rows := 0
 	for i := range targets {
 		f := &targets[i]
@@ -201,10 +201,12 @@ func (d *diffRows) pairs(i int, lines []patches.Line, by []string) {
 // gutter is the cells before a line's text: numbers, who asked, sign.
 func (d *diffRows) gutter() int {
 	if d.lay.split {
-		return d.digits + 1 + 2 + 2
+		return d.digits + 1 + markWidth + 2
 	}
-	return 2*d.digits + 2 + 2 + 2
+	return 2*d.digits + 2 + markWidth + 2
 }
+
+const markWidth = 3
 
 // columns are left for a line's text.
 func (d *diffRows) columns() int {
@@ -331,7 +333,7 @@ func (d *diffRows) line(r diffRow, l *patches.Line, numbers func(*patches.Line) 
 			gutter += fmt.Sprintf("%*d ", d.digits, n)
 		}
 	}
-	gutter += pad(d.mark(r, l), 2)
+	gutter += pad(d.mark(r, l), markWidth)
 	sign, words := string(l.Op)+" ", d.t.Strong
 	switch l.Op {
 	case patches.Add:

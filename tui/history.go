@@ -66,14 +66,25 @@ func (s *historyScreen) view(m *Model, w, h int) []string {
 		return []string{"", "Nothing was applied on this node yet.", "", "Each applied plan shows up here, with its backup and its undo."}
 	}
 	t := m.theme
-	out := []string{paint(t.Faint, "   "+t.fit("transaction", 24)+"  "+t.fit("when", 16)+"  "+t.fit("outcome", 13)+"  what")}
-	from, to := s.list.window(len(s.items), h-6)
+	id := len("transaction")
+	for _, it := range s.items {
+		id = min(max(id, cells(t.inert(it.ID))), w/2)
+	}
+	below := newDoc(t, w)
+	below.raw("")
+	it := s.items[clamp(s.list.cursor, 0, len(s.items)-1)]
+	below.text(0, what(it))
+	below.pair("backup", 8, it.Script)
+	below.pair("undo", 8, m.opts.Command+" rollback "+shell(it.ID))
+	bottom := below.head(h / 2)
+	out := []string{paint(t.Faint, "   "+t.fit("transaction", id)+"  "+t.fit("when", 16)+"  "+t.fit("outcome", 13)+"  what")}
+	from, to := s.list.window(len(s.items), h-1-len(bottom))
 	for i := from; i < to; i++ {
 		it := s.items[i]
 		cursor := "  "
-		id := t.fit(t.inert(it.ID), 24)
+		name := t.fit(t.inert(it.ID), id)
 		if i == s.list.cursor {
-			cursor, id = t.glyphs.Cursor+" ", paint(t.Selected, id)
+			cursor, name = t.glyphs.Cursor+" ", paint(t.Selected, name)
 		}
 		state := string(it.Outcome)
 		if len(it.UndoneBy) > 0 {
@@ -82,15 +93,12 @@ func (s *historyScreen) view(m *Model, w, h int) []string {
 		if it.Damage != "" {
 			state = "damaged"
 		}
-		out = append(out, cursor+" "+id+"  "+t.fit(m.clock(it.Started), 16)+"  "+t.fit(t.inert(state), 13)+"  "+t.cut(t.inert(what(it)), w-3-24-2-16-2-13-2))
+		out = append(out, cursor+" "+name+"  "+t.fit(m.clock(it.Started), 16)+"  "+t.fit(t.inert(state), 13)+"  "+t.cut(t.inert(what(it)), w-3-id-2-16-2-13-2))
 	}
-	for len(out) < h-4 {
+	for len(out) < h-len(bottom) {
 		out = append(out, "")
 	}
-	it := s.items[s.list.cursor]
-	return append(out, "", t.cut(t.inert(what(it)), w),
-		paint(t.Faint, t.cut("backup  "+t.inert(it.Script), w)),
-		paint(t.Faint, t.cut("undo    "+t.inert(m.opts.Command+" rollback "+shell(it.ID)), w)))
+	return append(out, bottom...)
 }
 
 // clock is a moment in the operator's time zone.

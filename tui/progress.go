@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -124,7 +125,7 @@ func (m *Model) event(e harden.Event) (lead string, n int, text string) {
 	at := e.Time.In(m.opts.Now().Location()).Format(time.TimeOnly)
 	lead = paint(t.Faint, at) + "  " + paint(style, glyph+" "+pad(string(e.Kind), 8)) + "  "
 	text = e.Message.String()
-	if e.Target != "" {
+	if !strings.Contains(text, e.Target) {
 		text = e.Target + ": " + text
 	}
 	if e.Kind == harden.EventFinished && e.Outcome != "" {

@@ -31,7 +31,7 @@ func (s *resultScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 func outcome(o harden.Outcome) string {
 	switch o {
 	case harden.OutcomeApplied:
-		return "Applied, and proven by its checks."
+		return "Applied."
 	case harden.OutcomeRolledBack:
 		return "Rolled back: everything is as it was before."
 	case harden.OutcomeMixed:
@@ -85,7 +85,8 @@ func describeResult(d *doc, base, undoes string, r harden.Result) {
 	if r.Script != "" {
 		d.pair("backup", 13, r.Script)
 	}
-	if back := rollback(base, r); back != "" {
+	back := rollback(base, r)
+	if back != "" {
 		label := "undo"
 		if undoes != "" {
 			label = "redo"
@@ -93,7 +94,9 @@ func describeResult(d *doc, base, undoes string, r harden.Result) {
 		d.pair(label, 13, back)
 	}
 	for _, hint := range r.Hints {
-		d.pair("hint", 13, hint)
+		if hint != back {
+			d.pair("hint", 13, hint)
+		}
 	}
 }
 

@@ -53,11 +53,14 @@ func (s Summary) String() string {
 		if a.Result.Script != "" {
 			line("  backup       %s", a.Result.Script)
 		}
-		if back := rollback(s.command, a.Result); back != "" {
+		back := rollback(s.command, a.Result)
+		if back != "" {
 			line("  undo         %s", back)
 		}
 		for _, h := range a.Result.Hints {
-			line("hint: %s", h)
+			if h != back {
+				line("hint: %s", h)
+			}
 		}
 	}
 	if len(s.Applied) == 0 {
