@@ -34,6 +34,9 @@ func (k kill) String() string {
 func kills(job string, ops []backupstest.Op) []kill {
 	var list []kill
 	for _, op := range ops {
+		if op.N%every(5) != 0 {
+			continue
+		}
 		list = append(list, kill{job, "before", op}, kill{job, "after", op})
 		if op.Name == "Write" {
 			list = append(list, kill{job, "half", op})

@@ -92,7 +92,7 @@ func TestFaults(t *testing.T) {
 					{err: err, lasts: true, below: stateDir}, {err: err, lasts: true, below: "/etc"},
 				} {
 					for _, op := range ops {
-						if f.n = op.N; !f.concerns(op) || testing.Short() && f.n%7 != 0 {
+						if f.n = op.N; !f.concerns(op) || f.n%every(11) != 0 {
 							continue
 						}
 						r, err := f.strike(t, forward)
@@ -178,7 +178,7 @@ func TestRecoveryFaults(t *testing.T) {
 		for _, lasts := range []bool{false, true} {
 			for _, op := range ops {
 				f := fault{err: err, n: op.N, lasts: lasts}
-				if !f.concerns(op) {
+				if !f.concerns(op) || op.N%every(5) != 0 {
 					continue
 				}
 				var hit, healed bool

@@ -3,6 +3,8 @@ package backups_test
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
 	"testing"
 
 	"kubectl-harden.io/kubectl-harden/backups"
@@ -21,10 +23,7 @@ func (s scenario) disk(t testing.TB) *backupstest.Disk {
 
 // TestLoss takes the power away after every operation, in every way that is legal, and recovers.
 func TestLoss(t *testing.T) {
-	limit := 120
-	if testing.Short() {
-		limit = 12
-	}
+	limit := 120 / every(10)
 	for name, run := range map[string]func(scenario, *backups.Store) error{
 		"commit":   scenario.commit,
 		"rollback": scenario.rollback,
@@ -125,12 +124,67 @@ func TestBlobOfADeadRun(t *testing.T) {
 	}
 }
 
+// TestLossAfterAFailedPut proves that the dot-file of a put that failed stays away.
+func TestLossAfterAFailedPut(t *testing.T) {
+	d := inMemory.disk(t)
+	w := &backupstest.Watch{FS: d}
+	_, tx, err := inMemory.begin(open(w))
+	must(t, err)
+	w.Before = func(op backupstest.Op) error {
+		if op.Name == "Sync" && strings.HasPrefix(op.Path, "/etc/") {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	if err := tx.Put("apiserver"); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("got %v", err)
+	}
+	must(t, tx.Close(backups.Aborted))
+	losses, exhaustive := d.Losses(1000)
+	for lost := range losses {
+		if _, err := inMemory.check(lost); err != nil || !exhaustive {
+			t.Fatal(err, exhaustive)
+		}
+	}
+}
+
+// TestLossInPrune takes the power away while a transaction is removed: it is there as a whole, or not at all.
+func TestLossInPrune(t *testing.T) {
+	d := inMemory.disk(t)
+	must(t, inMemory.commit(open(d)))
+	var points []*backupstest.Disk
+	w := &backupstest.Watch{FS: d, After: func(op backupstest.Op) {
+		if op.Writes() {
+			points = append(points, d.Clone())
+		}
+	}}
+	x, err := open(w).Lock(holder)
+	must(t, err)
+	pruned, err := x.Prune(0)
+	if len(pruned) != 1 || err != nil {
+		t.Fatal(pruned, err)
+	}
+	states := 0
+	for _, point := range points {
+		losses, _ := point.Losses(100)
+		for lost := range losses {
+			states++
+			list, err := open(lost).List()
+			must(t, err)
+			for _, sum := range list {
+				must(t, whole(open(lost), sum.ID))
+			}
+		}
+	}
+	t.Logf("%d states", states)
+}
+
 // TestNextRunAfterDeath ends a process before every operation, lets the next run go through, and takes the power away
 // after that: nothing that the first left half done may make the second's transaction disappear.
 func TestNextRunAfterDeath(t *testing.T) {
 	w := &backupstest.Watch{FS: inMemory.disk(t)}
 	must(t, inMemory.commit(open(w)))
-	for n := 1; n < w.Count(); n++ {
+	for n := 1; n < w.Count(); n += every(5) {
 		d := inMemory.disk(t)
 		_ = inMemory.commit(open(die(d, n)))
 		d = d.Clone()
@@ -152,7 +206,7 @@ func TestNextRunAfterDeath(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d deaths before a run that went through", w.Count()-1)
+	t.Logf("%d deaths before a run that went through", (w.Count()-1)/every(5))
 }
 
 // errDead is what a killed process would see, if it saw anything.
@@ -172,10 +226,7 @@ func die(fsys backups.FS, n int) *backupstest.Watch {
 // recovers again, with and without a loss of power in between. The steps through both are coprime and the second
 // starts anew each time, so that all operations have their turn.
 func TestDeathInRecovery(t *testing.T) {
-	step, stride := 5, 7
-	if testing.Short() {
-		step, stride = 17, 23
-	}
+	step, stride := 5*every(8), 7
 	w := &backupstest.Watch{FS: inMemory.disk(t)}
 	must(t, inMemory.commit(open(w)))
 	deaths, losses := 0, 0

@@ -16,7 +16,7 @@ import (
 	"kubectl-harden.io/kubectl-harden/backups/backupstest"
 )
 
-// tools makes a directory for PATH that has a setfattr, and whatever scripts are given by name.
+// tools makes a directory for PATH that has whatever scripts are given by name, and a setfattr if the system has none.
 func tools(t testing.TB, scripts map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -25,7 +25,7 @@ func tools(t testing.TB, scripts map[string]string) string {
 	if scripts == nil {
 		scripts = map[string]string{}
 	}
-	if _, ok := scripts["setfattr"]; !ok {
+	if _, err := exec.LookPath("setfattr"); err != nil && scripts["setfattr"] == "" {
 		scripts["setfattr"] = fmt.Sprintf("%s=setfattr exec '%s' \"$@\"\n", childVar, self)
 	}
 	if _, ok := scripts["sync"]; !ok {
@@ -65,7 +65,7 @@ func TestRestoreScript(t *testing.T) {
 	ops := watched(t, real, s.rollback)
 	var points []int
 	for _, op := range ops {
-		if op.Writes() && (!testing.Short() || op.N%9 == 0) {
+		if op.Writes() && op.N%every(9) == 0 {
 			points = append(points, op.N)
 		}
 	}
@@ -329,9 +329,12 @@ func TestRestoreScriptWithoutSetfattr(t *testing.T) {
 	list, err := open(real).List()
 	must(t, err)
 	bin := t.TempDir()
-	for _, name := range strings.Fields("sh cat cp mv rm rmdir mkdir chmod chown dirname cut sha256sum sync") {
+	for _, name := range strings.Fields("sh cat cp mv rm rmdir mkdir chmod chown dirname cut sha256sum true") {
 		file, err := exec.LookPath(name)
 		must(t, err)
+		if name == "true" {
+			name = "sync" // a real one waits for the whole machine
+		}
 		must(t, os.Symlink(file, filepath.Join(bin, name)))
 	}
 	cmd := exec.Command("sh", filepath.Join(real.Root, list[0].Dir, "restore.sh"))

@@ -418,6 +418,15 @@ func whole(store *backups.Store, id string) error {
 	return nil
 }
 
+// every is the step through the operations of a run: 1, but for -short and for the race detector, which is slow and
+// looks for something else.
+func every(sparse int) int {
+	if testing.Short() || raced {
+		return sparse
+	}
+	return 1
+}
+
 // must stops the test at an error.
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -421,7 +421,8 @@ func removeTree(fsys FS, p string) error {
 	return fsys.Remove(p)
 }
 
-// ensureDir makes a directory and its missing parents, durably.
+// ensureDir makes a directory and its missing parents, which become durable before anything is in them: the directory
+// itself does once its maker syncs the one that it lies in.
 func ensureDir(fsys FS, p string, mode uint32) error {
 	_, err := fsys.Stat(p)
 	parent := path.Dir(p)
@@ -434,7 +435,7 @@ func ensureDir(fsys FS, p string, mode uint32) error {
 	if names, err := fsys.ReadDir(parent); err != nil {
 		return err
 	} else if len(names) == 0 {
-		// A killed run may have made it and not come to this.
+		// Somebody just made it, perhaps a run that was killed before it came to this.
 		if err := fsys.SyncDir(path.Dir(parent)); err != nil {
 			return err
 		}
@@ -442,5 +443,5 @@ func ensureDir(fsys FS, p string, mode uint32) error {
 	if err := fsys.Mkdir(p, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return fsys.SyncDir(parent)
+	return nil
 }

@@ -196,8 +196,11 @@ func TestResumeFinishes(t *testing.T) {
 			}
 		}
 		must(t, tx.Close(backups.Committed))
-		if outcome, err := inMemory.check(d); err != nil || outcome != backups.Committed {
-			t.Fatalf("died at %d (%s %s): %q, %v", op.N, op.Name, op.Path, outcome, err)
+		after, _ := d.Losses(1)
+		for lost := range after {
+			if outcome, err := inMemory.check(lost); err != nil || outcome != backups.Committed {
+				t.Fatalf("died at %d (%s %s), finished, lost power: %q, %v", op.N, op.Name, op.Path, outcome, err)
+			}
 		}
 		finished++
 		if _, err := x.Resume(tx.ID()); !errors.Is(err, backups.ErrSettled) {

@@ -1,0 +1,5 @@
+//go:build race
+
+package backups_test
+
+const raced = true
