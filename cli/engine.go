@@ -181,19 +181,24 @@ func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (
 		return nil, err
 	}
 	a := &apply.Applier{
-		Node: e.m.node, Store: s, Clock: e.clock, Identity: f.Identity,
+		Node: e.m.node, Store: s, Clock: e.clock, Facts: f, Areas: e.areas, StateDir: e.m.stateDir,
 		Soak: e.soak, NewMarker: func() string { return word(8) },
 	}
+	a.Space, _ = e.m.files.(apply.Space)
 	if e.m.connect != nil {
 		c, err := e.m.connect(ctx)
 		if err == nil {
 			err = c.CheckIdentity(ctx, f.Identity)
 		}
 		switch {
-		case err == nil:
-			a.Cluster = c
-		case needCluster:
+		case err != nil && needCluster:
 			return nil, err
+		case err != nil:
+			// A node's plan needs no cluster.
+		case needCluster:
+			a.Cluster, a.Facts = c, collect.AddCluster(ctx, f, c)
+		default:
+			a.Cluster = c
 		}
 	}
 	return a, nil

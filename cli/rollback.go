@@ -113,13 +113,13 @@ func (a *app) undoConflict(err error) error {
 func (a *app) recoverCommand() *cobra.Command {
 	var finish bool
 	cmd := &cobra.Command{
-		Use: "recover", Short: "Settle an interrupted transaction: back, or forward with --finish", Args: atMost(0),
+		Use: "recover", Short: "Settle a transaction that was interrupted, or whose way back failed: back, or forward with --finish", Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			e, err := a.open("recover")
 			if err != nil {
 				return err
 			}
-			open, err := e.store.Interrupted()
+			open, err := unsettled(e.store)
 			if err != nil {
 				return err
 			}

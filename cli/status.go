@@ -3,10 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"kubectl-harden.io/kubectl-harden/backups"
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
@@ -33,6 +35,7 @@ type openView struct {
 	Script  string    `json:"script"`
 	Damage  string    `json:"damage,omitempty"`
 	Running bool      `json:"running"` // the lock holder is at it
+	Mixed   bool      `json:"mixed"`   // its way back failed; recover tries again
 	Owed    []string  `json:"owed"`    // objects that could not be put back
 }
 
@@ -97,12 +100,12 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 	if held {
 		v.Lock = &lockView{h.PID, h.Who, h.Command, h.Since}
 	}
-	open, err := e.store.Interrupted()
+	open, err := unsettled(e.store)
 	if err != nil {
 		return v, err
 	}
 	for i, t := range open {
-		o := openView{ID: t.ID, Began: t.Began, Script: scriptIn(t.Dir), Owed: []string{}, Running: held && i == 0}
+		o := openView{ID: t.ID, Began: t.Began, Script: scriptIn(t.Dir), Owed: []string{}, Running: held && i == 0, Mixed: t.Outcome == backups.Mixed}
 		if t.Damage != nil {
 			o.Damage = t.Damage.Error()
 		}
@@ -111,6 +114,7 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 			o.Damage = errors.Join(t.Damage, err).Error()
 		}
 		for _, ev := range events {
+			o.Owed = slices.DeleteFunc(o.Owed, func(target string) bool { return target == ev.Target })
 			if ev.Kind == harden.EventOwed {
 				o.Owed = append(o.Owed, ev.Target)
 			}
@@ -128,12 +132,18 @@ func (a *app) printStatus(v statusView) {
 	table(a.Out, [][]string{{"lock", lock}, {"dead man's switch", "none armed"}, {"canary", "none"}})
 	for _, o := range v.Unsettled {
 		what := "was interrupted; settle it: " + a.where.called() + " recover"
-		if o.Running {
+		switch {
+		case o.Running:
 			what = "is under way"
+		case o.Mixed:
+			what = "could not be undone wholly; try again: " + a.where.called() + " recover"
 		}
 		fmt.Fprintf(a.Out, "transaction %s %s\n", oneLine(o.ID), what)
 		if o.Damage != "" {
-			fmt.Fprintf(a.Out, "  damaged: %s\n  way out by hand: %s\n", sentence(o.Damage), oneLine(a.where.byHand(o.Script)))
+			fmt.Fprintf(a.Out, "  damaged: %s\n", sentence(o.Damage))
+		}
+		if !o.Running {
+			fmt.Fprintf(a.Out, "  way out by hand: %s\n", oneLine(a.where.byHand(o.Script)))
 		}
 		for _, owed := range o.Owed {
 			fmt.Fprintf(a.Out, "  owed: %s\n", oneLine(owed))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"kubectl-harden.io/kubectl-harden/backups"
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -34,17 +35,25 @@ func (u *unbegun) Begin(harden.Plan, apply.Script) (apply.Tx, error) {
 	return nil, errUnbegun
 }
 
-func (s *transactions) Unsettled() ([]string, error) {
-	open, err := s.store.Interrupted()
+func (s *transactions) Unsettled() ([]apply.Unsettled, error) {
+	open, err := unsettled(s.store)
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
+	var out []apply.Unsettled
 	for _, t := range open {
-		ids = append(ids, t.ID)
+		out = append(out, apply.Unsettled{ID: t.ID, Script: t.Dir + "/restore.sh", Mixed: t.Outcome == backups.Mixed})
 	}
-	return ids, nil
+	return out, nil
 }
+
+// unsettled are the transactions without an outcome, and those whose way back failed, newest first.
+func unsettled(s *backups.Store) ([]backups.Summary, error) {
+	list, err := s.List()
+	return slices.DeleteFunc(list, func(t backups.Summary) bool { return t.Outcome != "" && t.Outcome != backups.Mixed }), err
+}
+
+func (s *transactions) Plan(id string) (harden.Plan, error) { return loadPlan(s.store, id) }
 
 func (s *transactions) Begin(p harden.Plan, script apply.Script) (apply.Tx, error) {
 	data, err := json.Marshal(p)
@@ -56,9 +65,9 @@ func (s *transactions) Begin(p harden.Plan, script apply.Script) (apply.Tx, erro
 	meta.Scope, meta.Undoes, meta.Controls = string(p.Scope), p.Undoes, p.Controls()
 	tx, err := s.session.Begin(meta, data, targets(p), backups.Script{Head: script.Head, Tail: script.Tail})
 	if err != nil {
-		return nil, err
+		return nil, told(p, err)
 	}
-	return &transaction{tx}, nil
+	return &transaction{tx, p}, nil
 }
 
 func (s *transactions) Resume(id string) (apply.Tx, harden.Plan, error) {
@@ -70,7 +79,7 @@ func (s *transactions) Resume(id string) (apply.Tx, harden.Plan, error) {
 	if err != nil {
 		return nil, harden.Plan{}, err
 	}
-	return &transaction{tx}, plan, nil
+	return &transaction{tx, plan}, plan, nil
 }
 
 // targets are the plan's file steps as the store wants them.
@@ -98,16 +107,28 @@ func loadPlan(s *backups.Store, id string) (harden.Plan, error) {
 }
 
 // transaction is a backups.Tx as harden/apply needs it.
-type transaction struct{ *backups.Tx }
+type transaction struct {
+	*backups.Tx
+	plan harden.Plan
+}
 
 func (t *transaction) Script() string { return t.ScriptPath() }
 
-func (t *transaction) Put(step string) error    { return kept(t.Tx.Put(step)) }
-func (t *transaction) Revert(step string) error { return kept(t.Tx.Revert(step)) }
+func (t *transaction) Put(step string) error    { return told(t.plan, t.Tx.Put(step)) }
+func (t *transaction) Revert(step string) error { return told(t.plan, t.Tx.Revert(step)) }
 
-func kept(err error) error {
-	if errors.Is(err, backups.ErrNotEmpty) {
+// told says the store's errors in the words of harden/apply.
+func told(p harden.Plan, err error) error {
+	var drift *backups.DriftError
+	switch {
+	case errors.Is(err, backups.ErrNotEmpty):
 		return fmt.Errorf("%w: %w", apply.ErrKept, err)
+	case errors.As(err, &drift):
+		for _, s := range p.Steps() {
+			if s.ID == drift.Target {
+				return fmt.Errorf("%w: %w", &apply.DriftError{Step: s, Now: harden.State(drift.Found)}, err)
+			}
+		}
 	}
 	return err
 }

@@ -10,6 +10,7 @@ const (
 	EventWritten  EventKind = "written"  // a step's target is as planned
 	EventAwaiting EventKind = "awaiting" // something is awaited, for at most Timeout
 	EventPassed   EventKind = "passed"   // a gate, or part of it, is proven
+	EventUnproven EventKind = "unproven" // a part of a gate that could not be asked; Message says why
 	EventFailed   EventKind = "failed"   // a step, effect or gate failed; Message says how
 	EventUndoing  EventKind = "undoing"  // the way back has begun
 	EventReverted EventKind = "reverted" // a step's target is as before

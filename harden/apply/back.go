@@ -1,110 +1,131 @@
 package apply
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
+// backEntry is the journal of a component that is proven to run as before.
+type backEntry struct {
+	Component harden.ComponentID `json:"component"`
+}
+
 // undo takes the stages up to last back, in reverse, gated, and says what became of it. The operator's interruption does not
-// reach it: a way back that stops half-way helps nobody.
-func (r *run) undo(ctx context.Context, last int, cause error) harden.Result {
+// reach it: a way back that stops half-way helps nobody. Nor does a journal that cannot be written.
+func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	ctx = context.WithoutCancel(ctx)
-	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("going back: %s", cause.Error())})
+	if !errors.Is(cause, errInterrupted) {
+		r.tell(harden.Event{Kind: harden.EventFailed, Message: harden.Msg("%s", oneLine(cause))})
+	}
+	_ = r.tx.Log(kindUndoing, nil)
+	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("going back: %s", oneLine(cause))})
 	var errs []error
 	for i := last; i >= 0; i-- {
-		if err := r.backStage(ctx, r.plan.Stages[i]); err != nil {
+		for _, err := range r.backStage(ctx, r.plan.Stages[i]) {
+			r.tell(harden.Event{Kind: harden.EventFailed, Stage: i, Message: harden.Msg("%s", oneLine(err))})
 			errs = append(errs, err)
 		}
 	}
-	return r.close(errors.Join(errs...), cause)
-}
-
-func (r *run) close(failed, cause error) harden.Result {
-	res := harden.Result{Transaction: r.tx.ID(), Script: r.tx.Script()}
-	var owed *owedError
-	switch {
-	case failed == nil:
-		res.Outcome = harden.OutcomeRolledBack
-		res.Message = harden.Msg("%s; everything is as before", cause.Error())
-	case errors.As(failed, &owed) && onlyOwed(failed):
-		res.Outcome = harden.OutcomeOwed
-		res.Message = harden.Msg("%s; files are as before, objects are owed: %s", cause.Error(), oneLine(failed))
-		res.Hints = []string{"kubectl-harden recover"}
-	default:
-		res.Outcome = harden.OutcomeMixed
-		res.Message = harden.Msg("%s; the way back failed too: %s", cause.Error(), oneLine(failed))
-		res.Hints = []string{"kubectl-harden history " + r.tx.ID()}
-	}
-	r.tell(harden.Event{Kind: harden.EventFinished, Outcome: res.Outcome, Message: res.Message})
-	if res.Outcome == harden.OutcomeOwed {
-		return res // it stays open: recover settles it when the API answers
-	}
-	if err := r.tx.Close(res.Outcome); err != nil {
-		res.Outcome = harden.OutcomeUnsettled
-		res.Message = harden.Msg("%s; and the journal cannot be written: %s", res.Message.String(), err.Error())
+	res := r.end(errors.Join(errs...), cause)
+	var drift *DriftError
+	if errors.As(cause, &drift) {
+		res.Drift = drift.picture()
 	}
 	return res
 }
 
-// oneLine is errors.Join's text on one line.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
-
-func onlyOwed(err error) bool {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		var owed *owedError
-		return errors.As(err, &owed)
+// end gives an undone transaction its outcome.
+func (r *run) end(failed, cause error) harden.Result {
+	res := harden.Result{Transaction: r.tx.ID(), Script: r.tx.Script(), Outcome: harden.OutcomeRolledBack}
+	why, owed := oneLine(cause), errors.Join(r.owed...)
+	switch {
+	case failed != nil:
+		res.Outcome = harden.OutcomeMixed
+		res.Message = harden.Msg("%s; the way back failed too: %s", why, oneLine(errors.Join(failed, owed)))
+		res.Hints = []string{"kubectl-harden recover", "kubectl-harden history " + r.tx.ID()}
+	case owed != nil:
+		res.Outcome = harden.OutcomeOwed
+		res.Message = harden.Msg("%s; files are as before, objects are owed: %s", why, oneLine(owed))
+		res.Hints = []string{"kubectl-harden recover"}
+	case len(r.kept) > 0:
+		res.Message = harden.Msg("%s; everything is as before, but for what others have put into %s", why, strings.Join(r.kept, ", "))
+	default:
+		res.Message = harden.Msg("%s; everything is as before", why)
 	}
-	return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !onlyOwed(e) })
+	done := harden.Event{Kind: harden.EventFinished, Outcome: res.Outcome, Message: res.Message}
+	r.journal(&done)
+	if res.Outcome == harden.OutcomeOwed {
+		r.hear(done)
+		return res // it stays open: recover settles it when the API answers
+	}
+	err := r.tx.Close(res.Outcome)
+	if err != nil && res.Outcome == harden.OutcomeRolledBack && len(r.kept) > 0 {
+		// The store does not take it for undone while a directory of ours is there.
+		res.Outcome = harden.OutcomeMixed
+		res.Hints = []string{"ls -la " + quote(r.kept[0]), "kubectl-harden recover"}
+		done.Outcome = res.Outcome
+		r.journal(&done)
+		err = r.tx.Close(res.Outcome)
+	}
+	if err != nil && res.Outcome != harden.OutcomeMixed {
+		res.Outcome, res.Hints = harden.OutcomeUnsettled, []string{"kubectl-harden recover"}
+		res.Message = harden.Msg("%s; the journal cannot be written: %s", res.Message.String(), oneLine(err))
+	}
+	done.Outcome, done.Message = res.Outcome, res.Message
+	r.hear(done)
+	return res
 }
 
 // backStage returns every target of the stage to what it was: objects, then components with their gates, then files that
-// nothing reads any more, then directories.
-func (r *run) backStage(ctx context.Context, st harden.Stage) error {
-	back, err := st.Back()
-	if err != nil {
-		return err
-	}
-	var errs []error
-	if err := r.revertObjects(ctx, st); err != nil {
-		errs = append(errs, err)
-	}
-	touched, err := r.touchedSteps()
-	if err != nil {
-		return err
-	}
-	for _, e := range back.Effects {
-		if e.Kind == harden.EffectSysctl && r.effectStarted(harden.EffectSysctl, "") {
-			if err := r.sysctls(ctx, e); err != nil {
-				errs = append(errs, err)
-			}
-		}
-	}
-	for _, c := range slices.Backward(harden.Components) {
-		if err := r.backComponent(ctx, back, c, touched); err != nil {
+// nothing reads any more, then directories. What fails does not keep the rest from coming back.
+func (r *run) backStage(ctx context.Context, st harden.Stage) (errs []error) {
+	fail := func(err error) {
+		if err != nil {
 			errs = append(errs, err)
 		}
 	}
-	for _, s := range back.Steps {
-		if s.Component == "" && s.Kind != harden.StepObject {
-			if err := r.revert(s); err != nil {
-				errs = append(errs, err)
+	fail(r.revertObjects(ctx, st))
+	back, err := st.Back()
+	if err != nil {
+		fail(err) // nothing can be proven, and the files come back all the same
+		for _, s := range slices.Backward(st.Steps) {
+			if s.Kind != harden.StepObject {
+				fail(r.revert(s))
 			}
 		}
+		return errs
 	}
-	return errors.Join(errs...)
+	for _, e := range back.Effects {
+		if _, begun := r.effectBegun(e.Kind, ""); e.Kind == harden.EffectSysctl && begun && r.live() {
+			_ = r.tx.Log(kindEffect, e)
+			fail(r.sysctls(ctx, e))
+		}
+	}
+	touched := r.touched()
+	for _, c := range slices.Backward(harden.Components) {
+		fail(r.backComponent(ctx, back, c, touched))
+	}
+	for _, s := range back.Steps {
+		if s.Component == "" && s.Kind != harden.StepObject {
+			fail(r.revert(s))
+		}
+	}
+	return errs
 }
 
 func (r *run) revert(s harden.Step) error {
 	err := r.tx.Revert(s.ID)
 	if errors.Is(err, ErrKept) {
-		r.tell(harden.Event{Kind: harden.EventKept, Target: s.ID, Message: harden.Msg("%s", err.Error())})
+		r.kept = append(r.kept, s.ID)
+		r.tell(harden.Event{Kind: harden.EventKept, Target: s.ID, Message: harden.Msg("%s", oneLine(err))})
 		return nil
 	}
 	if err != nil {
@@ -115,53 +136,67 @@ func (r *run) revert(s harden.Step) error {
 }
 
 // backComponent reverts a component's files and proves that it runs as before. One whose files were never touched is left
-// alone.
+// alone, and so is one that an earlier way back has proven.
 func (r *run) backComponent(ctx context.Context, back harden.Stage, c harden.Component, touched map[string]bool) error {
-	steps := back.ForComponent(c.ID)
-	if !slices.ContainsFunc(steps, func(s harden.Step) bool { return touched[s.ID] }) {
+	steps := slices.DeleteFunc(back.ForComponent(c.ID), func(s harden.Step) bool { return !touched[s.ID] })
+	away := slices.ContainsFunc(steps, r.away)
+	if len(steps) == 0 || r.back[c.ID] && !away {
 		return nil
-	}
-	var not []string
-	if !r.plan.Target.Offline {
-		// Whatever runs now with our files is not what may run afterwards.
-		if now, err := r.instance(ctx, c); err == nil && now.ID != r.before[c.ID].ID {
-			not = append(not, now.ID)
-		}
-	}
-	changed := r.Clock.Now()
-	for _, s := range steps {
-		if err := r.revert(s); err != nil {
-			return err
-		}
 	}
 	effect, restarts := back.Effect(c.ID)
-	if r.plan.Target.Offline || !restarts || !c.StaticPod() && !r.effectStarted(harden.EffectUnit, c.ID) {
-		return nil
+	restarts = restarts && r.live()
+	w := want{restarts: r.restarts(ctx, c), since: r.Clock.Now()}
+	now, nowErr := Instance{}, error(nil)
+	if restarts {
+		now, nowErr = r.instance(ctx, c)
 	}
-	if err := r.start(ctx, c, effect); err != nil {
+	var errs []error
+	for _, s := range steps {
+		if err := r.revert(s); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil || !restarts {
+		return err // with half of its files back, what runs is left alone
+	}
+	old := nowErr == nil && now.ID == r.before[c.ID].Instance.ID
+	_, begun := r.effectBegun(harden.EffectUnit, c.ID)
+	switch {
+	case !c.StaticPod() && old && !begun:
+		return nil // it never saw our files
+	case nowErr == nil && (!c.StaticPod() || away && !old):
+		// What has run with our files is not what may run afterwards. A static pod whose file had come back already, or never
+		// changed, may stay as it is.
+		w.not = []string{now.ID}
+	}
+	_ = r.tx.Log(kindEffect, effect)
+	if err := r.restart(ctx, c); err != nil {
 		return err
 	}
 	gate, _ := back.Gate(c.ID)
-	return r.proveBack(ctx, c, gate, want{since: changed, not: not})
-}
-
-// proveBack is the gate of an undo. A static pod whose file the kubelet never noticed keeps its old instance; that is as good
-// as a new one, if it stays healthy.
-func (r *run) proveBack(ctx context.Context, c harden.Component, g harden.Gate, w want) error {
-	err := r.prove(ctx, c, g, w)
-	if err != nil {
+	if err := r.prove(ctx, c, gate, w); err != nil {
 		return fmt.Errorf("after putting its files back: %w", err)
 	}
+	_ = r.tx.Log(kindBack, backEntry{c.ID})
 	return nil
 }
 
-// touchedSteps are the file steps that the journal says may have been written.
-func (r *run) touchedSteps() (map[string]bool, error) {
+// away says that a target's content is not, or not known to be, what the step brings.
+func (r *run) away(s harden.Step) bool {
+	now, err := r.Node.State(s.Path)
+	return err != nil || now.Exists != s.After.Exists || !bytes.Equal(now.Data, s.After.Data)
+}
+
+// touched are the file steps that the journal says may have been written.
+func (r *run) touched() map[string]bool {
+	out := map[string]bool{}
 	entries, err := r.tx.Entries()
 	if err != nil {
-		return nil, fmt.Errorf("reading the journal: %w", err)
+		for _, s := range r.plan.Steps() {
+			out[s.ID] = true
+		}
+		return out
 	}
-	out := map[string]bool{}
 	for _, e := range entries {
 		switch {
 		case e.Target == "":
@@ -171,87 +206,20 @@ func (r *run) touchedSteps() (map[string]bool, error) {
 			out[e.Target] = true
 		}
 	}
-	return out, nil
+	return out
 }
 
-// effectStarted says whether the journal has the effect begun: a unit that was never restarted need not be restarted back.
-func (r *run) effectStarted(kind harden.EffectKind, c harden.ComponentID) bool {
+// effectBegun says whether, and when, the journal has the effect begun. A journal that cannot be read has everything begun.
+func (r *run) effectBegun(kind harden.EffectKind, c harden.ComponentID) (at time.Time, begun bool) {
 	entries, err := r.tx.Entries()
 	if err != nil {
-		return true
+		return time.Time{}, true
 	}
 	for _, e := range entries {
 		var effect harden.Effect
-		if e.Kind == kindEffect && decode(e.Data, &effect) == nil && effect.Kind == kind && effect.Component == c {
-			return true
+		if e.Kind == kindEffect && json.Unmarshal(e.Data, &effect) == nil && effect.Kind == kind && effect.Component == c {
+			at, begun = e.Time, true
 		}
 	}
-	return false
-}
-
-// Recover settles an interrupted transaction: back, or forward where every gate had passed.
-func (a *Applier) Recover(ctx context.Context, id string, finish bool) harden.Result {
-	tx, plan, err := a.Store.Resume(id)
-	if err != nil {
-		return harden.Result{Transaction: id, Outcome: harden.OutcomeUnsettled, Message: harden.Msg("%s", fmt.Errorf("resuming transaction %s: %w", id, err).Error())}
-	}
-	r := &run{Applier: a, plan: plan, tx: tx, before: map[harden.ComponentID]Instance{}}
-	if err := r.sameTarget(plan.Target); err != nil {
-		return harden.Result{Transaction: id, Outcome: harden.OutcomeUnsettled, Script: tx.Script(), Message: harden.Msg("%s", err.Error())}
-	}
-	passed, err := r.reread()
-	if err != nil {
-		return harden.Result{Transaction: id, Outcome: harden.OutcomeUnsettled, Script: tx.Script(), Message: harden.Msg("%s", err.Error())}
-	}
-	if passed {
-		return r.commit()
-	}
-	if finish {
-		return r.finish(ctx)
-	}
-	return r.undo(ctx, len(plan.Stages)-1, errors.New("it was interrupted"))
-}
-
-// finish goes on forward. What is written already is not written again.
-func (r *run) finish(ctx context.Context) harden.Result {
-	for _, st := range r.plan.Stages {
-		if err := r.stage(ctx, st); err != nil {
-			return r.undo(ctx, len(r.plan.Stages)-1, err)
-		}
-	}
-	if err := r.soak(ctx); err != nil {
-		return r.undo(ctx, len(r.plan.Stages)-1, err)
-	}
-	return r.commit()
-}
-
-// reread takes from the journal what the dead process knew.
-func (r *run) reread() (passed bool, err error) {
-	entries, err := r.tx.Entries()
-	if err != nil {
-		return false, fmt.Errorf("reading the journal: %w", err)
-	}
-	for _, e := range entries {
-		switch e.Kind {
-		case kindPassed:
-			passed = true
-		case kindStarted:
-			var s struct {
-				Component harden.ComponentID
-				Instance  Instance
-			}
-			if err := decode(e.Data, &s); err != nil {
-				return false, err
-			}
-			r.before[s.Component] = s.Instance
-		}
-	}
-	return passed, nil
-}
-
-func decode(data json.RawMessage, into any) error {
-	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("reading the journal: %w", err)
-	}
-	return nil
+	return at, begun
 }

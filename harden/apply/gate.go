@@ -2,11 +2,9 @@ package apply
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -27,40 +25,43 @@ const (
 	crashLimit = 2
 	// readyWait is how long the Node object may take to tell of the new kubelet.
 	readyWait = 45 * time.Second
-	auditWait = 20 * time.Second
+	// unaskable is how many times in a row the API may fail to answer before the gate goes on without it.
+	unaskable = 6
+	// soakMisses is how many looks in a row may find a component unhealthy: the kubelet forgives as many to readiness.
+	soakMisses = 3
 )
 
 // want is what tells the new instance from older ones.
 type want struct {
-	since time.Time // when its files were changed
-	not   []string  // ids of instances that do not count
+	since    time.Time // when its files were changed
+	not      []string  // ids of instances that do not count
+	restarts int       // automatic ones of its unit before
 }
 
 // prove waits until the component's new instance runs as planned and is healthy, and stays so (promise 6).
 func (r *run) prove(ctx context.Context, c harden.Component, g harden.Gate, w want) error {
-	end := r.Clock.Now().Add(g.Timeout)
-	r.tell(harden.Event{Kind: harden.EventAwaiting, Component: c.ID, Timeout: g.Timeout, Message: harden.Msg("a new instance of %s with the planned arguments", c.ID)})
-	i, err := r.awaitInstance(ctx, c, g, w, end)
-	if err != nil {
-		return err
+	s := &settling{run: r, c: c, gate: g, want: w, hold: holdFor}
+	if !c.StaticPod() {
+		s.hold = kubeletHold
 	}
-	r.tell(harden.Event{Kind: harden.EventPassed, Component: c.ID, Message: harden.Msg("%s runs as planned (process %d)", c.ID, i.PID)})
-	if err := r.awaitHealth(ctx, c, g, i, end); err != nil {
-		return err
+	s.end = r.Clock.Now().Add(g.Timeout)
+	r.tell(harden.Event{Kind: harden.EventAwaiting, Component: c.ID, Timeout: g.Timeout, Message: s.wanted()})
+	if err := r.poll(ctx, s.end, func() (bool, string, error) { return s.look(ctx) }); err != nil {
+		return gateError(c, err)
 	}
-	r.tell(harden.Event{Kind: harden.EventPassed, Component: c.ID, Message: harden.Msg("%s answers its probes", c.ID)})
-	if err := r.awaitNode(ctx, c, i); err != nil {
-		return err
+	r.tell(harden.Event{Kind: harden.EventPassed, Component: c.ID, Message: s.settled()})
+	if err := r.awaitNode(ctx, c, s.now); err != nil {
+		return gateError(c, err)
 	}
 	for _, p := range g.Proofs {
 		if err := r.assert(ctx, g, p); err != nil {
-			return err
+			return gateError(c, err)
 		}
 	}
-	now, err := r.instance(ctx, c)
-	if err != nil || now.ID != i.ID {
-		return fmt.Errorf("proving %s: its new instance was replaced while it was looked at", c.ID)
+	if err := r.same(ctx, c, s.now); err != nil {
+		return gateError(c, err)
 	}
+	r.proven[c.ID] = s.now
 	return nil
 }
 
@@ -81,216 +82,237 @@ func (r *run) poll(ctx context.Context, end time.Time, try func() (done bool, pe
 	}
 }
 
-func (r *run) awaitInstance(ctx context.Context, c harden.Component, g harden.Gate, w want, end time.Time) (Instance, error) {
-	var found Instance
-	err := r.poll(ctx, end, func() (bool, string, error) {
-		if err := r.crashed(ctx, c, w.since); err != nil {
-			return false, "", err
-		}
-		i, err := r.instance(ctx, c)
-		switch {
-		case errors.Is(err, ErrNotRunning):
-			return false, "no instance runs", nil
-		case err != nil:
-			return false, err.Error(), nil // the runtime may be busy; the timeout decides
-		case slices.Contains(w.not, i.ID):
-			return false, fmt.Sprintf("the old instance (process %d) still runs and no new one", i.PID), nil
-		case len(g.Args) > 0 && !harden.SameArgs(i.Args, g.Args):
-			return false, fmt.Sprintf("process %d runs with other arguments than planned", i.PID), nil
-		}
-		found = i
-		return true, "", nil
-	})
-	if err != nil {
-		return Instance{}, gateError(c, err)
-	}
-	return found, nil
-}
-
-// crashed gives up early where instances start and die.
-func (r *run) crashed(ctx context.Context, c harden.Component, since time.Time) error {
-	if !c.StaticPod() {
-		u, err := r.Node.Unit(ctx, c.Unit)
-		if err == nil && u.Restarts >= crashLimit {
-			return fmt.Errorf("systemd has restarted it %d times", u.Restarts)
-		}
-		return nil
-	}
-	n, words, err := r.Node.Crashes(ctx, c, since)
-	if err != nil || n < crashLimit {
-		return nil
-	}
-	if words != "" {
-		return fmt.Errorf("%d new instances have exited; the last one said: %s", n, words)
-	}
-	return fmt.Errorf("%d new instances have exited", n)
-}
-
-// awaitHealth asks every probe anonymously until all of them succeed, and keep succeeding in the same instance. A 401 or 403
-// that stays is final: the kubelet gets it too, and would kill the container minutes later.
-func (r *run) awaitHealth(ctx context.Context, c harden.Component, g harden.Gate, i Instance, end time.Time) error {
-	hold := holdFor
-	if !c.StaticPod() {
-		hold = kubeletHold
-	}
-	r.tell(harden.Event{Kind: harden.EventAwaiting, Component: c.ID, Timeout: end.Sub(r.Clock.Now()), Message: harden.Msg("%s answers its probes for %s", c.ID, hold)})
-	var since, refused time.Time
-	err := r.poll(ctx, end, func() (bool, string, error) {
-		now, err := r.instance(ctx, c)
-		if err != nil || now.ID != i.ID {
-			if crash := r.crashed(ctx, c, i.Started); crash != nil {
-				return false, "", crash
-			}
-			return false, "", errors.New("its new instance has gone")
-		}
-		for _, p := range g.Probes {
-			res := r.Node.Probe(ctx, p)
-			if !res.Healthy(p) {
-				since = time.Time{}
-				switch {
-				case res.Status != 401 && res.Status != 403:
-					refused = time.Time{}
-				case refused.IsZero():
-					refused = r.Clock.Now()
-				case r.Clock.Now().Sub(refused) >= refusalGrace:
-					return false, "", fmt.Errorf("its %s probe %s: the kubelet would kill it", p.Name, describe(p, res))
-				}
-				return false, fmt.Sprintf("its %s probe %s", p.Name, describe(p, res)), nil
-			}
-		}
-		if since.IsZero() {
-			since = r.Clock.Now()
-		}
-		return r.Clock.Now().Sub(since) >= hold, "it was not healthy for long enough", nil
-	})
-	return gateError(c, err)
-}
-
-// awaitNode waits for the Node object to tell of the new kubelet. Where the API cannot be asked that is said, not guessed.
-func (r *run) awaitNode(ctx context.Context, c harden.Component, i Instance) error {
-	if c.StaticPod() || r.Cluster == nil {
-		return nil
-	}
-	failures := 0
-	r.tell(harden.Event{Kind: harden.EventAwaiting, Component: c.ID, Timeout: readyWait, Message: harden.Msg("node %s is Ready", r.plan.Target.Node)})
-	err := r.poll(ctx, r.Clock.Now().Add(readyWait), func() (bool, string, error) {
-		ready, reason, err := r.Cluster.NodeReady(ctx, r.plan.Target.Node, i.Started)
-		if err != nil {
-			failures++
-			if failures >= 6 {
-				r.tell(harden.Event{Kind: harden.EventPassed, Component: c.ID, Message: harden.Msg("the API cannot be asked whether the node is Ready: %s", err.Error())})
-				return true, "", nil
-			}
-			return false, err.Error(), nil
-		}
-		return ready, "the node is not Ready: " + reason, nil
-	})
-	return gateError(c, err)
-}
-
 func gateError(c harden.Component, err error) error {
-	if err == nil || errors.Is(err, errInterrupted) {
+	if errors.Is(err, errInterrupted) {
 		return err
 	}
 	return fmt.Errorf("gate of %s: %w", c.ID, err)
 }
 
-// assert asks for one change on the live component.
-func (r *run) assert(ctx context.Context, g harden.Gate, p harden.Proof) error {
-	proven := func() error {
-		r.tell(harden.Event{Kind: harden.EventPassed, Component: g.Component, Message: harden.Msg("proven for %s: %s %s", p.Control, string(p.Kind), p.Path)})
-		return nil
+// settling follows a component from its change until one new instance has been healthy for long enough. An instance that is
+// replaced meanwhile has to be healthy anew; how many may die is limited.
+type settling struct {
+	*run
+	c    harden.Component
+	gate harden.Gate
+	want want
+	hold time.Duration
+	end  time.Time
+
+	now     Instance  // the new instance, once it runs
+	healthy time.Time // since when all its probes succeed
+	refused time.Time // since when one of them is refused
+}
+
+func (s *settling) wanted() harden.Message {
+	if len(s.gate.Args) > 0 {
+		return harden.Msg("a new instance of %s with the planned arguments", s.c.ID)
 	}
-	unproven := func(why string) error {
-		r.tell(harden.Event{Kind: harden.EventPassed, Component: g.Component, Message: harden.Msg("not asked for %s: %s", p.Control, why)})
-		return nil
+	return harden.Msg("a new instance of %s", s.c.ID)
+}
+
+func (s *settling) settled() harden.Message {
+	if len(s.gate.Probes) == 0 {
+		return harden.Msg("%s has run for %s; it has no probes to ask", s.c.ID, s.hold)
 	}
-	switch p.Kind {
-	case harden.ProofAnonymous:
-		res := r.anonymous(ctx, g, p.Path)
-		if res.Err != nil || res.Status != p.Status {
-			return fmt.Errorf("proving %s: anonymous GET %s: wanted %d, got %s", p.Control, p.Path, p.Status, answer(res))
+	return harden.Msg("%s has answered its probes for %s", s.c.ID, s.hold)
+}
+
+func (s *settling) look(ctx context.Context) (done bool, pending string, err error) {
+	if err := s.crashed(ctx); err != nil {
+		return false, "", err
+	}
+	if pending := s.find(ctx); pending != "" {
+		s.healthy, s.refused = time.Time{}, time.Time{}
+		return false, pending, nil
+	}
+	pending, err = s.ask(ctx)
+	if pending != "" || err != nil {
+		s.healthy = time.Time{}
+		return false, pending, err
+	}
+	s.refused = time.Time{}
+	now := s.Clock.Now()
+	if s.healthy.IsZero() {
+		s.healthy = now
+	}
+	return now.Sub(s.healthy) >= s.hold, "it was not healthy for long enough", nil
+}
+
+// find looks for the new instance, and says what is there instead.
+func (s *settling) find(ctx context.Context) string {
+	i, err := s.instance(ctx, s.c)
+	switch {
+	case errors.Is(err, ErrNotRunning) && s.now.ID != "":
+		return fmt.Sprintf("the new instance (process %d) has gone and no other one runs", s.now.PID)
+	case errors.Is(err, ErrNotRunning):
+		return "no instance runs"
+	case err != nil:
+		return oneLine(err) // the runtime may be busy; the timeout decides
+	case slices.Contains(s.want.not, i.ID):
+		return fmt.Sprintf("the old instance (process %d) still runs and no new one", i.PID)
+	case len(s.gate.Args) > 0 && !harden.SameArgs(i.Args, s.gate.Args):
+		return fmt.Sprintf("process %d runs with other arguments than planned", i.PID)
+	}
+	if i.ID != s.now.ID {
+		s.now, s.healthy, s.refused = i, time.Time{}, time.Time{}
+		s.tell(harden.Event{Kind: harden.EventPassed, Component: s.c.ID, Message: harden.Msg("%s runs as planned (process %d)", s.c.ID, i.PID)})
+		s.tell(harden.Event{
+			Kind: harden.EventAwaiting, Component: s.c.ID, Timeout: s.end.Sub(s.Clock.Now()),
+			Message: harden.Msg("%s stays healthy for %s", s.c.ID, s.hold),
+		})
+	}
+	return ""
+}
+
+// ask asks every probe anonymously. A 401 or 403 that stays is final: the kubelet gets it too, and would kill the container
+// minutes later.
+func (s *settling) ask(ctx context.Context) (pending string, err error) {
+	for _, p := range s.gate.Probes {
+		res := s.Node.Probe(ctx, p)
+		if res.Healthy(p) {
+			continue
 		}
-		return proven()
-	case harden.ProofAdmin:
-		if r.Cluster == nil {
-			return unproven("no administrator's credentials")
+		pending = fmt.Sprintf("its %s probe %s", p.Name, describe(p, res))
+		if res.Status != 401 && res.Status != 403 {
+			s.refused = time.Time{}
+			return pending, nil
 		}
-		status, err := r.Cluster.AdminGet(ctx, p.Path, "kubectl-harden")
+		if s.refused.IsZero() {
+			s.refused = s.Clock.Now()
+		}
+		if s.Clock.Now().Sub(s.refused) >= refusalGrace {
+			return "", fmt.Errorf("%s: the kubelet would kill it", pending)
+		}
+		return pending, nil
+	}
+	return "", nil
+}
+
+// crashed gives up early where instances start and die.
+func (s *settling) crashed(ctx context.Context) error {
+	if !s.c.StaticPod() {
+		u, err := s.Node.Unit(ctx, s.c.Unit)
 		if err != nil {
-			return fmt.Errorf("proving %s: GET %s: %w", p.Control, p.Path, err)
-		}
-		if status != p.Status {
-			return fmt.Errorf("proving %s: GET %s: wanted %d, got %d", p.Control, p.Path, p.Status, status)
-		}
-		return proven()
-	case harden.ProofAuditLine:
-		if err := r.auditLine(ctx, g, p); err != nil {
-			return err
-		}
-		return proven()
-	case harden.ProofConfigz:
-		if r.Cluster == nil {
-			return unproven("the API is not asked")
-		}
-		live, err := r.Cluster.Configz(ctx, r.plan.Target.Node)
-		if err != nil {
-			return unproven(err.Error())
-		}
-		if got := at(live, p.Path); !sameJSON(got, p.Want) {
-			return fmt.Errorf("proving %s: the kubelet's %s is %v, wanted %v", p.Control, p.Path, got, p.Want)
-		}
-		return proven()
-	}
-	return fmt.Errorf("proving %s: unknown proof %q", p.Control, p.Kind)
-}
-
-func answer(res ProbeResult) string {
-	if res.Err != nil {
-		return res.Err.Error()
-	}
-	return fmt.Sprint(res.Status)
-}
-
-// anonymous asks the API server without credentials, where its probes are asked.
-func (r *run) anonymous(ctx context.Context, g harden.Gate, path string) ProbeResult {
-	for _, p := range g.Probes {
-		return r.Node.Probe(ctx, harden.Probe{Name: "proof", Scheme: "HTTPS", Host: p.Host, Port: p.Port, Path: path})
-	}
-	return ProbeResult{Err: errors.New("the component has no probe to learn its address from")}
-}
-
-// auditLine makes a request of its own, which no policy of ours leaves out, and waits for it to show up in the log.
-func (r *run) auditLine(ctx context.Context, g harden.Gate, p harden.Proof) error {
-	marker := r.NewMarker()
-	r.anonymous(ctx, g, "/api/v1/namespaces?kubectl-harden="+marker)
-	err := r.poll(ctx, r.Clock.Now().Add(auditWait), func() (bool, string, error) {
-		has, err := r.Node.LogHas(p.Path, marker)
-		if err != nil {
-			return false, err.Error(), nil
-		}
-		return has, "our own request is not in " + p.Path, nil
-	})
-	if err != nil && !errors.Is(err, errInterrupted) {
-		return fmt.Errorf("proving %s: %w", p.Control, err)
-	}
-	return err
-}
-
-func at(m map[string]any, path string) any {
-	var v any = m
-	for _, k := range strings.Split(path, ".") {
-		next, ok := v.(map[string]any)
-		if !ok {
 			return nil
 		}
-		v = next[k]
+		n := u.Restarts - s.want.restarts
+		if n < 0 {
+			n = u.Restarts // a restart by hand counts from 0 again
+		}
+		if n >= crashLimit {
+			return fmt.Errorf("systemd has restarted it %d times", n)
+		}
+		return nil
 	}
-	return v
+	n, words, err := s.Node.Crashes(ctx, s.c, s.want.since)
+	switch {
+	case err != nil || n < crashLimit:
+		return nil
+	case words == "":
+		return fmt.Errorf("%d new instances have exited", n)
+	}
+	return fmt.Errorf("%d new instances have exited; the last one said: %s", n, words)
 }
 
-func sameJSON(a, b any) bool {
-	x, errA := json.Marshal(a)
-	y, errB := json.Marshal(b)
-	return errA == nil && errB == nil && string(x) == string(y)
+// awaitNode waits for the Node object to tell of the new kubelet. Where the API cannot be asked that is said, not guessed.
+func (r *run) awaitNode(ctx context.Context, c harden.Component, i Instance) error {
+	if c.StaticPod() {
+		return nil
+	}
+	node := r.plan.Target.Node
+	if r.Cluster == nil {
+		r.unproven(c.ID, harden.Msg("whether node %s is Ready is not asked: there is no API to ask", node))
+		return nil
+	}
+	failures := 0
+	r.tell(harden.Event{Kind: harden.EventAwaiting, Component: c.ID, Timeout: readyWait, Message: harden.Msg("node %s is Ready", node)})
+	return r.poll(ctx, r.Clock.Now().Add(readyWait), func() (bool, string, error) {
+		ready, reason, err := r.Cluster.NodeReady(ctx, node, i.Started)
+		if err == nil {
+			failures = 0
+			if ready {
+				r.tell(harden.Event{Kind: harden.EventPassed, Component: c.ID, Message: harden.Msg("node %s is Ready", node)})
+			}
+			return ready, "the node is not Ready: " + reason, nil
+		}
+		if failures++; failures >= unaskable && interrupted(ctx) == nil {
+			r.unproven(c.ID, harden.Msg("the API cannot be asked whether node %s is Ready: %s", node, oneLine(err)))
+			return true, "", nil
+		}
+		return false, oneLine(err), nil
+	})
+}
+
+// unproven says which part of a gate could not be asked.
+func (r *run) unproven(c harden.ComponentID, m harden.Message) {
+	r.tell(harden.Event{Kind: harden.EventUnproven, Component: c, Message: m})
+}
+
+// same wants the instance that was looked at to be the one that runs in the end.
+func (r *run) same(ctx context.Context, c harden.Component, i Instance) error {
+	return r.poll(ctx, r.Clock.Now().Add(holdFor), func() (bool, string, error) {
+		now, err := r.instance(ctx, c)
+		switch {
+		case errors.Is(err, ErrNotRunning):
+			return false, "its new instance has gone", nil
+		case err != nil:
+			return false, oneLine(err), nil
+		case now.ID != i.ID:
+			return false, "", errors.New("its new instance was replaced while it was looked at")
+		}
+		return true, "", nil
+	})
+}
+
+// soak watches everything that was proven, so that what dies late is noticed.
+func (r *run) soak(ctx context.Context) error {
+	if r.Soak <= 0 || len(r.proven) == 0 {
+		return nil
+	}
+	r.tell(harden.Event{Kind: harden.EventSoaking, Timeout: r.Soak, Message: harden.Msg("watching health")})
+	misses := map[harden.ComponentID]int{}
+	for end := r.Clock.Now().Add(r.Soak); r.Clock.Now().Before(end); {
+		if err := r.Clock.Sleep(ctx, time.Second); err != nil {
+			return errInterrupted
+		}
+		for _, st := range r.plan.Stages {
+			for _, g := range st.Gates {
+				miss, err := r.watch(ctx, g)
+				if err != nil {
+					return err
+				}
+				if miss == "" {
+					misses[g.Component] = 0
+				} else if misses[g.Component]++; misses[g.Component] >= soakMisses {
+					return fmt.Errorf("watching %s: %s", g.Component, miss)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// watch looks at a proven component once. A miss may pass; an error is final.
+func (r *run) watch(ctx context.Context, g harden.Gate) (miss string, err error) {
+	i, proven := r.proven[g.Component]
+	c, known := harden.ComponentByID(g.Component)
+	if !proven || !known {
+		return "", nil
+	}
+	now, err := r.instance(ctx, c)
+	switch {
+	case errors.Is(err, ErrNotRunning):
+		return "it has gone", nil
+	case err != nil:
+		return oneLine(err), nil
+	case now.ID != i.ID:
+		return "", fmt.Errorf("watching %s: it was restarted", c.ID)
+	}
+	for _, p := range g.Probes {
+		if res := r.Node.Probe(ctx, p); !res.Healthy(p) {
+			return fmt.Sprintf("its %s probe %s", p.Name, describe(p, res)), nil
+		}
+	}
+	return "", nil
 }

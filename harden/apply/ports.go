@@ -56,6 +56,12 @@ func (r ProbeResult) Healthy(p harden.Probe) bool {
 	return r.Err == nil && r.Status >= 200 && r.Status < 400
 }
 
+// Space tells of the node's file systems. The path, or parents of it, may be missing.
+type Space interface {
+	FreeBytes(path string) (uint64, error)
+	ReadOnlyFS(path string) (bool, error)
+}
+
 // Unit is the state of a systemd unit.
 type Unit struct {
 	Active   bool
@@ -83,12 +89,23 @@ type Cluster interface {
 
 // Store is the transaction store, its lock held.
 type Store interface {
-	// Unsettled names transactions that were begun and have no outcome.
-	Unsettled() ([]string, error)
-	// Begin saves the originals of all file steps, writes restore.sh and the plan, all durable, or changes nothing.
+	// Unsettled are the transactions without an outcome, and those whose way back failed, newest first.
+	Unsettled() ([]Unsettled, error)
+	// Begin saves the originals of all file steps, writes restore.sh and the plan, all durable, or changes nothing. A target
+	// that is not as the plan says gives a DriftError.
 	Begin(p harden.Plan, s Script) (Tx, error)
 	// Resume opens an unsettled transaction and gives the plan that it was to write.
 	Resume(id string) (Tx, harden.Plan, error)
+	// Plan is what a transaction was to write.
+	Plan(id string) (harden.Plan, error)
+}
+
+// Unsettled is a transaction that recover has to settle.
+type Unsettled struct {
+	ID     string
+	Script string
+	// Mixed says that its way back failed; otherwise it was interrupted.
+	Mixed bool
 }
 
 // Script are lines of restore.sh around those that bring the files back.
@@ -99,12 +116,14 @@ type Tx interface {
 	ID() string
 	Script() string
 	// Put makes a file step's target what the plan says, write-ahead; Revert brings its original back, and is no error
-	// when there is nothing to bring back. Both give ErrKept for a directory that is to go and holds what others put there.
+	// when there is nothing to bring back. Both give ErrKept for a directory that is to go and holds what others put there,
+	// and a DriftError for what others have changed. Revert goes on where the journal cannot be written.
 	Put(step string) error
 	Revert(step string) error
 	// Log adds a durable entry to the journal; Entries are all so far.
 	Log(kind string, data any) error
 	Entries() ([]Entry, error)
+	// Close gives an outcome. It refuses one that the journal contradicts, and may be tried again.
 	Close(outcome harden.Outcome) error
 }
 
@@ -121,8 +140,14 @@ const (
 	kindObject  = "object"  // objectEntry, before and after a mutation of an object
 	kindEffect  = "effect"  // harden.Effect, before it is started
 	kindPassed  = "passed"  // every gate of the plan has passed
-	kindStarted = "started" // instances as they were before the first change
-	kindFailed  = "failed"  // the store's: a put that did not touch its target
+	kindStarted = "started" // startedEntry: a component as it was before its first change
+	kindUndoing = "undoing" // the way back has begun
+	kindBack    = "back"    // backEntry: a component is proven to run as before
+
+	// The store's own.
+	kindFailed   = "failed" // a put that did not touch its target
+	kindRevert   = "revert"
+	kindReverted = "reverted"
 )
 
 // KindEvent is the kind of journal entries that hold a harden.Event.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -16,43 +17,74 @@ type run struct {
 	*Applier
 	plan   harden.Plan
 	tx     Tx
-	before map[harden.ComponentID]Instance // what ran before the first change
+	before map[harden.ComponentID]startedEntry // as they were before the first change
+	proven map[harden.ComponentID]Instance     // the ones that passed their gates
+	// resumed says that another process began this transaction, so that things may be done already.
+	resumed bool
+	back    map[harden.ComponentID]bool // components proven to run as before, by an earlier way back
+	kept    []string                    // directories that should be gone and hold what others put there
+	owed    []error                     // objects that could not be put back, because the API could not be asked
 }
+
+// startedEntry is the journal of a component before its first change.
+type startedEntry struct {
+	Component harden.ComponentID `json:"component"`
+	Instance  Instance           `json:"instance"`
+	Restarts  int                `json:"restarts,omitempty"` // of a unit, as systemd counts them
+}
+
+func newRun(a *Applier, p harden.Plan, tx Tx) *run {
+	return &run{
+		Applier: a, plan: p, tx: tx, before: map[harden.ComponentID]startedEntry{},
+		proven: map[harden.ComponentID]Instance{}, back: map[harden.ComponentID]bool{},
+	}
+}
+
+func (r *run) live() bool { return !r.plan.Target.Offline }
 
 // forward writes the plan and proves it, or goes back.
 func (r *run) forward(ctx context.Context) harden.Result {
-	r.tell(harden.Event{Kind: harden.EventBegun, Message: harden.Msg("originals are saved; the way out by hand is %s", r.tx.Script())})
+	if !r.resumed {
+		r.tell(harden.Event{Kind: harden.EventBegun, Message: harden.Msg("originals are saved; the way out by hand is %s", r.tx.Script())})
+	}
 	for i, st := range r.plan.Stages {
 		if err := r.stage(ctx, st); err != nil {
-			r.tell(harden.Event{Kind: harden.EventFailed, Stage: i, Message: harden.Msg("%s", err.Error())})
-			return r.undo(ctx, i, err)
+			return r.undo(ctx, err, i)
 		}
 	}
 	if err := r.soak(ctx); err != nil {
-		r.tell(harden.Event{Kind: harden.EventFailed, Message: harden.Msg("%s", err.Error())})
-		return r.undo(ctx, len(r.plan.Stages)-1, err)
+		return r.undo(ctx, err, len(r.plan.Stages)-1)
 	}
 	return r.commit()
 }
 
+// commit ends a transaction whose gates have all passed.
 func (r *run) commit() harden.Result {
+	res := harden.Result{
+		Transaction: r.tx.ID(), Outcome: harden.OutcomeApplied, Script: r.tx.Script(), Message: r.praise(),
+		Hints: []string{"kubectl-harden rollback " + r.tx.ID()},
+	}
+	done := harden.Event{Kind: harden.EventFinished, Outcome: res.Outcome, Message: res.Message}
 	if err := r.tx.Log(kindPassed, nil); err != nil {
-		return r.unsettled(err)
+		// Everything is written and proven: whether to keep it is the operator's to say once the journal can be written.
+		res.Outcome, res.Hints = harden.OutcomeUnsettled, []string{"kubectl-harden recover --finish", "kubectl-harden recover"}
+		res.Message = harden.Msg("every gate has passed, and the journal cannot be written: %s", oneLine(err))
+		r.hear(harden.Event{Kind: harden.EventFinished, Outcome: res.Outcome, Message: res.Message})
+		return res
 	}
-	r.tell(harden.Event{Kind: harden.EventFinished, Outcome: harden.OutcomeApplied, Message: harden.Msg("applied")})
-	if err := r.tx.Close(harden.OutcomeApplied); err != nil {
-		return r.unsettled(err)
+	r.journal(&done)
+	if err := r.tx.Close(res.Outcome); err != nil {
+		res.Outcome, res.Hints = harden.OutcomeUnsettled, []string{"kubectl-harden recover"}
+		res.Message = harden.Msg("every gate has passed, and the end of the transaction cannot be written: %s", oneLine(err))
+		done.Outcome, done.Message = res.Outcome, res.Message
 	}
-	return harden.Result{
-		Transaction: r.tx.ID(), Outcome: harden.OutcomeApplied, Script: r.tx.Script(),
-		Message: r.praise(),
-		Hints:   []string{"kubectl-harden rollback " + r.tx.ID()},
-	}
+	r.hear(done)
+	return res
 }
 
 func (r *run) praise() harden.Message {
 	switch {
-	case r.plan.Target.Offline:
+	case !r.live():
 		return harden.Msg("written; no kubelet runs from this root, so nothing restarted and nothing was proven")
 	case r.plan.Undoes != "":
 		return harden.Msg("undone, every gate has passed")
@@ -60,20 +92,18 @@ func (r *run) praise() harden.Message {
 	return harden.Msg("applied, every gate has passed")
 }
 
-// unsettled is for a journal that cannot be written any more: the change is made, and recovery will say what became of it.
-func (r *run) unsettled(err error) harden.Result {
-	return harden.Result{
-		Transaction: r.tx.ID(), Outcome: harden.OutcomeUnsettled, Script: r.tx.Script(),
-		Message: harden.Msg("the journal cannot be written: %s", err.Error()),
-		Hints:   []string{"kubectl-harden recover"},
-	}
-}
-
 // stage goes through the steps in the plan's order; a component's are done together, where its first one stands. Kernel
 // settings are loaded before the first component, which may look at them when it starts.
 func (r *run) stage(ctx context.Context, st harden.Stage) error {
 	done := map[harden.ComponentID]bool{}
 	loaded := false
+	load := func() error {
+		if loaded {
+			return nil
+		}
+		loaded = true
+		return r.loadSysctls(ctx, st)
+	}
 	for _, s := range st.Steps {
 		if s.Kind == harden.StepObject || done[s.Component] {
 			continue
@@ -84,11 +114,8 @@ func (r *run) stage(ctx context.Context, st harden.Stage) error {
 			}
 			continue
 		}
-		if !loaded {
-			if err := r.loadSysctls(ctx, st); err != nil {
-				return err
-			}
-			loaded = true
+		if err := load(); err != nil {
+			return err
 		}
 		done[s.Component] = true
 		c, ok := harden.ComponentByID(s.Component)
@@ -99,62 +126,68 @@ func (r *run) stage(ctx context.Context, st harden.Stage) error {
 			return err
 		}
 	}
-	if !loaded {
-		if err := r.loadSysctls(ctx, st); err != nil {
-			return err
-		}
+	if err := load(); err != nil {
+		return err
 	}
 	return r.putObjects(ctx, st)
 }
 
-func (r *run) loadSysctls(ctx context.Context, st harden.Stage) error {
-	for _, e := range st.Effects {
-		if e.Kind == harden.EffectSysctl {
-			if err := r.sysctls(ctx, e); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // component swaps a component's files, lets it restart once, and proves the new instance.
 func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component) error {
-	steps := st.ForComponent(c.ID)
-	if len(steps) == 0 {
-		return nil
+	if err := interrupted(ctx); err != nil {
+		return err
 	}
 	effect, restarts := st.Effect(c.ID)
-	live := restarts && !r.plan.Target.Offline
-	if live {
+	restarts = restarts && r.live()
+	if restarts {
 		if err := r.remember(ctx, c); err != nil {
 			return err
 		}
 	}
 	changed := r.Clock.Now()
-	for _, s := range steps {
+	for _, s := range st.ForComponent(c.ID) {
 		if err := r.put(ctx, s); err != nil {
 			return err
 		}
 	}
-	if !live {
+	if !restarts {
 		return nil
 	}
-	if err := r.start(ctx, c, effect); err != nil {
-		return err
+	was := r.before[c.ID]
+	w := want{since: changed, restarts: was.Restarts}
+	if was.Instance.ID != "" {
+		w.not = []string{was.Instance.ID}
+	}
+	if !r.resumed || !r.restartedBy(ctx, c) {
+		if err := interrupted(ctx); err != nil {
+			return err
+		}
+		if err := r.tx.Log(kindEffect, effect); err != nil {
+			return fmt.Errorf("writing the journal: %w", err)
+		}
+		if err := r.restart(ctx, c); err != nil {
+			return err
+		}
 	}
 	gate, _ := st.Gate(c.ID)
-	return r.prove(ctx, c, gate, want{since: changed, not: []string{r.before[c.ID].ID}})
+	return r.prove(ctx, c, gate, w)
 }
 
 // remember notes the instance that runs before the first change, so that the gate does not take it for the new one.
 func (r *run) remember(ctx context.Context, c harden.Component) error {
+	if _, known := r.before[c.ID]; known {
+		return nil // a process that died had begun
+	}
 	i, err := r.instance(ctx, c)
 	if err != nil && !errors.Is(err, ErrNotRunning) {
 		return fmt.Errorf("looking at %s: %w", c.ID, err)
 	}
-	r.before[c.ID] = i
-	return r.tx.Log(kindStarted, map[string]any{"component": c.ID, "instance": i})
+	entry := startedEntry{Component: c.ID, Instance: i, Restarts: r.restarts(ctx, c)}
+	if err := r.tx.Log(kindStarted, entry); err != nil {
+		return fmt.Errorf("writing the journal: %w", err)
+	}
+	r.before[c.ID] = entry
+	return nil
 }
 
 // instance is the running instance of a static pod or of a unit.
@@ -169,31 +202,56 @@ func (r *run) instance(ctx context.Context, c harden.Component) (Instance, error
 	if !u.Active || u.PID == 0 {
 		return Instance{}, ErrNotRunning
 	}
-	return Instance{ID: fmt.Sprintf("process %d", u.PID), PID: u.PID, Started: u.Since}, nil
+	id := fmt.Sprintf("process %d since %s", u.PID, u.Since.UTC().Format(time.RFC3339Nano))
+	return Instance{ID: id, PID: u.PID, Started: u.Since}, nil
 }
 
-// start brings the effect about: a unit is restarted; a static pod is the kubelet's to restart.
-func (r *run) start(ctx context.Context, c harden.Component, e harden.Effect) error {
-	if err := r.tx.Log(kindEffect, e); err != nil {
-		return fmt.Errorf("writing the journal: %w", err)
+// restarts are the automatic ones of a component's unit so far.
+func (r *run) restarts(ctx context.Context, c harden.Component) int {
+	if c.StaticPod() {
+		return 0
 	}
+	u, err := r.Node.Unit(ctx, c.Unit)
+	if err != nil {
+		return 0
+	}
+	return u.Restarts
+}
+
+// restart restarts a unit; a static pod is the kubelet's to restart.
+func (r *run) restart(ctx context.Context, c harden.Component) error {
 	if c.StaticPod() {
 		return nil
 	}
 	r.tell(harden.Event{Kind: harden.EventAwaiting, Component: c.ID, Message: harden.Msg("%s restarts", c.Unit)})
 	if err := r.Node.RestartUnit(ctx, c.Unit); err != nil {
+		if err := interrupted(ctx); err != nil {
+			return err
+		}
 		return fmt.Errorf("restarting %s: %w", c.Unit, err)
 	}
 	return nil
 }
 
+func (r *run) loadSysctls(ctx context.Context, st harden.Stage) error {
+	for _, e := range st.Effects {
+		if e.Kind != harden.EffectSysctl || !r.live() || len(e.Sysctls) == 0 {
+			continue
+		}
+		if err := interrupted(ctx); err != nil {
+			return err
+		}
+		if err := r.tx.Log(kindEffect, e); err != nil {
+			return fmt.Errorf("writing the journal: %w", err)
+		}
+		if err := r.sysctls(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *run) sysctls(ctx context.Context, e harden.Effect) error {
-	if r.plan.Target.Offline || len(e.Sysctls) == 0 {
-		return nil
-	}
-	if err := r.tx.Log(kindEffect, e); err != nil {
-		return fmt.Errorf("writing the journal: %w", err)
-	}
 	if err := r.Node.LoadSysctls(ctx, e.Sysctls); err != nil {
 		return fmt.Errorf("loading kernel settings: %w", err)
 	}
@@ -208,7 +266,7 @@ func (r *run) put(ctx context.Context, s harden.Step) error {
 	}
 	err := r.tx.Put(s.ID)
 	if errors.Is(err, ErrKept) {
-		r.tell(harden.Event{Kind: harden.EventKept, Target: s.ID, Message: harden.Msg("%s", err.Error())})
+		r.tell(harden.Event{Kind: harden.EventKept, Target: s.ID, Message: harden.Msg("%s", oneLine(err))})
 		return nil
 	}
 	if err != nil {
@@ -238,44 +296,28 @@ func interrupted(ctx context.Context) error {
 	return nil
 }
 
-// soak watches the health of everything that was restarted, so that what dies late is noticed.
-func (r *run) soak(ctx context.Context) error {
-	if r.Soak <= 0 || r.plan.Target.Offline {
-		return nil
-	}
-	r.tell(harden.Event{Kind: harden.EventSoaking, Timeout: r.Soak, Message: harden.Msg("watching health")})
-	for end := r.Clock.Now().Add(r.Soak); r.Clock.Now().Before(end); {
-		if err := r.Clock.Sleep(ctx, time.Second); err != nil {
-			return errInterrupted
-		}
-		for _, st := range r.plan.Stages {
-			for _, g := range st.Gates {
-				if err := r.stillHealthy(ctx, g); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func (r *run) stillHealthy(ctx context.Context, g harden.Gate) error {
-	for _, p := range g.Probes {
-		if res := r.Node.Probe(ctx, p); !res.Healthy(p) && ctx.Err() == nil {
-			return fmt.Errorf("watching %s: its %s probe %s", g.Component, p.Name, describe(p, res))
-		}
-	}
-	return nil
-}
-
 // tell writes an event to the journal, then to whoever listens. A journal that cannot be written stops the next mutation,
 // which is journaled itself; progress alone does not.
 func (r *run) tell(e harden.Event) {
+	r.journal(&e)
+	r.hear(e)
+}
+
+func (r *run) journal(e *harden.Event) {
 	e.Time = r.Clock.Now()
-	_ = r.tx.Log(KindEvent, e)
+	_ = r.tx.Log(KindEvent, *e)
+}
+
+func (r *run) hear(e harden.Event) {
+	if e.Time.IsZero() {
+		e.Time = r.Clock.Now()
+	}
 	if r.Events != nil {
 		r.Events(e)
 	}
 }
+
+// oneLine is an error's text on one line; errors.Join makes several.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

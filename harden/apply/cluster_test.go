@@ -1,0 +1,149 @@
+package apply_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// cluster is an API that keeps objects, and may be down.
+type cluster struct {
+	objects map[harden.ObjectRef]*object
+	next    int
+	calls   int // of what changes objects
+
+	down    func() error // asked before everything
+	write   func(c *cluster, ref harden.ObjectRef) error
+	after   func(c *cluster, ref harden.ObjectRef) error // a change has happened: what the caller hears all the same
+	status  int                                          // of AdminGet
+	ready   func() (bool, string, error)
+	configz func() (map[string]any, error)
+}
+
+type object struct {
+	data         string
+	uid, version string
+}
+
+func newCluster() *cluster { return &cluster{objects: map[harden.ObjectRef]*object{}, status: 404} }
+
+// conflict is what the API says of an object that is not the one that was meant.
+type conflict struct{ error }
+
+func (conflict) Conflict() bool { return true }
+
+func (c *cluster) set(ref harden.ObjectRef, data string) *object {
+	c.next++
+	o := c.objects[ref]
+	if o == nil {
+		o = &object{uid: fmt.Sprint("uid-", c.next)}
+		c.objects[ref] = o
+	}
+	o.data, o.version = data, fmt.Sprint(c.next)
+	return o
+}
+
+func (c *cluster) up() error {
+	if c.down == nil {
+		return nil
+	}
+	return c.down()
+}
+
+func (c *cluster) CheckIdentity(context.Context, harden.Identity) error { return c.up() }
+
+func (c *cluster) Object(_ context.Context, ref harden.ObjectRef) (harden.State, string, string, error) {
+	if err := c.up(); err != nil {
+		return harden.State{}, "", "", err
+	}
+	o := c.objects[ref]
+	if o == nil {
+		return harden.State{}, "", "", nil
+	}
+	return harden.State{Exists: true, Data: []byte(o.data)}, o.uid, o.version, nil
+}
+
+func (c *cluster) change(ref harden.ObjectRef, do func() error) error {
+	if err := c.up(); err != nil {
+		return err
+	}
+	c.calls++
+	if c.write != nil {
+		if err := c.write(c, ref); err != nil {
+			return err
+		}
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	if c.after != nil {
+		return c.after(c, ref)
+	}
+	return nil
+}
+
+func (c *cluster) Create(_ context.Context, ref harden.ObjectRef, yaml []byte) (uid, version string, err error) {
+	err = c.change(ref, func() error {
+		if c.objects[ref] != nil {
+			return conflict{errors.New("it exists already")}
+		}
+		o := c.set(ref, string(yaml))
+		uid, version = o.uid, o.version
+		return nil
+	})
+	return uid, version, err
+}
+
+func (c *cluster) same(ref harden.ObjectRef, uid, version string) error {
+	if o := c.objects[ref]; o == nil || o.uid != uid || o.version != version {
+		return conflict{errors.New("it has changed since")}
+	}
+	return nil
+}
+
+func (c *cluster) Replace(_ context.Context, ref harden.ObjectRef, yaml []byte, uid, version string) (now string, err error) {
+	err = c.change(ref, func() error {
+		if err := c.same(ref, uid, version); err != nil {
+			return err
+		}
+		now = c.set(ref, string(yaml)).version
+		return nil
+	})
+	return now, err
+}
+
+func (c *cluster) Delete(_ context.Context, ref harden.ObjectRef, uid, version string) error {
+	return c.change(ref, func() error {
+		if err := c.same(ref, uid, version); err != nil {
+			return err
+		}
+		delete(c.objects, ref)
+		return nil
+	})
+}
+
+func (c *cluster) NodeReady(context.Context, string, time.Time) (bool, string, error) {
+	if err := c.up(); err != nil {
+		return false, "", err
+	}
+	if c.ready != nil {
+		return c.ready()
+	}
+	return true, "", nil
+}
+
+func (c *cluster) AdminGet(context.Context, string, string) (int, error) { return c.status, c.up() }
+
+// Configz leaves out what is false, 0 or empty, as the kubelet does.
+func (c *cluster) Configz(context.Context, string) (map[string]any, error) {
+	if err := c.up(); err != nil {
+		return nil, err
+	}
+	if c.configz != nil {
+		return c.configz()
+	}
+	return map[string]any{"podPidsLimit": 4096.0}, nil
+}

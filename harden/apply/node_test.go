@@ -1,0 +1,273 @@
+package apply_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/apply"
+)
+
+// clock is time that passes only when somebody sleeps, and tells the node of it.
+type clock struct {
+	now  time.Time
+	tick func()
+	at   []alarm
+}
+
+type alarm struct {
+	when time.Time
+	do   func()
+}
+
+func (c *clock) Now() time.Time { return c.now }
+
+func (c *clock) Sleep(ctx context.Context, d time.Duration) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for end := c.now.Add(d); c.now.Before(end); {
+		c.now = c.now.Add(100 * time.Millisecond)
+		for i, a := range c.at {
+			if a.do != nil && !c.now.Before(a.when) {
+				c.at[i].do = nil
+				a.do()
+			}
+		}
+		c.tick()
+	}
+	return ctx.Err()
+}
+
+// in runs something once that much time has passed.
+func (c *clock) in(d time.Duration, do func()) { c.at = append(c.at, alarm{c.now.Add(d), do}) }
+
+// node has a kubelet that restarts static pods, with delays, from the manifests that are really there.
+type node struct {
+	clock *clock
+	state func(string) (harden.State, error)
+
+	pods map[harden.ComponentID]*pod
+	unit apply.Unit
+	next int // the number of the next process
+
+	// What may go wrong. Functions get the manifest, or configuration, that the instance has read.
+	dies    func(c harden.ComponentID, text string) bool // every new instance exits after a second
+	lost    func(c harden.ComponentID, text string) bool // the kubelet never starts it
+	args    func(c harden.ComponentID, args []string) []string
+	answer  func(n *node, p harden.Probe, text string) *apply.ProbeResult
+	restart func(text string) error // of the kubelet's unit
+	sysctl  func(map[string]string) error
+
+	config   string // what the kubelet has read
+	started  map[harden.ComponentID]int
+	restarts int // of the kubelet's unit by hand
+	sysctls  map[string]string
+	log      string // the API server's audit log
+}
+
+type pod struct {
+	text     string // the manifest as the kubelet has seen it
+	noticeAt time.Time
+	stopAt   time.Time
+	startAt  time.Time
+	running  *apply.Instance
+	runs     string // the manifest that the running instance was made from
+	crashes  []time.Time
+}
+
+var ports = map[int]harden.ComponentID{6443: harden.APIServer, 10257: harden.ControllerManager, 10259: harden.Scheduler, 10248: harden.Kubelet}
+
+func newNode(c *clock, state func(string) (harden.State, error)) *node {
+	n := &node{
+		clock: c, state: state, next: 100, pods: map[harden.ComponentID]*pod{}, started: map[harden.ComponentID]int{},
+		sysctls: map[string]string{"vm.overcommit_memory": "0"},
+	}
+	n.unit = apply.Unit{Active: true, PID: 99, Since: c.now.Add(-time.Hour)}
+	n.config = n.text("/var/lib/kubelet/config.yaml")
+	for _, comp := range harden.Components {
+		text := n.text(manifest(comp))
+		if text == "" {
+			continue
+		}
+		p := &pod{text: text, runs: text}
+		n.pods[comp.ID] = p
+		p.running = n.instance(comp.ID, text, c.now.Add(-time.Hour))
+	}
+	c.tick = n.tick
+	return n
+}
+
+func manifest(c harden.Component) string {
+	if !c.StaticPod() {
+		return ""
+	}
+	return path.Join(harden.StaticPodDir, c.Manifest)
+}
+
+func (n *node) text(p string) string {
+	s, err := n.state(p)
+	if err != nil || !s.Exists {
+		return ""
+	}
+	return string(s.Data)
+}
+
+func (n *node) instance(id harden.ComponentID, text string, at time.Time) *apply.Instance {
+	var p corev1.Pod
+	if err := yaml.Unmarshal([]byte(text), &p); err != nil {
+		return nil
+	}
+	ct := harden.ContainerOf(&p, id)
+	args := slices.Concat(ct.Command, ct.Args)
+	if n.args != nil {
+		args = n.args(id, args)
+	}
+	n.next++
+	return &apply.Instance{ID: fmt.Sprint("container ", n.next), PID: n.next, Args: args, Started: at}
+}
+
+// tick lets the kubelet do what it would have done by now.
+func (n *node) tick() {
+	now := n.clock.now
+	n.tickKubelet(now)
+	if !n.unit.Active {
+		return
+	}
+	for _, c := range harden.Components {
+		p := n.pods[c.ID]
+		if p == nil {
+			continue
+		}
+		text := n.text(manifest(c))
+		switch {
+		case text == p.text:
+			p.noticeAt = time.Time{}
+		case p.noticeAt.IsZero():
+			p.noticeAt = now.Add(900 * time.Millisecond)
+		case !now.Before(p.noticeAt):
+			p.text, p.noticeAt = text, time.Time{}
+			p.stopAt, p.startAt = now.Add(2*time.Second), now.Add(3*time.Second)
+		}
+		n.tickPod(c.ID, p, now)
+	}
+}
+
+func (n *node) tickPod(id harden.ComponentID, p *pod, now time.Time) {
+	if p.running == nil || !p.stopAt.IsZero() && !now.Before(p.stopAt) {
+		p.running, p.stopAt = nil, time.Time{}
+	}
+	if p.running != nil && n.dies != nil && n.dies(id, p.runs) && now.Sub(p.running.Started) >= time.Second && p.stopAt.IsZero() {
+		p.crashes = append(p.crashes, p.running.Started)
+		p.running, p.startAt = nil, now.Add(10*time.Second)
+	}
+	if p.running == nil && !p.startAt.IsZero() && !now.Before(p.startAt) && p.text != "" && (n.lost == nil || !n.lost(id, p.text)) {
+		p.running, p.runs, p.startAt = n.instance(id, p.text, now), p.text, time.Time{}
+		n.started[id]++
+	}
+}
+
+// tickKubelet lets systemd restart a kubelet that cannot run with its configuration.
+func (n *node) tickKubelet(now time.Time) {
+	if n.dies == nil || !n.dies(harden.Kubelet, n.config) {
+		return
+	}
+	switch {
+	case n.unit.Active && now.Sub(n.unit.Since) >= time.Second:
+		n.unit.Active, n.unit.PID, n.unit.Since = false, 0, now
+	case !n.unit.Active && now.Sub(n.unit.Since) >= 10*time.Second:
+		n.startKubelet()
+		n.unit.Restarts++
+	}
+}
+
+func (n *node) startKubelet() {
+	n.next++
+	n.unit.Active, n.unit.PID, n.unit.Since = true, n.next, n.clock.now
+	n.config = n.text("/var/lib/kubelet/config.yaml")
+}
+
+func (n *node) State(p string) (harden.State, error) { return n.state(p) }
+
+func (n *node) Instance(_ context.Context, c harden.Component) (apply.Instance, error) {
+	if p := n.pods[c.ID]; p != nil && p.running != nil {
+		return *p.running, nil
+	}
+	return apply.Instance{}, apply.ErrNotRunning
+}
+
+func (n *node) Crashes(_ context.Context, c harden.Component, since time.Time) (int, string, error) {
+	count := 0
+	for _, at := range n.pods[c.ID].crashes {
+		if !at.Before(since) {
+			count++
+		}
+	}
+	return count, "Error: unknown flag", nil
+}
+
+var errNoAnswer = errors.New("connection refused")
+
+// Probe answers as real components do: not at all at first; then an API server that has not read its RBAC objects refuses.
+func (n *node) Probe(_ context.Context, p harden.Probe) apply.ProbeResult {
+	id := ports[p.Port]
+	text, started, running := n.config, n.unit.Since, n.unit.Active
+	if pod := n.pods[id]; pod != nil {
+		running = pod.running != nil
+		if running {
+			text, started = pod.runs, pod.running.Started
+		}
+	}
+	age := n.clock.now.Sub(started)
+	if !running || age < 2*time.Second {
+		return apply.ProbeResult{Err: errNoAnswer}
+	}
+	if n.answer != nil {
+		if r := n.answer(n, p, text); r != nil {
+			return *r
+		}
+	}
+	_, marker, ask := strings.Cut(p.Path, "kubectl-harden=")
+	switch {
+	case ask && strings.Contains(text, "--audit-log-path"):
+		n.log += marker + "\n"
+		return apply.ProbeResult{Status: 403}
+	case id == harden.APIServer && age < 4*time.Second, p.Name == "proof":
+		return apply.ProbeResult{Status: 403}
+	}
+	return apply.ProbeResult{Status: 200}
+}
+
+func (n *node) Unit(context.Context, string) (apply.Unit, error) { return n.unit, nil }
+
+func (n *node) RestartUnit(ctx context.Context, unit string) error {
+	if n.restart != nil {
+		if err := n.restart(n.text("/var/lib/kubelet/config.yaml")); err != nil {
+			return err
+		}
+	}
+	n.restarts++
+	n.startKubelet()
+	return n.clock.Sleep(context.WithoutCancel(ctx), time.Second)
+}
+
+func (n *node) LoadSysctls(_ context.Context, settings map[string]string) error {
+	if n.sysctl != nil {
+		if err := n.sysctl(settings); err != nil {
+			return err
+		}
+	}
+	maps.Copy(n.sysctls, settings)
+	return nil
+}
+
+func (n *node) LogHas(_, marker string) (bool, error) { return strings.Contains(n.log, marker), nil }

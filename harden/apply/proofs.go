@@ -1,0 +1,161 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// proofWait is how long a change may take to show in a component that is healthy.
+const proofWait = 20 * time.Second
+
+// errUnaskable is a proof that nobody could be asked for.
+var errUnaskable = errors.New("not asked")
+
+// assert asks for one change on the live component, until it shows.
+func (r *run) assert(ctx context.Context, g harden.Gate, p harden.Proof) error {
+	ask, ok := map[harden.ProofKind]func(context.Context, harden.Gate, harden.Proof) (bool, string, error){
+		harden.ProofAnonymous: r.askAnonymous,
+		harden.ProofAdmin:     r.askAdmin,
+		harden.ProofAuditLine: r.askAudit(),
+		harden.ProofConfigz:   r.askConfigz(),
+	}[p.Kind]
+	if !ok {
+		return fmt.Errorf("proving %s: unknown proof %q", p.Control, p.Kind)
+	}
+	r.tell(harden.Event{
+		Kind: harden.EventAwaiting, Component: g.Component, Timeout: proofWait,
+		Message: harden.Msg("proof for %s: %s %s", p.Control, string(p.Kind), p.Path),
+	})
+	err := r.poll(ctx, r.Clock.Now().Add(proofWait), func() (bool, string, error) { return ask(ctx, g, p) })
+	switch {
+	case err == nil:
+		r.tell(harden.Event{Kind: harden.EventPassed, Component: g.Component, Message: harden.Msg("proven for %s: %s %s", p.Control, string(p.Kind), p.Path)})
+		return nil
+	case errors.Is(err, errUnaskable):
+		r.unproven(g.Component, harden.Msg("not proven for %s: %s", p.Control, oneLine(err)))
+		return nil
+	case errors.Is(err, errInterrupted):
+		return err
+	}
+	return fmt.Errorf("proving %s: %w", p.Control, err)
+}
+
+// askAnonymous asks the API server without credentials, where its probes are asked.
+func (r *run) askAnonymous(ctx context.Context, g harden.Gate, p harden.Proof) (bool, string, error) {
+	res, err := r.anonymous(ctx, g, p.Path)
+	if err != nil {
+		return false, "", err
+	}
+	got := fmt.Sprint(res.Status)
+	if res.Err != nil {
+		got = oneLine(res.Err)
+	}
+	return res.Err == nil && res.Status == p.Status, fmt.Sprintf("anonymous GET %s: wanted %d, got %s", p.Path, p.Status, got), nil
+}
+
+func (r *run) askAdmin(ctx context.Context, _ harden.Gate, p harden.Proof) (bool, string, error) {
+	if r.Cluster == nil {
+		return false, "", fmt.Errorf("%w: there are no administrator's credentials", errUnaskable)
+	}
+	status, err := r.Cluster.AdminGet(ctx, p.Path, "kubectl-harden")
+	if err != nil {
+		return false, fmt.Sprintf("GET %s: %s", p.Path, oneLine(err)), nil
+	}
+	return status == p.Status, fmt.Sprintf("GET %s: wanted %d, got %d", p.Path, p.Status, status), nil
+}
+
+// askAudit makes a request of its own, which no policy of ours leaves out, and looks for it in the log.
+func (r *run) askAudit() func(context.Context, harden.Gate, harden.Proof) (bool, string, error) {
+	marker, sent := "", false
+	return func(ctx context.Context, g harden.Gate, p harden.Proof) (bool, string, error) {
+		if marker == "" {
+			marker = r.NewMarker()
+		}
+		if !sent {
+			res, err := r.anonymous(ctx, g, "/api/v1/namespaces?kubectl-harden="+marker)
+			if err != nil {
+				return false, "", err
+			}
+			if res.Err != nil {
+				return false, "asking for a line in the log: " + oneLine(res.Err), nil
+			}
+			sent = true
+		}
+		has, err := r.Node.LogHas(p.Path, marker)
+		if err != nil {
+			return false, oneLine(err), nil
+		}
+		return has, "our own request is not in " + p.Path, nil
+	}
+}
+
+// askConfigz asks through the API server, which may have lost the kubelet for a moment.
+func (r *run) askConfigz() func(context.Context, harden.Gate, harden.Proof) (bool, string, error) {
+	failures := 0
+	return func(ctx context.Context, _ harden.Gate, p harden.Proof) (bool, string, error) {
+		if r.Cluster == nil {
+			return false, "", fmt.Errorf("%w: there is no API to ask", errUnaskable)
+		}
+		live, err := r.Cluster.Configz(ctx, r.plan.Target.Node)
+		if err != nil {
+			if failures++; failures >= unaskable && interrupted(ctx) == nil {
+				return false, "", fmt.Errorf("%w: %w", errUnaskable, err)
+			}
+			return false, oneLine(err), nil
+		}
+		got := at(live, p.Path)
+		return sameValue(got, p.Want), fmt.Sprintf("the kubelet's %s is %v, wanted %v", p.Path, got, p.Want), nil
+	}
+}
+
+func (r *run) anonymous(ctx context.Context, g harden.Gate, path string) (ProbeResult, error) {
+	i := slices.IndexFunc(g.Probes, func(p harden.Probe) bool { return p.Port > 0 })
+	if i < 0 {
+		return ProbeResult{}, errors.New("the component has no probe to learn its address from")
+	}
+	p := g.Probes[i]
+	return r.Node.Probe(ctx, harden.Probe{Name: "proof", Scheme: "HTTPS", Host: p.Host, Port: p.Port, Path: path}), nil
+}
+
+// at follows a dotted path; nil where it leads nowhere.
+func at(m map[string]any, path string) any {
+	var v any = m
+	for _, k := range strings.Split(path, ".") {
+		next, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		v = next[k]
+	}
+	return v
+}
+
+// sameValue compares as JSON. The kubelet leaves out fields that hold their type's zero, and writes durations its own way.
+func sameValue(got, want any) bool {
+	x, errX := json.Marshal(got)
+	y, errY := json.Marshal(want)
+	if errX != nil || errY != nil {
+		return false
+	}
+	if string(x) == string(y) {
+		return true
+	}
+	if got == nil {
+		return slices.Contains([]string{"false", "0", `""`, "[]", "{}"}, string(y))
+	}
+	a, isA := got.(string)
+	b, isB := want.(string)
+	if !isA || !isB {
+		return false
+	}
+	da, errA := time.ParseDuration(a)
+	db, errB := time.ParseDuration(b)
+	return errA == nil && errB == nil && da == db
+}

@@ -1,0 +1,83 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// Recover settles a transaction that was interrupted, or whose way back failed: back, or forward where every gate had passed.
+// With finish it goes on forward, unless the way back has begun.
+func (a *Applier) Recover(ctx context.Context, id string, finish bool) harden.Result {
+	res := harden.Result{Transaction: id, Outcome: harden.OutcomeUnsettled}
+	tx, plan, err := a.Store.Resume(id)
+	if err != nil {
+		res.Message = harden.Msg("resuming transaction %s: %s", id, oneLine(err))
+		return res
+	}
+	res.Script = tx.Script()
+	r := newRun(a, plan, tx)
+	r.resumed = true
+	if err := a.sameTarget(plan.Target); err != nil {
+		res.Message = harden.Msg("%s", oneLine(err))
+		return res
+	}
+	passed, undoing, err := r.reread()
+	switch {
+	case err != nil:
+		res.Message = harden.Msg("%s", oneLine(err))
+		return res
+	case passed:
+		return r.commit()
+	case finish && undoing:
+		res.Message = harden.Msg("transaction %s has begun to go back and cannot be finished any more", id)
+		res.Hints = []string{"kubectl-harden recover"}
+		return res
+	case finish:
+		return r.forward(ctx)
+	}
+	return r.undo(ctx, errors.New("it was not finished"), len(plan.Stages)-1)
+}
+
+// reread takes from the journal what the process that died knew.
+func (r *run) reread() (passed, undoing bool, err error) {
+	entries, err := r.tx.Entries()
+	if err != nil {
+		return false, false, fmt.Errorf("reading the journal: %w", err)
+	}
+	for _, e := range entries {
+		switch e.Kind {
+		case kindPassed:
+			passed = true
+		case kindUndoing, kindRevert, kindReverted:
+			undoing = true
+		case kindStarted:
+			var s startedEntry
+			if err := json.Unmarshal(e.Data, &s); err != nil {
+				return false, false, fmt.Errorf("reading the journal: %w", err)
+			}
+			r.before[s.Component] = s
+		case kindBack:
+			var b backEntry
+			if err := json.Unmarshal(e.Data, &b); err != nil {
+				return false, false, fmt.Errorf("reading the journal: %w", err)
+			}
+			r.back[b.Component] = true
+		}
+	}
+	return passed, undoing, nil
+}
+
+// restartedBy says that the process that died has restarted a unit with all of its new files: it runs since after the journal
+// told of the restart.
+func (r *run) restartedBy(ctx context.Context, c harden.Component) bool {
+	at, begun := r.effectBegun(harden.EffectUnit, c.ID)
+	if c.StaticPod() || !begun {
+		return false
+	}
+	now, err := r.instance(ctx, c)
+	return err == nil && now.ID != r.before[c.ID].Instance.ID && now.Started.After(at)
+}

@@ -1,0 +1,64 @@
+package apply
+
+import (
+	"strings"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// scriptFor are the lines that make restored files count, for the way out by hand (promise 17).
+func scriptFor(p harden.Plan) Script {
+	var s Script
+	for _, st := range p.Stages {
+		for _, e := range st.Effects {
+			switch {
+			case p.Target.Offline:
+			case e.Kind == harden.EffectSysctl:
+				for _, k := range sortedKeys(e.Prior) {
+					s.Tail = append(s.Tail, "sysctl -w "+quote(k+"="+e.Prior[k]))
+				}
+			case e.Kind == harden.EffectUnit:
+				c, _ := harden.ComponentByID(e.Component)
+				s.Tail = append(s.Tail, "systemctl restart "+quote(c.Unit))
+			}
+		}
+	}
+	steps := p.Steps()
+	for i := len(steps) - 1; i >= 0; i-- {
+		if steps[i].Kind == harden.StepObject {
+			s.Tail = append(s.Tail, objectBack(steps[i]))
+		}
+	}
+	return s
+}
+
+// objectBack is the line that makes an object what it was.
+func objectBack(s harden.Step) string {
+	const kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf "
+	ref := *s.Object
+	switch {
+	case !s.Before.Exists:
+		cmd := kubectl + "delete --ignore-not-found " + quote(resource(ref)) + " " + quote(ref.Name)
+		if ref.Namespace != "" {
+			cmd += " -n " + quote(ref.Namespace)
+		}
+		return cmd
+	case !s.After.Exists:
+		return "printf %s " + quote(string(s.Before.Data)) + " | " + kubectl + "create -f -"
+	}
+	return "printf %s " + quote(string(s.Before.Data)) + " | " + kubectl + "replace -f -"
+}
+
+// resource names the kind in full ("networkpolicy.v1.networking.k8s.io"): others may have kinds of the same name.
+func resource(ref harden.ObjectRef) string {
+	group, version, ok := strings.Cut(ref.APIVersion, "/")
+	if !ok {
+		group, version = "", ref.APIVersion
+	}
+	return strings.ToLower(ref.Kind) + "." + version + "." + group
+}
+
+// quote makes one word of POSIX shell.
+func quote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

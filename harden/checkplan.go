@@ -1,0 +1,246 @@
+package harden
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// PlanError is a plan that cannot have been made by this program for this node as it is.
+type PlanError struct{ Target, Why string }
+
+func (e *PlanError) Error() string { return fmt.Sprintf("checking the plan: %s: %s", e.Target, e.Why) }
+
+// CheckPlan refuses a plan that is not what planning makes: one edited by hand, cut short, or made by a program that renders
+// otherwise. f are the facts of the node now. Of an undo only the shape is checked here; CheckUndo does the rest.
+func CheckPlan(p Plan, f *Facts) error {
+	wrong := func(format string, args ...any) error { return &PlanError{"the plan", fmt.Sprintf(format, args...)} }
+	if p.APIVersion != "harden/v1" || p.Kind != "Plan" {
+		return wrong("it is not of apiVersion harden/v1 and kind Plan, but %q and %q", p.APIVersion, p.Kind)
+	}
+	if p.Scope != ScopeNode && p.Scope != ScopeCluster {
+		return wrong("unknown scope %q", p.Scope)
+	}
+	ids := map[string]bool{}
+	for _, st := range p.Stages {
+		for _, s := range st.Steps {
+			if why := misshapen(p.Scope, s); why != "" {
+				return &PlanError{s.ID, why}
+			}
+			if ids[s.ID] {
+				return &PlanError{s.ID, "two steps have this target"}
+			}
+			ids[s.ID] = true
+		}
+		if err := checkGates(st); err != nil {
+			return err
+		}
+		if p.Undoes != "" {
+			continue
+		}
+		if err := checkStage(p, st, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// misshapen says what is wrong with a step in itself, "" for nothing.
+func misshapen(scope Scope, s Step) string {
+	if s.Kind == StepObject {
+		switch {
+		case scope != ScopeCluster:
+			return "an object is not a node's"
+		case s.Path != "" || s.Component != "":
+			return "an object has neither path nor component"
+		case s.Object == nil || s.Object.Kind == "" || s.Object.Name == "" || s.Object.APIVersion == "":
+			return "which object it is is not said"
+		case s.ID != s.Object.String():
+			return "it names another object: " + s.Object.String()
+		case s.Before.Exists && (s.UID == "" || s.ResourceVersion == ""):
+			return "which object it replaces is not said"
+		}
+		return ""
+	}
+	dir := s.Kind == StepDir
+	_, known := ComponentByID(s.Component)
+	switch {
+	case s.Kind != StepFile && !dir:
+		return fmt.Sprintf("unknown kind of step %q", s.Kind)
+	case scope != ScopeNode:
+		return "a file is not the cluster's"
+	case s.Object != nil:
+		return "a file is no object"
+	case !path.IsAbs(s.Path) || path.Clean(s.Path) != s.Path || s.Path == "/" || strings.ContainsRune(s.Path, 0):
+		return "its path is not absolute and clean"
+	case s.ID != s.Path:
+		return "it names another path: " + s.Path
+	case s.Component != "" && !known:
+		return fmt.Sprintf("unknown component %q", s.Component)
+	case s.Before.Exists && s.Before.Dir != dir || s.After.Exists && s.After.Dir != dir:
+		return "a file cannot become a directory, or the reverse"
+	case (s.Before.Mode|s.After.Mode)&^0o7777 != 0:
+		return "its mode has bits that chmod does not know"
+	case s.Before.Equal(s.After):
+		return "it changes nothing"
+	}
+	return ""
+}
+
+// checkGates wants a gate with a time limit for every restart.
+func checkGates(st Stage) error {
+	seen := map[ComponentID]bool{}
+	for _, e := range st.Effects {
+		if e.Kind == EffectSysctl {
+			continue
+		}
+		at := string(e.Component)
+		c, known := ComponentByID(e.Component)
+		g, gated := st.Gate(e.Component)
+		switch {
+		case !known:
+			return &PlanError{at, "unknown component"}
+		case seen[e.Component]:
+			return &PlanError{at, "it would restart twice"}
+		case c.StaticPod() != (e.Kind == EffectStaticPod) || !c.StaticPod() && e.Kind != EffectUnit:
+			return &PlanError{at, fmt.Sprintf("it does not restart that way: %q", e.Kind)}
+		case !gated || g.Timeout <= 0:
+			return &PlanError{at, "it restarts without a gate"}
+		case c.StaticPod() && len(g.Args) == 0:
+			return &PlanError{at, "its gate does not say which arguments it should have"}
+		}
+		seen[e.Component] = true
+	}
+	return nil
+}
+
+// checkStage makes the stage again from its asks and compares.
+func checkStage(p Plan, st Stage, f *Facts) error {
+	var proofs []Proof
+	for _, s := range st.Steps {
+		if err := checkStep(p, s, f); err != nil {
+			return err
+		}
+	}
+	for _, g := range st.Gates {
+		proofs = append(proofs, g.Proofs...)
+	}
+	sorted := slices.Clone(st.Steps)
+	order(sorted)
+	if !slices.EqualFunc(sorted, st.Steps, func(a, b Step) bool { return a.ID == b.ID }) {
+		return &PlanError{"the plan", "its steps are not in the order in which they are safe"}
+	}
+	var want Stage
+	if p.Scope == ScopeCluster {
+		want = objectStage(st.Steps)
+	} else {
+		var err error
+		if want, err = stageOf(st.Title, st.Steps, f, proofs); err != nil {
+			return &PlanError{"the plan", err.Error()}
+		}
+	}
+	if !sameJSON(want.Effects, st.Effects) || !sameJSON(want.Gates, st.Gates) {
+		return &PlanError{"the plan", "the effects and gates that its steps have here now are not those that it says"}
+	}
+	return nil
+}
+
+// checkStep renders a step's asks again. What a server makes of an object is not known here: that is read back.
+func checkStep(p Plan, s Step, f *Facts) error {
+	wrong := func(why string) error { return &PlanError{s.ID, why} }
+	if len(s.Asks) == 0 {
+		return wrong("no control asks for it")
+	}
+	for _, control := range s.Controls() {
+		if !slices.ContainsFunc(p.Choices, func(c Choice) bool { return c.Control == control }) {
+			return wrong(fmt.Sprintf("%s asks for it and is not among the plan's choices", control))
+		}
+	}
+	for _, a := range s.Asks {
+		if a.Control == "" || a.Intent.Kind == IntentPutObject && a.Intent.Object == nil || a.Intent.Kind == IntentMount && a.Intent.Mount == nil {
+			return wrong("what is asked for is not said")
+		}
+	}
+	asked := planner{in: BuildInput{Facts: f}, asks: s.Asks}
+	homes, err := asked.homes()
+	if err != nil {
+		return wrong(err.Error())
+	}
+	h := homes[0]
+	if len(homes) > 1 || h.id != s.ID || h.kind != s.Kind {
+		return wrong("what is asked for is not for this target: " + h.id)
+	}
+	if c, ok := ComponentByID(h.component); ok && c.StaticPod() && !strings.HasSuffix(h.path, "/"+c.Manifest) {
+		h.component = "" // its file; the manifest restarts it
+	}
+	if h.component != s.Component {
+		return wrong(fmt.Sprintf("it is read by %q, not by %q", h.component, s.Component))
+	}
+	if s.Kind == StepObject {
+		if *h.object != *s.Object {
+			return wrong("what is asked for is not for this object")
+		}
+		return nil
+	}
+	after, _, err := renderAll(s.Before, h.asks, h.container)
+	if err != nil {
+		return wrong(err.Error())
+	}
+	if !after.Equal(s.After) {
+		return wrong("what is asked for gives something else than it would write")
+	}
+	return nil
+}
+
+// CheckUndo refuses an undo that is not what undoing that transaction gives now.
+func CheckUndo(p Plan, in UndoInput) error {
+	want, err := Undo(in)
+	if err != nil {
+		return fmt.Errorf("checking the plan: %w", err)
+	}
+	if p.Scope != want.Scope || !sameJSON(p.Stages, want.Stages) {
+		return &PlanError{"the plan", "it is not what undoing transaction " + in.Done.ID + " gives now"}
+	}
+	return nil
+}
+
+// Recheck gives the preconditions that are unmet now, of the plan's choices and of the components that it touches: a plan may
+// be old. What is not known now counts as it did when the plan was made.
+func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
+	if why, only := AssessOnly(f); only {
+		return nil, &PlanError{"the plan", why.String()}
+	}
+	var out []Check
+	for _, c := range p.Choices {
+		_, control, ok := FindControl(areas, c.Control)
+		if !ok {
+			return nil, &UnknownNameError{What: "control", Name: c.Control}
+		}
+		r, ok := control.Remedy(c.Remedy)
+		if !ok {
+			return nil, &UnknownNameError{What: "remedy of " + c.Control, Name: c.Remedy}
+		}
+		if r.Preconditions == nil {
+			continue
+		}
+		values, err := r.Fill(c.Control, c.Options)
+		if err != nil {
+			return nil, err
+		}
+		for _, pre := range r.Preconditions(f, values) {
+			out = append(out, Check{Control: c.Control, Blocks: true, Precondition: pre})
+		}
+	}
+	for _, st := range p.Stages {
+		out = append(out, componentChecks(f, st)...)
+	}
+	return slices.DeleteFunc(out, func(c Check) bool { return c.State != Unmet }), nil
+}
+
+func sameJSON(a, b any) bool {
+	x, errA := json.Marshal(a)
+	y, errB := json.Marshal(b)
+	return errA == nil && errB == nil && string(x) == string(y)
+}
