@@ -93,10 +93,17 @@ func (a *app) confirmAndApply(ctx context.Context, e *engine, plans []harden.Pla
 
 // afterwards says what was named and left out; leaving it out is worth an exit code.
 func (a *app) afterwards(plans []harden.Plan) error {
+	left := false
 	for _, p := range plans {
-		if slices.ContainsFunc(p.Skipped, func(s harden.Skip) bool { return s.Named }) {
-			return &codeError{exitSkipped}
+		for _, s := range p.Skipped {
+			if s.Named {
+				left = true
+				fmt.Fprintf(a.Err, "error: left out: %s: %s\n", oneLine(s.Control), sentence(s.Reason.String()))
+			}
 		}
+	}
+	if left {
+		return &codeError{exitSkipped}
 	}
 	return nil
 }
@@ -104,10 +111,10 @@ func (a *app) afterwards(plans []harden.Plan) error {
 // ask wants the node's name typed: what is about to happen happens to this node, not to the one of another window.
 func (a *app) ask(ctx context.Context, node, verb string) error {
 	if !terminal(a.In) {
-		return &hintedError{usagef("there is no terminal to ask at; the diff above is what would be written"), []string{a.again("--yes")}}
+		return &hintedError{err: usagef("there is no terminal to ask at; the diff above is what would be written"), whole: a.again("--yes")}
 	}
 	if node == "" {
-		return &hintedError{usagef("the node's name is not known, so it cannot be asked for"), []string{a.again("--yes")}}
+		return &hintedError{err: usagef("the node's name is not known, so it cannot be asked for"), whole: a.again("--yes")}
 	}
 	fmt.Fprintf(a.Err, "Type the node's name (%s) to %s, anything else to leave: ", oneLine(node), verb)
 	line, err := readLine(ctx, a.In)

@@ -63,6 +63,11 @@ func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, need := range []harden.Need{harden.NeedAPIServer, harden.NeedKubelet, harden.NeedSysctls} {
+		if why, missing := f.Missing[need]; missing {
+			fmt.Fprintf(a.Err, "warning: %s is left out: %s\n", need, sentence(why.String()))
+		}
+	}
 	f, err = e.SlowFacts(ctx, f)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

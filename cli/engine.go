@@ -92,7 +92,7 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 	}
 	node, cluster, err := harden.Build(in)
 	if err != nil {
-		return nil, err
+		return nil, &refusedError{err}
 	}
 	node.Run, cluster.Run = e.run, e.run
 	return []harden.Plan{node, cluster}, nil
@@ -251,10 +251,10 @@ func (e *engine) Undo(ctx context.Context, id, control string) ([]harden.Plan, e
 	}
 	at := slices.IndexFunc(history, func(t harden.TransactionSummary) bool { return t.ID == id })
 	if at < 0 {
-		return nil, &hintedError{fmt.Errorf("undoing: %s: there is no such transaction", id), []string{program + " history"}}
+		return nil, &hintedError{err: fmt.Errorf("undoing: %s: there is no such transaction", id), hints: []string{program + " history"}}
 	}
 	if o := history[at].Outcome; o != harden.OutcomeApplied {
-		return nil, &hintedError{fmt.Errorf("undoing: transaction %s: it is not applied (%s)", id, o), []string{program + " history " + id}}
+		return nil, &hintedError{err: fmt.Errorf("undoing: transaction %s: it is not applied (%s)", id, o), hints: []string{program + " history " + id}}
 	}
 	in, err := e.undoInput(ctx, history, at, control)
 	if err != nil {
@@ -262,8 +262,8 @@ func (e *engine) Undo(ctx context.Context, id, control string) ([]harden.Plan, e
 	}
 	if control != "" && !slices.Contains(in.Done.Plan.Controls(), control) {
 		return nil, &hintedError{
-			fmt.Errorf("undoing: transaction %s: %s has no part in it", id, control),
-			[]string{program + " history " + id},
+			err:   fmt.Errorf("undoing: transaction %s: %s has no part in it", id, control),
+			hints: []string{program + " history " + id},
 		}
 	}
 	p, err := harden.Undo(in)

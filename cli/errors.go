@@ -45,10 +45,13 @@ var exitCodes = []struct {
 	{exitSkipped, "applied, but some of what was named was skipped"},
 }
 
-// hintedError is an error with commands that can be pasted.
+// hintedError is an error with hints. Commands in them begin with the program's own name and a command: where and how is
+// added when they are printed.
 type hintedError struct {
 	err   error
 	hints []string
+	// whole is a command that needs nothing added.
+	whole string
 }
 
 func (e *hintedError) Error() string { return e.err.Error() }
@@ -123,8 +126,8 @@ func (a *app) hints(err error) []string {
 		if near := nearest(unknown); len(near) > 0 {
 			return []string{"did you mean " + strings.Join(near, ", ") + "?"}
 		}
-		if unknown.What == "area" {
-			return []string{"the areas are " + strings.Join(unknown.Known, ", ")}
+		if unknown.What != "control" {
+			return []string{"known are " + strings.Join(unknown.Known, ", ")}
 		}
 		return []string{program + " assess"}
 	case errors.As(err, &option):
@@ -135,10 +138,20 @@ func (a *app) hints(err error) []string {
 		return []string{program + " status"}
 	case errors.Is(err, backups.ErrUnknown):
 		return []string{program + " history"}
-	case errors.Is(err, fs.ErrPermission) && os.Geteuid() > 0:
-		return []string{"sudo " + strings.TrimPrefix(a.again(), "sudo ")}
 	}
 	return nil
+}
+
+// wholeHint is a complete command that an error carries or implies.
+func (a *app) wholeHint(err error) string {
+	var hinted *hintedError
+	if errors.As(err, &hinted) && hinted.whole != "" {
+		return hinted.whole
+	}
+	if errors.Is(err, fs.ErrPermission) && os.Geteuid() > 0 {
+		return "sudo " + strings.TrimPrefix(a.again(), "sudo ")
+	}
+	return ""
 }
 
 // optionHint lists what can be set.

@@ -139,7 +139,7 @@ func (s *selectFlags) selection() (harden.Selection, error) {
 		}
 	}
 	if out.Empty() {
-		return out, &hintedError{usagef("nothing is selected"), []string{program + " plan --all", program + " plan --control CONTROL"}}
+		return out, &hintedError{err: usagef("nothing is selected"), hints: []string{program + " plan --all", program + " plan --control CONTROL"}}
 	}
 	return out, nil
 }

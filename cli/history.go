@@ -117,7 +117,7 @@ func (a *app) printHistory(list []harden.TransactionSummary) {
 func (a *app) oneTransaction(cmd *cobra.Command, e *engine, list []harden.TransactionSummary, id, out string) error {
 	at := slices.IndexFunc(list, func(t harden.TransactionSummary) bool { return t.ID == id })
 	if at < 0 {
-		return &hintedError{fmt.Errorf("reading the history: there is no transaction %s", id), []string{program + " history"}}
+		return &hintedError{err: fmt.Errorf("reading the history: there is no transaction %s", id), hints: []string{program + " history"}}
 	}
 	t := list[at]
 	p, err := loadPlan(e.store, id)

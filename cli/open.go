@@ -31,13 +31,13 @@ func openMachine(w whereFlags) (*machine, error) {
 	switch {
 	case live && w.offline:
 		return nil, &hintedError{
-			usagef("--offline is for a root that no kubelet runs from, and %s is the running system's", dir),
-			[]string{whereFlags{root: w.root, kubeconfig: w.kubeconfig, context: w.context, stateDir: w.stateDir, noCluster: w.noCluster}.called() + " assess"},
+			err:   usagef("--offline is for a root that no kubelet runs from, and %s is the running system's", dir),
+			whole: whereFlags{root: w.root, kubeconfig: w.kubeconfig, context: w.context, stateDir: w.stateDir, noCluster: w.noCluster}.called() + " assess",
 		}
 	case !live && !w.offline:
 		return nil, &hintedError{
-			usagef("no kubelet runs from %s: say --offline if it is an image or a mounted disk", dir),
-			[]string{whereFlags{root: w.root, stateDir: w.stateDir, offline: true, noCluster: true}.called() + " assess"},
+			err:   usagef("no kubelet runs from %s: say --offline if it is an image or a mounted disk", dir),
+			whole: whereFlags{root: w.root, stateDir: w.stateDir, offline: true, noCluster: true}.called() + " assess",
 		}
 	}
 	root, err := host.OpenRoot(dir)

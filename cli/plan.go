@@ -84,19 +84,24 @@ func savePlans(file string, plans []harden.Plan) error {
 	return writeNew(file, append(data, '\n'), 0o600)
 }
 
+const planAgain = program + " plan --all --out PLANFILE"
+
 func readPlans(file string) ([]harden.Plan, error) {
 	var p planFile
 	if err := readJSON(file, "plan", &p); err != nil {
-		return nil, err
+		return nil, &hintedError{err: err, hints: []string{planAgain}}
 	}
 	if p.Kind != "PlanFile" || p.APIVersion != "harden/v1" || len(p.Plans) == 0 {
-		return nil, fmt.Errorf("reading %s: it is no plan file (apiVersion harden/v1, kind PlanFile)", file)
+		return nil, &hintedError{
+			err:   fmt.Errorf("reading %s: it is no plan file (apiVersion harden/v1, kind PlanFile)", file),
+			hints: []string{planAgain},
+		}
 	}
 	for _, plan := range p.Plans {
 		if plan.Tool != version() {
 			return nil, &hintedError{
-				&refusedError{fmt.Errorf("reading %s: it was made by version %s of this program, and this is %s", file, plan.Tool, version())},
-				[]string{program + " plan --all --out PLANFILE"},
+				err:   &refusedError{fmt.Errorf("reading %s: it was made by version %s of this program, and this is %s", file, plan.Tool, version())},
+				hints: []string{planAgain},
 			}
 		}
 	}

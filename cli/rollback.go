@@ -170,8 +170,8 @@ func (a *app) confirmCommand() *cobra.Command {
 			}
 			// No change of this version arms a switch, so there is never one to disarm.
 			return &hintedError{
-				fmt.Errorf("confirming: transaction %s: no dead man's switch is armed", args[0]),
-				[]string{program + " history " + args[0]},
+				err:   fmt.Errorf("confirming: transaction %s: no dead man's switch is armed", args[0]),
+				hints: []string{program + " history " + args[0]},
 			}
 		},
 	}

@@ -105,11 +105,11 @@ Exit codes:
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		hint := name() + " --help"
+		hint := program + " --help"
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			hint = "did you mean " + strings.Join(near, ", ") + "?"
 		}
-		return &hintedError{usagef("unknown command: %q", args[0]), []string{hint}}
+		return &hintedError{err: usagef("unknown command: %q", args[0]), hints: []string{hint}}
 	}
 	return nil
 }
@@ -153,6 +153,9 @@ func (a *app) complain(err error) {
 	}
 	fmt.Fprintf(a.Err, "error: %s\n", sentence(err.Error()))
 	a.printHints(a.hints(err))
+	if whole := a.wholeHint(err); whole != "" {
+		fmt.Fprintf(a.Err, "hint: %s\n", oneLine(whole))
+	}
 }
 
 func (a *app) printHints(lines []string) {
@@ -174,7 +177,7 @@ func (a *app) open(command string) (*engine, error) {
 		return nil, err
 	}
 	if m.cannotWrite != nil {
-		m.cannotWrite = &hintedError{m.cannotWrite, []string{a.again()}}
+		m.cannotWrite = &hintedError{err: m.cannotWrite, whole: a.again()}
 	}
 	return newEngine(m, a.areas, a.meta(command, a.sel.reason)), nil
 }
