@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -196,6 +197,7 @@ type story struct {
 
 	root    sandbox.Snapshot
 	objects []byte
+	choices []harden.Choice
 }
 
 func (s *story) tell(ctx context.Context) error {
@@ -208,9 +210,8 @@ func (s *story) tell(ctx context.Context) error {
 		return err
 	}
 	files, dirs := s.root.Count()
-	s.say("A sandbox: control-plane node %s of Kubernetes %s, %d files and %d directories in %s,",
-		f.Identity.Node, f.Identity.KubernetesVersion, files, dirs, s.node.Dir())
-	s.say("and a cluster of %d objects in memory. Nothing else is touched.", bytes.Count(s.objects, []byte("---\n")))
+	s.say("A sandbox: control-plane node %s of Kubernetes %s, %d files and %d directories in %s, and a cluster of %d objects in memory. Nothing else is touched.",
+		f.Identity.Node, f.Identity.KubernetesVersion, files, dirs, s.node.Dir(), countObjects(s.objects))
 	if c, ok := s.e.clock.(fastClock); ok {
 		s.say("Its time runs %d times as fast as yours.", c.speed)
 	}
@@ -234,8 +235,28 @@ func (s *story) tell(ctx context.Context) error {
 	return s.prove()
 }
 
+// say prints a sentence in lines of 80 columns.
 func (s *story) say(format string, args ...any) {
-	fmt.Fprintln(s.out, oneLine(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(s.out, folded(fmt.Sprintf(format, args...), 0, 2))
+}
+
+// folded breaks a text at blanks into lines of 80 columns; the first one begins at a column, the others are indented.
+func folded(text string, column, indent int) string {
+	var out strings.Builder
+	for i, word := range strings.Fields(oneLine(text)) {
+		switch {
+		case i == 0:
+		case column+1+len(word) > 80:
+			out.WriteString("\n" + strings.Repeat(" ", indent))
+			column = indent
+		default:
+			out.WriteByte(' ')
+			column++
+		}
+		out.WriteString(word)
+		column += len(word)
+	}
+	return out.String()
 }
 
 func (s *story) chapter(title string) {
@@ -268,11 +289,13 @@ func (s *story) assess(title string, f *harden.Facts) []harden.Finding {
 	return findings
 }
 
-// demoPolicies is the control that --all leaves out because it can cut off workloads; those of the sandbox can be.
+func countObjects(stream []byte) int { return bytes.Count(stream, []byte("---\n")) }
+
+// demoPolicies is a control that --all leaves out because it can cut off workloads; those of the sandbox are nobody's.
 const demoPolicies = "networkpolicy-default-deny-ingress"
 
 func (s *story) plan(ctx context.Context, f *harden.Facts) ([]harden.Plan, error) {
-	sel := harden.Selection{All: true, Controls: []string{demoPolicies}}
+	sel := harden.Selection{All: true, Controls: []string{demoPolicies}, Accept: []string{demoPolicies}}
 	if s.chosen {
 		var err error
 		if sel, err = s.sel.selection(); err != nil {
@@ -283,6 +306,7 @@ func (s *story) plan(ctx context.Context, f *harden.Facts) ([]harden.Plan, error
 	if err != nil {
 		return nil, err
 	}
+	s.choices = choices
 	plans, err := s.e.planOf(ctx, f, choices, skipped)
 	if err != nil {
 		return nil, err
@@ -295,7 +319,7 @@ func (s *story) plan(ctx context.Context, f *harden.Facts) ([]harden.Plan, error
 			if err != nil {
 				return nil, err
 			}
-			rows = append(rows, []string{step.ID, what, fmt.Sprintf("for %d controls", len(step.Controls()))})
+			rows = append(rows, []string{step.ID, what})
 		}
 		table(s.out, rows)
 		for _, st := range p.Stages {
@@ -307,7 +331,7 @@ func (s *story) plan(ctx context.Context, f *harden.Facts) ([]harden.Plan, error
 	for _, skip := range plans[0].Skipped {
 		s.say("left out: %s: %s", skip.Control, skip.Reason)
 	}
-	s.say("The diffs themselves: %s demo, or plan --all on a node of yours.", name())
+	s.say("For the diffs see %s demo, or plan --all on a node of yours.", program)
 	return plans, nil
 }
 
@@ -330,10 +354,10 @@ func size(step harden.Step) (string, error) {
 			removed++
 		}
 	}
-	out := fmt.Sprintf("+%d -%d lines", added, removed)
+	out := fmt.Sprintf("+%d -%d", added, removed)
 	switch {
 	case !step.Before.Exists:
-		return "new, " + out, nil
+		return out + ", new", nil
 	case step.Before.Mode != step.After.Mode:
 		return fmt.Sprintf("%s, mode %04o to %04o", out, step.Before.Mode, step.After.Mode), nil
 	}
@@ -346,7 +370,8 @@ func (s *story) progress(ev harden.Event) {
 	if ev.Timeout > 0 {
 		text += fmt.Sprintf(" (at most %s)", ev.Timeout.Round(time.Second))
 	}
-	fmt.Fprintf(s.out, "%6.1fs  %-9s  %s\n", ev.Time.Sub(s.began).Seconds(), ev.Kind, oneLine(text))
+	lead := fmt.Sprintf("%6.1fs  %-9s  ", ev.Time.Sub(s.began).Seconds(), ev.Kind)
+	fmt.Fprintln(s.out, lead+folded(text, len(lead), len(lead)))
 }
 
 func (s *story) applyAll(ctx context.Context, title string, plans []harden.Plan) error {
@@ -379,6 +404,14 @@ func (s *story) again(ctx context.Context, before []harden.Finding) error {
 	if is >= was {
 		return errors.New("assessing again: as many controls fail as before")
 	}
+	plans, err := s.e.Plan(ctx, f, s.choices)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(plans, func(p harden.Plan) bool { return !p.Empty() }) {
+		return errors.New("planning again: the plan of the same choices is not empty")
+	}
+	s.say("The plan of the same choices is empty now.")
 	return nil
 }
 
@@ -434,22 +467,20 @@ func (s *story) prove() error {
 		return err
 	}
 	files, dirs := root.Count()
-	s.say("Compared byte by byte, with mode, owner and extended attributes: %d files and %d directories,", files, dirs)
-	s.say("all of the root but %s, which holds the history.", defaultStateDir)
-	s.say("before  sha256 %s", was)
-	s.say("after   sha256 %s", is)
-	same := fmt.Sprintf("%d objects of the cluster", bytes.Count(objects, []byte("---\n")))
+	s.say("Compared byte by byte, with mode, owner and extended attributes: %d files and %d directories, all of the root but %s, which holds the history.", files, dirs, defaultStateDir)
+	s.say("before sha256 %s", was)
+	s.say("after  sha256 %s", is)
 	var errs []error
 	if d := root.Differences(s.root); len(d) > 0 {
 		errs = append(errs, fmt.Errorf("comparing the root: these are not as before: %s", strings.Join(d, ", ")))
 	}
 	if !bytes.Equal(objects, s.objects) {
-		errs = append(errs, fmt.Errorf("comparing the cluster: its %s are not as before", same))
+		errs = append(errs, errors.New("comparing the cluster: its objects are not as before"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	s.say("The %s are as before too.", same)
-	s.say("Everything is as it was, after %.1f s.", time.Since(s.wall).Seconds())
+	s.say("The labels, annotations and specs of the cluster's %d objects are as before too.", countObjects(objects))
+	s.say("Everything is as it was. All this took %.1f s.", time.Since(s.wall).Seconds())
 	return nil
 }

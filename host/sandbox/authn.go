@@ -55,7 +55,7 @@ func readAuthn(path string, file read) (*apiserverv1.AuthenticationConfiguration
 	if len(data) == 0 {
 		return nil, fmt.Errorf("empty config data")
 	}
-	o, err := decode(data, true, apiserverv1.AddToScheme, addBeta)
+	o, err := decodeAuthn(data)
 	if err != nil {
 		return nil, err
 	}

@@ -156,9 +156,9 @@ func (n *Node) loadKubelet(p string) (*kubeletv1beta1.KubeletConfiguration, erro
 	case len(s.Data) == 0:
 		return nil, wrap(fmt.Errorf("kubelet config file %q was empty", p))
 	}
-	o, err := decode(s.Data, true, kubeletv1beta1.AddToScheme)
+	o, err := decodeKubeletStrict(s.Data)
 	if err != nil {
-		if o, err = decode(s.Data, false, kubeletv1beta1.AddToScheme); err != nil {
+		if o, err = decodeKubelet(s.Data); err != nil {
 			return nil, wrap(fmt.Errorf("failed to decode: %w", err))
 		}
 	}

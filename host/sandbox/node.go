@@ -36,6 +36,7 @@ type Node struct {
 
 	mu        sync.Mutex
 	pods      map[string]*pod
+	decoded   map[string]decoded // by path
 	kubelet   kubelet
 	sysctls   map[string]string
 	logs      map[string][]string // by path on the host
@@ -78,7 +79,7 @@ func boot(dir string, r root, o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		dir: dir, files: files, clock: o.Clock, pods: map[string]*pod{}, sysctls: map[string]string{}, logs: map[string][]string{},
+		dir: dir, files: files, clock: o.Clock, pods: map[string]*pod{}, decoded: map[string]decoded{}, sysctls: map[string]string{}, logs: map[string][]string{},
 		lastPID: 700, broken: o.Broken,
 	}
 	began := n.clock.Now().Add(-3 * time.Hour)

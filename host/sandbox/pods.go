@@ -104,19 +104,37 @@ func (n *Node) definitions() map[string]*definition {
 		if err != nil || !s.Exists || s.Dir {
 			continue
 		}
-		o, err := decode(s.Data, false, corev1.AddToScheme)
-		spec, ok := o.(*corev1.Pod)
-		if err != nil || !ok || spec.Name == "" {
-			continue
+		known, ok := n.decoded[file]
+		if !ok || known.text != string(s.Data) {
+			known = decoded{string(s.Data), define(file, s.Data)}
+			n.decoded[file] = known
 		}
-		data, err := json.Marshal(spec)
-		if err != nil {
-			continue
+		if d := known.definition; d != nil {
+			out[d.spec.Namespace+"/"+d.spec.Name] = d
 		}
-		sum := sha256.Sum256(append(data, file...))
-		out[spec.Namespace+"/"+spec.Name] = &definition{hex.EncodeToString(sum[:16]), file, spec}
 	}
 	return out
+}
+
+// decoded is what was made of a file, as files are looked at far more often than they change.
+type decoded struct {
+	text string
+	*definition
+}
+
+// define decodes a file as the kubelet does; nil if it is no pod.
+func define(file string, text []byte) *definition {
+	o, err := decodePod(text)
+	spec, ok := o.(*corev1.Pod)
+	if err != nil || !ok || spec.Name == "" {
+		return nil
+	}
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return nil
+	}
+	sum := sha256.Sum256(append(data, file...))
+	return &definition{hex.EncodeToString(sum[:16]), file, spec}
 }
 
 // syncPods is the kubelet's look at the directory.

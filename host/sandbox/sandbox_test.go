@@ -1,0 +1,300 @@
+package sandbox
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/apply"
+	"kubectl-harden.io/kubectl-harden/harden/collect"
+)
+
+var (
+	_ apply.Node   = (*Node)(nil)
+	_ collect.Live = (*Node)(nil)
+	_ collect.Node = (*Files)(nil)
+	_ apply.Space  = (*Files)(nil)
+)
+
+const (
+	manifest   = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+	nodeIP     = "192.0.2.11"
+	authnFile  = "/etc/kubernetes/pki/authn.yaml" // in a directory that is mounted
+	policyFile = "/etc/kubernetes/pki/policy.yaml"
+)
+
+var apiServerComponent, _ = harden.ComponentByID(harden.APIServer)
+
+// hands is a clock that is moved by hand.
+type hands struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (h *hands) Now() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.now
+}
+
+func (h *hands) move(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.now = h.now.Add(d)
+}
+
+// bench is a node under test.
+type bench struct {
+	*Node
+	t     *testing.T
+	clock *hands
+}
+
+func newBench(t *testing.T, o Options) *bench {
+	t.Helper()
+	t.Setenv("TMPDIR", t.TempDir())
+	clock := &hands{now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
+	o.Clock = clock
+	n, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &bench{n, t, clock}
+}
+
+// pass lets time go by while somebody looks now and then.
+func (b *bench) pass(d time.Duration) {
+	for ; d > 0; d -= 200 * time.Millisecond {
+		b.clock.move(200 * time.Millisecond)
+		b.Serving()
+	}
+}
+
+func (b *bench) write(path, text string) {
+	b.t.Helper()
+	if err := os.WriteFile(filepath.Join(b.dir, path), []byte(text), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) read(path string) string {
+	b.t.Helper()
+	data, err := os.ReadFile(filepath.Join(b.dir, path))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// replace puts a text in place of another one that is there once.
+func (b *bench) replace(path, from, to string) {
+	b.t.Helper()
+	text := b.read(path)
+	if strings.Count(text, from) != 1 {
+		b.t.Fatalf("%s has %q %d times", path, from, strings.Count(text, from))
+	}
+	b.write(path, strings.Replace(text, from, to, 1))
+}
+
+// flags adds flags to the API server's.
+func (b *bench) flags(flags ...string) {
+	b.t.Helper()
+	const first = "    - kube-apiserver\n"
+	lines := first
+	for _, f := range flags {
+		lines += "    - " + f + "\n"
+	}
+	b.replace(manifest, first, lines)
+}
+
+func (b *bench) instance() apply.Instance {
+	b.t.Helper()
+	i, err := b.Instance(context.Background(), apiServerComponent)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return i
+}
+
+// words are the last ones of the API server's newest instance that died.
+func (b *bench) words() (int, string) {
+	b.t.Helper()
+	n, words, err := b.Crashes(context.Background(), apiServerComponent, time.Time{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return n, words
+}
+
+func (b *bench) get(path string) apply.ProbeResult {
+	return b.Probe(context.Background(), harden.Probe{Scheme: "HTTPS", Host: nodeIP, Port: 6443, Path: path})
+}
+
+func TestFixture(t *testing.T) {
+	const shared = "../../../shared/fixtures/kubeadm-1.37"
+	found := 0
+	err := filepath.WalkDir(shared+"/root", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		found++
+		name, err := filepath.Rel(shared, path)
+		if err != nil {
+			return err
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		got, err := node.ReadFile("node/" + filepath.ToSlash(name))
+		if err != nil || string(got) != string(want) {
+			t.Errorf("%s is not the fixture's: %v", name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := 0
+	if err := fs.WalkDir(node, "node/root", func(_ string, d fs.DirEntry, err error) error {
+		if !d.IsDir() {
+			own++
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if own != found || found == 0 {
+		t.Errorf("%d files here, %d in the fixture", own, found)
+	}
+	want, err := os.ReadFile(shared + "/modes.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := node.ReadFile("node/modes.tsv"); err != nil || string(got) != string(want) {
+		t.Errorf("modes.tsv is not the fixture's: %v", err)
+	}
+}
+
+func TestRoot(t *testing.T) {
+	b := newBench(t, Options{})
+	for path, mode := range map[string]uint32{
+		"/etc/kubernetes/manifests": 0o700, manifest: 0o600, "/var/lib/kubelet/config.yaml": 0o644, "/etc/kubernetes/pki/ca.key": 0o600,
+		"/var/lib/etcd": 0o700, "/usr/lib/systemd/system/kubelet.service.d": 0o755,
+	} {
+		s, err := b.State(path)
+		if err != nil || !s.Exists || s.Mode != mode || s.UID != 0 || s.GID != 0 {
+			t.Errorf("%s: mode %04o of %d:%d (%v), want %04o of root", path, s.Mode, s.UID, s.GID, err, mode)
+		}
+	}
+	if name, err := b.Hostname(); name != "cp1" || err != nil {
+		t.Errorf("hostname %q, %v", name, err)
+	}
+	info, err := os.Stat(b.dir)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the root itself: %v, %v", info.Mode(), err)
+	}
+	if err := b.files.Chown(manifest, 0, 0); err != nil {
+		t.Error(err)
+	}
+	if err := b.files.Chown(manifest, 1, 0); err == nil {
+		t.Error("a file was given away")
+	}
+}
+
+// A root for systems without package host is the same to whoever looks.
+func TestPlainRoot(t *testing.T) {
+	b := newBench(t, Options{})
+	want, err := b.files.Snapshot("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := openPlain(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := boot("", r, Options{Clock: b.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	take := func() Snapshot {
+		t.Helper()
+		s, err := n.files.Snapshot("/state")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if d := take().Differences(want); len(d) > 0 {
+		t.Errorf("these differ: %v", d)
+	}
+	for _, err := range []error{
+		n.files.Mkdir("/state", 0o700),
+		n.files.Chmod(manifest, 0o640),
+		n.files.Rename(manifest, "/state/x"),
+		n.files.Truncate("/state/x", 0),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if info, err := n.files.Stat("/state/x"); err != nil || info.Mode != 0o640 || info.Size != 0 {
+		t.Errorf("moved: %+v, %v", info, err)
+	}
+	if d := take().Differences(want); len(d) != 1 || d[0] != manifest {
+		t.Errorf("these differ: %v", d)
+	}
+	unlock, _, err := n.files.Lock("/state/lock", []byte("me"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, holder, err := n.files.Lock("/state/lock", nil); err == nil || string(holder) != "me" {
+		t.Errorf("locked twice: %q, %v", holder, err)
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSnapshot(t *testing.T) {
+	b := newBench(t, Options{})
+	before, err := b.files.Snapshot("/var/lib/etcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, err := before.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.write("/etc/hostname", "cp2\n")
+	b.write("/etc/new", "")
+	if err := os.Remove(filepath.Join(b.dir, "/etc/machine-id")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(b.dir, manifest), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	b.write("/var/lib/etcd/left-out", "")
+	after, err := b.files.Snapshot("/var/lib/etcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(after.Differences(before), " "), "/etc/hostname /etc/kubernetes/manifests/kube-apiserver.yaml /etc/machine-id /etc/new"; got != want {
+		t.Errorf("differences: %s, want %s", got, want)
+	}
+	if is, err := after.Digest(); err != nil || is == was {
+		t.Errorf("the digest is the same (%v)", err)
+	}
+}
