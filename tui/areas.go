@@ -118,17 +118,7 @@ func (s *areasScreen) view(m *Model, w, h int) []string {
 func (s *areasScreen) row(m *Model, i, name int, columns []harden.Status) string {
 	t := m.theme
 	a := m.areas[i]
-	var found []harden.Finding
-	chosen := 0
-	for _, c := range a.Controls {
-		if f, ok := m.finding(c.ID); ok {
-			found = append(found, f)
-		}
-		if _, ok := m.choices[c.ID]; ok {
-			chosen++
-		}
-	}
-	tally := harden.Count(found)
+	tally, chosen := m.tally(i)
 	title := t.fit(t.inert(a.Title), name)
 	line := "   " + title
 	if i == s.list.cursor {
@@ -146,6 +136,21 @@ func (s *areasScreen) row(m *Model, i, name int, columns []harden.Status) string
 		}
 	}
 	return line + fmt.Sprintf("%*d", len(chosenColumn), chosen)
+}
+
+// tally of an area, and how many of it are chosen.
+func (m *Model) tally(area int) (harden.Tally, int) {
+	tally, chosen := harden.Tally{}, 0
+	for i := range m.areas[area].Controls {
+		id := m.areas[area].Controls[i].ID
+		if at, ok := m.index[id]; ok {
+			tally[m.findings[at].Status]++
+		}
+		if _, ok := m.choices[id]; ok {
+			chosen++
+		}
+	}
+	return tally, chosen
 }
 
 const chosenColumn = "  chosen"

@@ -76,3 +76,16 @@ func longDiff(tb testing.TB, width, height int) *walk {
 	w.keys("d")
 	return w
 }
+
+// BenchmarkLayOut is the first frame of a long diff, and the first of its whole file.
+func BenchmarkLayOut(b *testing.B) {
+	w := longDiff(b, 80, 24)
+	ts := w.m.top().(*diffScreen).targets
+	for _, whole := range []bool{false, true} {
+		b.Run(fmt.Sprintf("whole %v", whole), func(b *testing.B) {
+			for b.Loop() {
+				layOut(w.m.theme, ts, layout{width: 80, whole: whole})
+			}
+		})
+	}
+}

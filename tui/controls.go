@@ -16,30 +16,37 @@ type controlsScreen struct {
 
 const allAreas = -1
 
-// in is the area, or all of them as one.
-func (s *controlsScreen) in(m *Model) harden.Area {
-	if s.area != allAreas {
-		return m.areas[s.area]
+// rows are the controls that the filter lets through, of so many.
+func (s *controlsScreen) rows(m *Model) (rows []*harden.Control, of int) {
+	for i := range m.areas {
+		if s.area != allAreas && s.area != i {
+			continue
+		}
+		for j := range m.areas[i].Controls {
+			of++
+			if c := &m.areas[i].Controls[j]; m.passes(c.ID) {
+				rows = append(rows, c)
+			}
+		}
 	}
-	all := harden.Area{Title: "All areas"}
-	for _, a := range m.areas {
-		all.Controls = append(all.Controls, a.Controls...)
-	}
-	return all
+	return rows, of
 }
 
 func (s *controlsScreen) title(m *Model) (string, string) {
-	a := s.in(m)
-	right := "showing " + m.filter.String()
-	if m.filter != filterAll {
-		right += fmt.Sprintf(" (%d of %d)", len(m.controls(a)), len(a.Controls))
+	title, right := "All areas", "showing "+m.filter.String()
+	if s.area != allAreas {
+		title = m.theme.inert(m.areas[s.area].Title)
 	}
-	return m.theme.inert(a.Title), right
+	if m.filter != filterAll {
+		rows, of := s.rows(m)
+		right += fmt.Sprintf(" (%d of %d)", len(rows), of)
+	}
+	return title, right
 }
 
 func (s *controlsScreen) actions(m *Model) []action {
 	choose := "choose"
-	if rows := m.controls(s.in(m)); s.list.cursor < len(rows) && m.isChosen(rows[s.list.cursor]) {
+	if rows, _ := s.rows(m); s.list.cursor < len(rows) && m.isChosen(*rows[s.list.cursor]) {
 		choose = "leave out"
 	}
 	out := []action{act(Keys.Open, "why"), act(Keys.Choose, choose), act(Keys.Diff, "diff")}
@@ -51,7 +58,7 @@ func (s *controlsScreen) actions(m *Model) []action {
 }
 
 func (s *controlsScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
-	rows := m.controls(s.in(m))
+	rows, _ := s.rows(m)
 	switch {
 	case is(k, Keys.Filter):
 		s.refilter(m, rows)
@@ -62,7 +69,7 @@ func (s *controlsScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 	}
 	if len(rows) > 0 {
 		s.list.cursor = clamp(s.list.cursor, 0, len(rows)-1)
-		c := rows[s.list.cursor]
+		c := *rows[s.list.cursor]
 		switch {
 		case s.list.key(k, len(rows), m.height/2):
 			return nil
@@ -98,13 +105,14 @@ func (m *Model) controlKey(k tea.KeyPressMsg, c harden.Control) (tea.Cmd, bool) 
 }
 
 // refilter keeps the cursor on its control where that is still shown.
-func (s *controlsScreen) refilter(m *Model, rows []harden.Control) {
+func (s *controlsScreen) refilter(m *Model, rows []*harden.Control) {
 	id := ""
 	if s.list.cursor < len(rows) {
 		id = rows[s.list.cursor].ID
 	}
 	m.cycleFilter()
-	for i, c := range m.controls(s.in(m)) {
+	rows, _ = s.rows(m)
+	for i, c := range rows {
 		if c.ID == id {
 			s.list.cursor = i
 		}
@@ -112,12 +120,12 @@ func (s *controlsScreen) refilter(m *Model, rows []harden.Control) {
 }
 
 func (s *controlsScreen) view(m *Model, w, h int) []string {
-	rows := m.controls(s.in(m))
+	rows, _ := s.rows(m)
 	if len(rows) == 0 {
 		return []string{"", "No control here is shown: " + m.filter.String() + ".", "f shows others, esc goes back."}
 	}
 	s.list.cursor = clamp(s.list.cursor, 0, len(rows)-1)
-	here := rows[s.list.cursor]
+	here := *rows[s.list.cursor]
 	if w >= splitWidth {
 		left := w * 9 / 20
 		right := newDoc(m.theme, w-left-3)
@@ -151,7 +159,7 @@ func (s *controlsScreen) view(m *Model, w, h int) []string {
 	return append(out, d.head(preview)...)
 }
 
-func (s *controlsScreen) row(m *Model, c harden.Control, here bool, w int) string {
+func (s *controlsScreen) row(m *Model, c *harden.Control, here bool, w int) string {
 	f, ok := m.finding(c.ID)
 	_, chosen := m.choices[c.ID]
 	verdict := spaces(9)

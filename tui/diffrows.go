@@ -44,12 +44,13 @@ func layOut(t *Theme, targets []target, lay layout) *diffRows {
 		f := &targets[i]
 		for _, h := range f.whole.Hunks {
 			d.digits = max(d.digits, len(fmt.Sprint(max(h.OldLines, h.NewLines))))
-			rows += len(h.Lines)
 		}
+		for _, h := range f.hunks(lay) {
+			rows += len(h.Lines) + 4
+		}
+		rows += 16
 	}
-	if lay.whole {
-		d.rows = make([]diffRow, 0, rows+16*len(targets))
-	}
+	d.rows = make([]diffRow, 0, rows)
 	for i := range targets {
 		d.target(i, &targets[i])
 	}
@@ -86,13 +87,16 @@ func (d *diffRows) target(i int, f *target) {
 		}
 		return
 	}
-	hunks := f.short.Hunks
-	if d.lay.whole {
-		hunks = f.whole.Hunks
-	}
-	for _, h := range hunks {
+	for _, h := range f.hunks(d.lay) {
 		d.hunk(i, f, h)
 	}
+}
+
+func (f *target) hunks(lay layout) []patches.Hunk {
+	if lay.whole {
+		return f.whole.Hunks
+	}
+	return f.short.Hunks
 }
 
 func (d *diffRows) hunk(i int, f *target, h patches.Hunk) {

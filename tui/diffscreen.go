@@ -19,9 +19,10 @@ type diffScreen struct {
 	skipped []harden.Skip
 	targets []target
 	rows    *diffRows
-	top     int // the first row that is shown,
-	sub     int // from this line of it on
-	at      int // the change that keys act on
+	known   map[layout]*diffRows // of this width
+	top     int                  // the first row that is shown,
+	sub     int                  // from this line of it on
+	at      int                  // the change that keys act on
 	whole   bool
 	unified bool // although there is room for two sides
 	notes   []string
@@ -168,7 +169,13 @@ func (s *diffScreen) lay(m *Model, w int) {
 	if s.rows != nil && s.rows.lay == want {
 		return
 	}
-	s.rows = layOut(m.theme, s.targets, want)
+	if s.known[want] == nil {
+		if s.known == nil || s.rows != nil && s.rows.lay.width != w {
+			s.known = map[layout]*diffRows{}
+		}
+		s.known[want] = layOut(m.theme, s.targets, want)
+	}
+	s.rows = s.known[want]
 	s.top = clamp(s.top, 0, len(s.rows.rows)-1)
 	s.at = clamp(s.at, 0, len(s.rows.starts)-1)
 }

@@ -2,7 +2,6 @@ package tui
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -276,26 +275,21 @@ func (f filter) String() string {
 	return [...]string{"all", "failing only", "manual and unknown only", "chosen only"}[f]
 }
 
-func (m *Model) passes(c harden.Control) bool {
-	f, _ := m.finding(c.ID)
+func (m *Model) passes(control string) bool {
+	if m.filter == filterAll {
+		return true
+	}
+	f, _ := m.finding(control)
 	switch m.filter {
 	case filterFail:
 		return f.Status == harden.StatusFail
 	case filterOpen:
 		return f.Status == harden.StatusManual || f.Status == harden.StatusUnknown
 	case filterChosen:
-		_, ok := m.choices[c.ID]
+		_, ok := m.choices[control]
 		return ok
 	}
 	return true
-}
-
-// controls of an area that the filter lets through.
-func (m *Model) controls(a harden.Area) []harden.Control {
-	if m.filter == filterAll {
-		return a.Controls
-	}
-	return slices.DeleteFunc(slices.Clone(a.Controls), func(c harden.Control) bool { return !m.passes(c) })
 }
 
 func (m *Model) cycleFilter() {

@@ -174,13 +174,8 @@ func (p *plainWalk) read() error {
 
 func (p *plainWalk) areas() {
 	p.say("")
-	for _, a := range p.m.areas {
-		tally := harden.Tally{}
-		for _, c := range a.Controls {
-			if f, ok := p.m.finding(c.ID); ok {
-				tally[f.Status]++
-			}
-		}
+	for i, a := range p.m.areas {
+		tally, _ := p.m.tally(i)
 		var parts []string
 		for _, s := range harden.Statuses {
 			if tally[s] > 0 {

@@ -14,7 +14,7 @@ type searchScreen struct {
 	list  list
 	x     int
 
-	found []harden.Control // for these words and findings
+	found []*harden.Control // for these words and findings
 	of    string
 	seen  int
 }
@@ -32,16 +32,16 @@ func (s *searchScreen) line() *input { return &s.input }
 func (s *searchScreen) caret() (int, int) { return s.x, 0 }
 
 // matches have every word in their id, title, area, verdict or references.
-func (s *searchScreen) matches(m *Model) []harden.Control {
+func (s *searchScreen) matches(m *Model) []*harden.Control {
 	if s.seen == m.learned && s.of == s.input.value() {
 		return s.found
 	}
 	s.seen, s.of = m.learned, s.input.value()
 	words := strings.Fields(strings.ToLower(s.of))
-	var out []harden.Control
-	for _, a := range m.areas {
-		for _, c := range a.Controls {
-			if containsAll(m.words[c.ID], words) {
+	var out []*harden.Control
+	for i := range m.areas {
+		for j := range m.areas[i].Controls {
+			if c := &m.areas[i].Controls[j]; containsAll(m.words[c.ID], words) {
 				out = append(out, c)
 			}
 		}
@@ -81,7 +81,7 @@ func (s *searchScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 		m.pop()
 	case is(k, Keys.Submit):
 		if s.list.cursor < len(matches) {
-			m.replace(&detailScreen{control: matches[s.list.cursor]})
+			m.replace(&detailScreen{control: *matches[s.list.cursor]})
 		}
 	case s.input.key(k):
 		s.list = list{}

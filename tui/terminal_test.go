@@ -93,7 +93,7 @@ func (s *terminal) wait(want string) {
 
 func (s *terminal) until(ok func() bool, want string) {
 	s.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !ok() {
 		select {
 		case <-s.changed:
