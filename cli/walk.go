@@ -20,6 +20,11 @@ func (w walker) Apply(ctx context.Context, p harden.Plan, c tui.Confirmation, ev
 	if c.Node != p.Target.Node {
 		return refused(fmt.Errorf("checking the confirmation: %q is not the name of this node", c.Node))
 	}
+	for _, s := range p.Steps() {
+		if shown, ok := c.Shown[s.ID]; !ok || shown != s.After.Digest() {
+			return refused(fmt.Errorf("checking the confirmation: %s: what would be written is not what was shown", s.ID))
+		}
+	}
 	return w.where.forTheWalk(w.engine.Apply(ctx, p, events))
 }
 
