@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -118,7 +119,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	if err := c.startFromSnapshot(ctx); err != nil {
-		return nil, errors.Join(err, c.clear(context.WithoutCancel(ctx)))
+		return nil, c.abandon(ctx, err)
 	}
 	return c, nil
 }
@@ -185,7 +186,6 @@ func (c *Cluster) Reset(ctx context.Context) error {
 	if err := c.stop(ctx); err != nil {
 		return err
 	}
-	// Another cluster may have been started by a newer lab, which replaced it.
 	if _, err := os.Stat(c.snapshot); err != nil {
 		if c.snapshot, err = c.ensureSnapshot(ctx); err != nil {
 			return err
@@ -237,8 +237,28 @@ func (c *Cluster) clear(ctx context.Context) error {
 	return nil
 }
 
+// abandon keeps what the nodes say about a failed start, removes them, and adds to the error where to look.
+func (c *Cluster) abandon(ctx context.Context, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	var told bytes.Buffer
+	for _, n := range c.nodes {
+		journal, _ := n.Journal(ctx)
+		logs, _ := n.PodLogs(ctx)
+		fmt.Fprintf(&told, "==> %s: journal\n%s\n==> %s: containers\n%s\n", n.name, journal, n.name, logs)
+	}
+	file := filepath.Join(c.cfg.Dir, "failed-"+c.cfg.Name+".log")
+	if err := os.WriteFile(file, told.Bytes(), 0o600); err != nil {
+		return errors.Join(cause, err, c.clear(ctx))
+	}
+	return errors.Join(fmt.Errorf("%w\nhint: the nodes' journals and logs: %s", cause, file), c.clear(ctx))
+}
+
 // startFromSnapshot starts the cluster from copies of the stopped nodes.
 func (c *Cluster) startFromSnapshot(ctx context.Context) error {
+	if err := c.writeState(); err != nil {
+		return err
+	}
 	for _, n := range c.nodes {
 		if err := os.MkdirAll(n.dir(), 0o700); err != nil {
 			return err
@@ -253,7 +273,20 @@ func (c *Cluster) startFromSnapshot(ctx context.Context) error {
 	return c.WaitReady(ctx)
 }
 
-// boot boots all nodes from their root filesystems and writes down that they run.
+// writeState writes down what the cluster is made of. It also keeps the snapshot from being removed, and the host's settings
+// from being restored.
+func (c *Cluster) writeState() error {
+	if err := os.MkdirAll(c.cfg.stateDir(), 0o700); err != nil {
+		return err
+	}
+	st := state{Kubernetes: c.release.version, Snapshot: c.snapshot}
+	for _, n := range c.nodes {
+		st.Nodes = append(st.Nodes, n.name)
+	}
+	return writeJSON(c.cfg.stateFile(), st)
+}
+
+// boot boots all nodes from their root filesystems.
 func (c *Cluster) boot(ctx context.Context) error {
 	if err := saveSysctls(c.cfg); err != nil {
 		return err
@@ -261,22 +294,33 @@ func (c *Cluster) boot(ctx context.Context) error {
 	if err := c.createNetwork(ctx); err != nil {
 		return err
 	}
-	st := state{Kubernetes: c.release.version, Snapshot: c.snapshot}
 	for _, n := range c.nodes {
-		st.Nodes = append(st.Nodes, n.name)
 		if err := c.step("booting "+n.name, func() error { return n.Boot(ctx) }); err != nil {
 			return err
 		}
 	}
-	return writeJSON(c.cfg.stateFile(), st)
+	return nil
 }
 
-// lock makes one program at a time start, reset or end clusters below the folder.
+// lock makes one program at a time start, reset or end the cluster.
 func (cfg Config) lock(ctx context.Context) (unlock func(), err error) {
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+	return lockFile(ctx, cfg.stateDir()+".lock", func() {
+		fmt.Fprintf(cfg.Log, "waiting for another run that starts, resets or ends cluster %s\n", cfg.Name)
+	})
+}
+
+// lockBuild makes one program at a time build or make snapshots, which all clusters share.
+func (cfg Config) lockBuild(ctx context.Context) (unlock func(), err error) {
+	return lockFile(ctx, filepath.Join(cfg.Dir, "build.lock"), func() {
+		fmt.Fprintln(cfg.Log, "waiting for another run that builds")
+	})
+}
+
+func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(cfg.Dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +334,7 @@ func (cfg Config) lock(ctx context.Context) (unlock func(), err error) {
 			return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
 		}
 		if !told {
-			fmt.Fprintf(cfg.Log, "waiting for another run that starts, resets or ends a cluster\n")
+			waiting()
 		}
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
 			f.Close()

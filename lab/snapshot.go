@@ -4,7 +4,6 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,15 +12,21 @@ import (
 )
 
 // snapshotLife is well below the year for which kubeadm's certificates are valid.
-const snapshotLife = 180 * 24 * time.Hour
+const snapshotLife = 150 * 24 * time.Hour
 
 // ensureSnapshot returns a folder with the stopped nodes of a cluster right after kubeadm init.
 func (c *Cluster) ensureSnapshot(ctx context.Context) (string, error) {
+	unlock, err := c.cfg.lockBuild(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	b, err := c.ensureBundle(ctx)
 	if err != nil {
 		return "", err
 	}
-	words := []string{b.rootfs, b.kubernetes, b.containerd, b.coredns, b.netcheck, fmt.Sprint(unifiedCgroups())}
+	age := time.Now().UnixNano() / int64(snapshotLife)
+	words := []string{fmt.Sprint(age), b.rootfs, b.kubernetes, b.containerd, b.coredns, b.netcheck, fmt.Sprint(unifiedCgroups())}
 	err = fs.WalkDir(recipe, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -38,23 +43,45 @@ func (c *Cluster) ensureSnapshot(ctx context.Context) (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(c.cfg.Dir, "snapshots", c.release.version+"-"+key)
-	if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) < snapshotLife {
+	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	stale, err := filepath.Glob(filepath.Join(c.cfg.Dir, "snapshots", c.release.version+"-*"))
-	if err != nil {
+	if err := c.removeStaleSnapshots(ctx); err != nil {
 		return "", err
 	}
-	for _, s := range stale {
-		if err := os.RemoveAll(s); err != nil {
-			return "", err
-		}
-	}
 	if err := c.makeSnapshot(ctx, b, dir); err != nil {
-		err = fmt.Errorf("making a cluster for the snapshot: %w", err)
-		return "", errors.Join(err, c.clear(context.WithoutCancel(ctx)))
+		return "", c.abandon(ctx, fmt.Errorf("making a cluster for the snapshot: %w", err))
 	}
 	return dir, nil
+}
+
+// removeStaleSnapshots removes those of this version that no cluster was started from.
+func (c *Cluster) removeStaleSnapshots(ctx context.Context) error {
+	states, err := filepath.Glob(filepath.Join(c.cfg.Dir, "clusters", "*", "cluster.json"))
+	if err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	for _, f := range states {
+		var st state
+		if err := readJSON(f, &st); err != nil {
+			return err
+		}
+		used[st.Snapshot] = true
+	}
+	snapshots, err := filepath.Glob(filepath.Join(c.cfg.Dir, "snapshots", c.release.version+"-*"))
+	if err != nil {
+		return err
+	}
+	for _, s := range snapshots {
+		if used[s] {
+			continue
+		}
+		if err := remove(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // quiesce ends all containers. The leases would be waited for after every start, and etcd is the only one that minds being
@@ -69,6 +96,9 @@ systemctl kill --signal=KILL containerd`
 
 func (c *Cluster) makeSnapshot(ctx context.Context, b bundle, dir string) error {
 	if err := c.clear(ctx); err != nil {
+		return err
+	}
+	if err := c.writeState(); err != nil {
 		return err
 	}
 	for _, n := range c.nodes {

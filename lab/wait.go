@@ -13,16 +13,18 @@ import (
 // healthy asks everything that has to serve on a control-plane node, at its own port: the API may still show what was true
 // before a reboot. Traffic to a service's address proves kube-proxy, the pods behind it, and their network.
 const healthy = `set -e
+trap 'echo "no answer: $BASH_COMMAND" >&2' ERR
 curl -fsk --max-time 2 -o /dev/null http://127.0.0.1:2381/readyz
 kubectl get --raw=/readyz --request-timeout=2s >/dev/null
 curl -fsk --max-time 2 -o /dev/null https://127.0.0.1:10257/healthz
 curl -fsk --max-time 2 -o /dev/null https://127.0.0.1:10259/healthz
-curl -fsk --max-time 2 -o /dev/null https://10.96.0.1:443/readyz
+curl -sk --max-time 2 -o /dev/null https://10.96.0.1:443/readyz
 timeout 2 bash -c '</dev/tcp/10.96.0.10/53'`
 
 func (n *Node) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
+	last := context.DeadlineExceeded
 	for {
 		_, err := n.Run(ctx, "bash", "-c", healthy)
 		if err == nil {
@@ -31,9 +33,11 @@ func (n *Node) waitReady(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil {
+			last = err // not merely that we gave up
+		}
 		if pause(ctx, 100*time.Millisecond) != nil {
-			return fmt.Errorf("node %s: %w\nhint: the kubelet's journal: lab journal kubelet\nhint: the containers' logs: lab logs",
-				n.name, err)
+			return fmt.Errorf("node %s: %w", n.name, last)
 		}
 	}
 }
