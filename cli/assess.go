@@ -56,27 +56,39 @@ func (a *app) assessCommand() *cobra.Command {
 	return cmd
 }
 
-// facts are the node's and the cluster's. A cluster that could not be asked is said at once; which verdicts lack it is in
-// the facts.
+// nodeNeeds are the facts that the node itself gives.
+var nodeNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedKubelet, harden.NeedSysctls}
+
+// facts are the node's and the cluster's. What could not be read is said at once; which verdicts lack it is in the facts.
 func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
 	f, err := e.Facts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, need := range []harden.Need{harden.NeedAPIServer, harden.NeedKubelet, harden.NeedSysctls} {
+	for _, need := range nodeNeeds {
 		if why, missing := f.Missing[need]; missing {
 			fmt.Fprintf(a.Err, "warning: %s is left out: %s\n", need, sentence(why.String()))
 		}
 	}
-	f, err = e.SlowFacts(ctx, f)
+	if e.m.connect == nil {
+		return f, nil
+	}
+	f, _ = e.SlowFacts(ctx, f) // what is missing is in the facts, with the reason
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if err != nil {
-		fmt.Fprintf(a.Err, "warning: the cluster is left out: %s\n", sentence(err.Error()))
-		if a.where.kubeconfig == "" {
-			a.printHints([]string{program + " --no-cluster " + a.command})
+	var reasons []string
+	for need, why := range f.Missing {
+		if !slices.Contains(nodeNeeds, need) && !slices.Contains(reasons, why.String()) {
+			reasons = append(reasons, why.String())
 		}
+	}
+	slices.Sort(reasons)
+	for _, why := range reasons {
+		fmt.Fprintf(a.Err, "warning: the cluster is left out: %s\n", sentence(why))
+	}
+	if f.Cluster == nil && a.where.kubeconfig == "" && a.where.context == "" {
+		fmt.Fprintf(a.Err, "hint: %s\n", oneLine(a.again("--no-cluster")))
 	}
 	return f, nil
 }

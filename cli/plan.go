@@ -122,7 +122,7 @@ func printPlans(to io.Writer, plans []harden.Plan, people bool) error {
 		for _, st := range p.Stages {
 			for _, s := range st.Steps {
 				printed = true
-				if err := printStep(w, s, people); err != nil {
+				if err := printStep(w, s, people); err != nil && w.err == nil {
 					return err
 				}
 			}
