@@ -112,6 +112,16 @@ func (p part) build(ctx context.Context, cfg Config) (string, error) {
 	if err := os.Rename(filepath.Join(tmp, "server"), filepath.Join(tmp, "etcd")); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", err
 	}
+	// What was built from other sources is of no use any more, and large.
+	stale, err := filepath.Glob(filepath.Join(cfg.Dir, "bin", p.module+"-????????????"))
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range stale {
+		if err := os.RemoveAll(dir); err != nil {
+			return "", err
+		}
+	}
 	return out, os.Rename(tmp, out)
 }
 
