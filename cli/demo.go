@@ -442,8 +442,7 @@ func (s *story) applyFailing(ctx context.Context, plans []harden.Plan) error {
 		}
 		return errors.New("the API server was to fail, and did not")
 	}
-	s.say("%s (transaction %s)", res.Message, res.Transaction)
-	s.say("A real run would exit with code %d.", exitUndone)
+	s.say("Transaction %s has undone itself. On a real node the exit code would be %d.", res.Transaction, exitUndone)
 	return s.prove()
 }
 
@@ -468,8 +467,7 @@ func (s *story) prove() error {
 	}
 	files, dirs := root.Count()
 	s.say("Compared byte by byte, with mode, owner and extended attributes: %d files and %d directories, all of the root but %s, which holds the history.", files, dirs, defaultStateDir)
-	s.say("before sha256 %s", was)
-	s.say("after  sha256 %s", is)
+	fmt.Fprintf(s.out, "before sha256 %s\nafter  sha256 %s\n", was, is)
 	var errs []error
 	if d := root.Differences(s.root); len(d) > 0 {
 		errs = append(errs, fmt.Errorf("comparing the root: these are not as before: %s", strings.Join(d, ", ")))

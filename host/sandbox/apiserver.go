@@ -41,10 +41,10 @@ type read func(path string) ([]byte, error)
 func startAPIServer(argv []string, file read) (*apiServer, error) {
 	a := arguments{flagSet("kube-apiserver", apiServerFlags)}
 	if err := a.Parse(argv[min(1, len(argv)):]); err != nil {
-		return nil, fmt.Errorf("Error: %w", err) //nolint // the API server's own words
+		return nil, wordsf("Error: %s", err)
 	}
 	if rest := a.Args(); len(rest) > 0 {
-		return nil, fmt.Errorf("Error: \"kube-apiserver\" does not take any arguments, got %q", rest)
+		return nil, wordsf("Error: \"kube-apiserver\" does not take any arguments, got %q", rest)
 	}
 	s := &apiServer{args: a}
 	for _, step := range []func(read) error{s.checkGates, s.checkFlags, s.checkFiles, s.loadAuthn, s.loadAudit} {
@@ -54,6 +54,13 @@ func startAPIServer(argv []string, file read) (*apiServer, error) {
 	}
 	return s, nil
 }
+
+// words are an error as others word it.
+type words string
+
+func (w words) Error() string { return string(w) }
+
+func wordsf(format string, args ...any) error { return words(fmt.Sprintf(format, args...)) }
 
 // failure puts an error as the components' last line does.
 func failure(err error) error {
@@ -178,7 +185,7 @@ func checkTLS(version string, suites []string) error {
 	}
 	for _, name := range suites {
 		if !slices.Contains(known, name) {
-			return fmt.Errorf("Cipher suite %s not supported or doesn't exist", name) //nolint // the components' own words
+			return wordsf("Cipher suite %s not supported or doesn't exist", name)
 		}
 	}
 	return nil

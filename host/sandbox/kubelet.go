@@ -20,8 +20,8 @@ const (
 	kubeletUnit = "kubelet.service"
 	// diesAfter is how long a program takes to find its configuration wrong.
 	diesAfter = 300 * time.Millisecond
-	// restartSec is the unit's own.
-	restartSec = 10 * time.Second
+	// startsAgain is the unit's RestartSec.
+	startsAgain = 10 * time.Second
 	// kubeletBoot is when a new kubelet answers, and heartbeat how often it reports the node.
 	kubeletBoot = time.Second
 	heartbeat   = 10 * time.Second
@@ -73,7 +73,7 @@ func (n *Node) advanceKubelet(now time.Time) {
 	for !k.until.IsZero() && !now.Before(k.until) {
 		switch at := k.until; {
 		case k.dying:
-			k.pid, k.dying, k.until = 0, false, at.Add(restartSec)
+			k.pid, k.dying, k.until = 0, false, at.Add(startsAgain)
 		case k.pid == 0:
 			k.restarts++
 			k.until = time.Time{}

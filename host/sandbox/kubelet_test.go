@@ -70,10 +70,10 @@ func TestKubeletRefuses(t *testing.T) {
 			ready, heartbeat, _ := b.Ready()
 			if tt.words == "" {
 				if !u.Active || u.Restarts != 0 || !u.Since.Equal(restarted) || health.Status != 200 || !ready || !heartbeat.After(restarted) {
-					t.Errorf("it does not start: %+v, %+v, ready %v: %s", u, health, ready, b.KubeletWords())
+					t.Errorf("it does not start: %+v, %+v, ready %v: %s", u, health, ready, b.kubelet.words)
 				}
 			} else {
-				if words := b.KubeletWords(); !strings.Contains(words, tt.words) {
+				if words := b.kubelet.words; !strings.Contains(words, tt.words) {
 					t.Errorf("its words\n%s\nwant\n%s", words, tt.words)
 				}
 				if u.Active || health.Err == nil || ready {

@@ -10,10 +10,12 @@ import (
 	"kubectl-harden.io/kubectl-harden/backups"
 )
 
-// node is what kubeadm 1.37 writes on a first control-plane node, but for private keys, and the modes of it all.
+// kubeadm is what kubeadm 1.37 writes on a first control-plane node, but for private keys, and the modes of it all.
 //
-//go:embed node
-var node embed.FS
+//go:embed fixtures/kubeadm-1.37/root fixtures/kubeadm-1.37/modes.tsv
+var kubeadm embed.FS
+
+const fixture = "fixtures/kubeadm-1.37/"
 
 // machine are the files that are there before kubeadm: the distribution's and the kubelet's package.
 var machine = []struct{ path, text string }{
@@ -66,7 +68,7 @@ func entries() ([]entry, error) {
 	for _, m := range machine {
 		found[m.path] = entry{m.path, 0o644, []byte(m.text)}
 	}
-	table, err := node.ReadFile("node/modes.tsv")
+	table, err := kubeadm.ReadFile(fixture + "modes.tsv")
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +80,7 @@ func entries() ([]entry, error) {
 		}
 		e := entry{path: path, mode: uint32(mode)}
 		if !strings.HasSuffix(path, "/") {
-			if e.data, err = node.ReadFile("node/root/" + path); err != nil {
+			if e.data, err = kubeadm.ReadFile(fixture + "root/" + path); err != nil {
 				e.data = []byte(secret)
 			}
 		}

@@ -186,22 +186,12 @@ func (n *Node) Crashes(_ context.Context, c harden.Component, since time.Time) (
 	return count, lastWords, nil
 }
 
-// Waiting says why the container of a component is not made, as the pod's events do; empty when it is.
-func (n *Node) Waiting(c harden.ComponentID) string {
-	_, done := n.look()
-	defer done()
-	if p := n.pod(c); p != nil {
-		return p.why
-	}
-	return ""
-}
-
 // Unit describes the kubelet's unit, the only one there is.
 func (n *Node) Unit(_ context.Context, unit string) (apply.Unit, error) {
 	_, done := n.look()
 	defer done()
 	if unit != kubeletUnit {
-		return apply.Unit{}, fmt.Errorf("Unit %s could not be found.", unit) //nolint // systemd's own words
+		return apply.Unit{}, wordsf("Unit %s could not be found.", unit)
 	}
 	k := n.kubelet
 	return apply.Unit{Active: k.pid != 0, PID: k.pid, Restarts: k.restarts, Since: k.since}, nil
@@ -212,18 +202,11 @@ func (n *Node) RestartUnit(_ context.Context, unit string) error {
 	now, done := n.look()
 	defer done()
 	if unit != kubeletUnit {
-		return fmt.Errorf("Unit %s not found.", unit) //nolint // systemd's own words
+		return wordsf("Unit %s not found.", unit)
 	}
 	n.kubelet.restarts, n.kubelet.until = 0, time.Time{}
 	n.startKubelet(now)
 	return nil
-}
-
-// KubeletWords are the last words of the last kubelet that died, as the journal has them.
-func (n *Node) KubeletWords() string {
-	_, done := n.look()
-	defer done()
-	return n.kubelet.words
 }
 
 // LoadSysctls sets live kernel settings, of those that the sandbox has.

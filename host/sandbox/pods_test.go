@@ -140,7 +140,7 @@ func TestMounts(t *testing.T) {
 			b := newBench(t, Options{})
 			b.replace(manifest, "  volumes:\n", "  volumes:\n  - hostPath:\n      path: "+tt.path+"\n      type: "+tt.kind+"\n    name: extra\n")
 			b.pass(10 * time.Second)
-			why := b.Waiting(harden.APIServer)
+			why := b.pod(harden.APIServer).why
 			if tt.why == "" {
 				if why != "" || !b.Serving() {
 					t.Errorf("it waits: %q", why)

@@ -2,8 +2,10 @@ package sandbox
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -141,49 +143,38 @@ func (b *bench) get(path string) apply.ProbeResult {
 	return b.Probe(context.Background(), harden.Probe{Scheme: "HTTPS", Host: nodeIP, Port: 6443, Path: path})
 }
 
+// The root is the fixture, with every file and every mode of its table.
 func TestFixture(t *testing.T) {
-	const shared = "../../../shared/fixtures/kubeadm-1.37"
-	found := 0
-	err := filepath.WalkDir(shared+"/root", func(path string, d fs.DirEntry, err error) error {
+	b := newBench(t, Options{})
+	files := 0
+	err := fs.WalkDir(kubeadm, fixture+"root", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		found++
-		name, err := filepath.Rel(shared, path)
+		files++
+		want, err := kubeadm.ReadFile(name)
 		if err != nil {
 			return err
 		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		got, err := node.ReadFile("node/" + filepath.ToSlash(name))
-		if err != nil || string(got) != string(want) {
-			t.Errorf("%s is not the fixture's: %v", name, err)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	own := 0
-	if err := fs.WalkDir(node, "node/root", func(_ string, d fs.DirEntry, err error) error {
-		if !d.IsDir() {
-			own++
+		s, err := b.State(strings.TrimPrefix(name, fixture+"root"))
+		if string(s.Data) != string(want) {
+			t.Errorf("%s is not the fixture's", name)
 		}
 		return err
-	}); err != nil {
-		t.Fatal(err)
+	})
+	if err != nil || files < 20 {
+		t.Fatalf("%d files: %v", files, err)
 	}
-	if own != found || found == 0 {
-		t.Errorf("%d files here, %d in the fixture", own, found)
-	}
-	want, err := os.ReadFile(shared + "/modes.tsv")
+	table, err := kubeadm.ReadFile(fixture + "modes.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := node.ReadFile("node/modes.tsv"); err != nil || string(got) != string(want) {
-		t.Errorf("modes.tsv is not the fixture's: %v", err)
+	for line := range strings.Lines(string(table)) {
+		name, mode, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		s, err := b.State(path.Clean("/" + name))
+		if err != nil || fmt.Sprintf("%o", s.Mode) != mode || s.Dir != strings.HasSuffix(name, "/") {
+			t.Errorf("%s: mode %o, want %s: %v", name, s.Mode, mode, err)
+		}
 	}
 }
 
