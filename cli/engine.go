@@ -95,6 +95,9 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 		return nil, &refusedError{err}
 	}
 	node.Run, cluster.Run = e.run, e.run
+	if node.Skipped == nil {
+		node.Skipped = []harden.Skip{} // a list in JSON, not null
+	}
 	return []harden.Plan{node, cluster}, nil
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -58,7 +59,7 @@ func (a *app) historyCommand() *cobra.Command {
 				return err
 			}
 			if len(args) == 1 {
-				return a.oneTransaction(cmd, e, list, args[0], out)
+				return a.oneTransaction(cmd.Context(), e, list, args[0], out)
 			}
 			if out == "json" {
 				if list == nil {
@@ -114,7 +115,7 @@ func (a *app) printHistory(list []harden.TransactionSummary) {
 	table(a.Out, rows)
 }
 
-func (a *app) oneTransaction(cmd *cobra.Command, e *engine, list []harden.TransactionSummary, id, out string) error {
+func (a *app) oneTransaction(ctx context.Context, e *engine, list []harden.TransactionSummary, id, out string) error {
 	at := slices.IndexFunc(list, func(t harden.TransactionSummary) bool { return t.ID == id })
 	if at < 0 {
 		return &hintedError{err: fmt.Errorf("reading the history: there is no transaction %s", id), hints: []string{program + " history"}}
@@ -124,7 +125,7 @@ func (a *app) oneTransaction(cmd *cobra.Command, e *engine, list []harden.Transa
 	if err != nil {
 		return err
 	}
-	events, err := e.Events(cmd.Context(), id)
+	events, err := e.Events(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -49,7 +50,7 @@ type stateView struct {
 	Exists bool   `json:"exists"`
 	SHA256 string `json:"sha256,omitempty"`
 	Size   int    `json:"size"`
-	Mode   uint32 `json:"mode,omitempty"` // decimal, as in chmod(2)
+	Mode   string `json:"mode,omitempty"` // octal: "0600"
 	UID    int    `json:"uid"`
 	GID    int    `json:"gid"`
 }
@@ -77,5 +78,9 @@ func viewPlans(plans []harden.Plan) plansView {
 }
 
 func viewState(s harden.State) stateView {
-	return stateView{Exists: s.Exists, SHA256: s.Digest(), Size: len(s.Data), Mode: s.Mode, UID: s.UID, GID: s.GID}
+	v := stateView{Exists: s.Exists, SHA256: s.Digest(), Size: len(s.Data), UID: s.UID, GID: s.GID}
+	if s.Exists && s.Mode != 0 {
+		v.Mode = fmt.Sprintf("%04o", s.Mode)
+	}
+	return v
 }

@@ -100,6 +100,9 @@ Exit codes:
 		a.assessCommand(), a.planCommand(), a.applyCommand(), a.confirmCommand(), a.rollbackCommand(), a.recoverCommand(),
 		a.historyCommand(), a.statusCommand(), a.demoCommand(), a.versionCommand(), a.completionCommand(),
 	)
+	for _, cmd := range root.Commands() {
+		a.completeFlags(cmd)
+	}
 	return root
 }
 
