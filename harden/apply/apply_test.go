@@ -53,6 +53,8 @@ func answers(name, text string, r apply.ProbeResult) func(*node, harden.Probe, s
 	}
 }
 
+func answerOf(status int) apply.ProbeResult { return apply.ProbeResult{Status: status} }
+
 var gateRows = []row{
 	{name: "nothing", outcome: harden.OutcomeApplied},
 	{name: "the new instance never starts", outcome: harden.OutcomeRolledBack, says: "no instance runs",
@@ -86,7 +88,7 @@ var gateRows = []row{
 			w.node.dies = func(c harden.ComponentID, _ string) bool { return w.node.started[c] > 0 && c == harden.APIServer }
 		}},
 	{name: "probes get 401 for ever", outcome: harden.OutcomeRolledBack, says: "answered 401: the kubelet would kill it",
-		arrange: func(w *world, _ func()) { w.node.answer = answers("liveness", newFlag, apply.ProbeResult{Status: 401}) }},
+		arrange: func(w *world, _ func()) { w.node.answer = answers("liveness", newFlag, answerOf(401)) }},
 	{name: "probes get 403 at first", outcome: harden.OutcomeApplied,
 		arrange: func(w *world, _ func()) {
 			w.node.answer = func(n *node, p harden.Probe, text string) *apply.ProbeResult {
@@ -149,7 +151,7 @@ var gateRows = []row{
 			}
 		}},
 	{name: "no line in the audit log", outcome: harden.OutcomeRolledBack, says: "our own request is not in " + logDir + "/audit.log",
-		arrange: func(w *world, _ func()) { w.node.answer = answers("proof", "", apply.ProbeResult{Status: 403}) }},
+		arrange: func(w *world, _ func()) { w.node.answer = answers("proof", "", answerOf(403)) }},
 	{name: "the kubelet has another value", outcome: harden.OutcomeRolledBack, says: "the kubelet's podPidsLimit is 1, wanted 4096",
 		arrange: func(w *world, _ func()) {
 			w.cluster.configz = func() (map[string]any, error) { return map[string]any{"podPidsLimit": 1}, nil }
@@ -171,11 +173,11 @@ var gateRows = []row{
 		}},
 	{name: "health fails while it is watched", soak: time.Minute, outcome: harden.OutcomeRolledBack, says: "watching kube-apiserver: its liveness probe",
 		arrange: func(w *world, _ func()) {
-			w.clock.in(time.Minute, func() { w.node.answer = answers("liveness", newFlag, apply.ProbeResult{Status: 500}) })
+			w.clock.in(time.Minute, func() { w.node.answer = answers("liveness", newFlag, answerOf(500)) })
 		}},
 	{name: "health fails for a moment while it is watched", soak: time.Minute, outcome: harden.OutcomeApplied,
 		arrange: func(w *world, _ func()) {
-			w.clock.in(60*time.Second, func() { w.node.answer = answers("liveness", newFlag, apply.ProbeResult{Status: 500}) })
+			w.clock.in(60*time.Second, func() { w.node.answer = answers("liveness", newFlag, answerOf(500)) })
 			w.clock.in(62*time.Second, func() { w.node.answer = nil })
 		}},
 	{name: "an instance dies while it is watched", soak: 2 * time.Minute, outcome: harden.OutcomeRolledBack, says: "watching kube-apiserver: it has gone",
@@ -268,7 +270,7 @@ func (r row) run(t *testing.T) {
 	p := w.plan(controls...)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	r.arrange2(w, cancel)
+	r.set(w, cancel)
 	a := w.process()
 	a.Soak = r.soak
 	res := a.Apply(ctx, p)
@@ -298,7 +300,7 @@ func (r row) run(t *testing.T) {
 	}
 }
 
-func (r row) arrange2(w *world, cancel func()) {
+func (r row) set(w *world, cancel func()) {
 	if r.arrange != nil {
 		r.arrange(w, cancel)
 	}

@@ -36,7 +36,7 @@ func (c *clock) Sleep(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 	for end := c.now.Add(d); c.now.Before(end); {
-		c.now = c.now.Add(100 * time.Millisecond)
+		c.now = c.now.Add(250 * time.Millisecond)
 		for i, a := range c.at {
 			if a.do != nil && !c.now.Before(a.when) {
 				c.at[i].do = nil
@@ -55,6 +55,7 @@ func (c *clock) in(d time.Duration, do func()) { c.at = append(c.at, alarm{c.now
 type node struct {
 	clock *clock
 	state func(string) (harden.State, error)
+	read  func(string) ([]byte, error)
 
 	pods map[harden.ComponentID]*pod
 	unit apply.Unit
@@ -87,9 +88,9 @@ type pod struct {
 
 var ports = map[int]harden.ComponentID{6443: harden.APIServer, 10257: harden.ControllerManager, 10259: harden.Scheduler, 10248: harden.Kubelet}
 
-func newNode(c *clock, state func(string) (harden.State, error)) *node {
+func newNode(c *clock, state func(string) (harden.State, error), read func(string) ([]byte, error)) *node {
 	n := &node{
-		clock: c, state: state, next: 100, pods: map[harden.ComponentID]*pod{}, started: map[harden.ComponentID]int{},
+		clock: c, state: state, read: read, next: 100, pods: map[harden.ComponentID]*pod{}, started: map[harden.ComponentID]int{},
 		sysctls: map[string]string{"vm.overcommit_memory": "0"},
 	}
 	n.unit = apply.Unit{Active: true, PID: 99, Since: c.now.Add(-time.Hour)}
@@ -115,11 +116,11 @@ func manifest(c harden.Component) string {
 }
 
 func (n *node) text(p string) string {
-	s, err := n.state(p)
-	if err != nil || !s.Exists {
+	data, err := n.read(p)
+	if err != nil {
 		return ""
 	}
-	return string(s.Data)
+	return string(data)
 }
 
 func (n *node) instance(id harden.ComponentID, text string, at time.Time) *apply.Instance {
@@ -153,7 +154,7 @@ func (n *node) tick() {
 		case text == p.text:
 			p.noticeAt = time.Time{}
 		case p.noticeAt.IsZero():
-			p.noticeAt = now.Add(900 * time.Millisecond)
+			p.noticeAt = now.Add(750 * time.Millisecond)
 		case !now.Before(p.noticeAt):
 			p.text, p.noticeAt = text, time.Time{}
 			p.stopAt, p.startAt = now.Add(2*time.Second), now.Add(3*time.Second)

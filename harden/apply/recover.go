@@ -79,5 +79,5 @@ func (r *run) restartedBy(ctx context.Context, c harden.Component) bool {
 		return false
 	}
 	now, err := r.instance(ctx, c)
-	return err == nil && now.ID != r.before[c.ID].Instance.ID && now.Started.After(at)
+	return err == nil && now.ID != r.before[c.ID].Instance.ID && !now.Started.Before(at)
 }

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,6 +87,7 @@ type world struct {
 
 	free     func(dir string) uint64
 	readOnly string // this directory's file system takes no writes
+	offline  bool
 }
 
 var begin = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
@@ -93,10 +95,15 @@ var begin = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 // newWorld has the files of the fixture in memory; populate puts them on another file system.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	disk := backupstest.NewDisk(0, 0)
-	populate(t, disk, "1.37")
-	return worldOn(t, disk)
+	return worldOn(t, pristine().Clone())
 }
+
+var pristine = sync.OnceValue(func() *backupstest.Disk {
+	d := backupstest.NewDisk(0, 0)
+	populate(&testing.T{}, d, "1.37")
+	d.Settle()
+	return d
+})
 
 func populate(t testing.TB, fsys backups.FS, minor string) {
 	t.Helper()
@@ -120,7 +127,7 @@ func populate(t testing.TB, fsys backups.FS, minor string) {
 
 func worldOn(t testing.TB, fsys backups.FS) *world {
 	w := &world{t: t, fsys: fsys, watch: &backupstest.Watch{FS: fsys}, clock: &clock{now: begin}, cluster: newCluster(), areas: areas()}
-	w.node = newNode(w.clock, w.State)
+	w.node = newNode(w.clock, w.State, fsys.ReadFile)
 	w.before = w.snapshot()
 	return w
 }
@@ -165,7 +172,7 @@ func (w *world) facts() *harden.Facts {
 	w.t.Helper()
 	f, err := collect.FromNode(w, nil, collect.Options{Root: "/", Offline: true, Now: w.clock.now})
 	must(w.t, err)
-	f.Identity.Offline, f.Identity.Node, f.Identity.MachineID = false, "cp1", "0123"
+	f.Identity.Offline, f.Identity.Node, f.Identity.MachineID = w.offline, "cp1", "0123"
 	f.Sysctls = maps.Clone(w.node.sysctls)
 	delete(f.Missing, harden.NeedSysctls)
 	return f
