@@ -287,11 +287,15 @@ func (p *planner) steps() ([]Step, error) {
 	// A changed file that a static pod reads at its start restarts nothing by itself: the pod's own text must change.
 	for _, c := range Components {
 		if files := restart[c.ID]; len(files) > 0 {
-			ask, err := p.restartAsk(c.ID, files)
-			if err != nil {
-				return nil, err
+			facts := p.in.Facts.Component(c.ID)
+			if facts == nil {
+				return nil, fmt.Errorf("planning: %s: %s reads it, and has no manifest on this node", files[0].ID, c.ID)
 			}
-			homes = p.addAsk(homes, ask)
+			for _, ask := range restartAsks(facts, files) {
+				if homes, err = p.addAsk(homes, ask); err != nil {
+					return nil, err
+				}
+			}
 		}
 	}
 	for _, h := range homes {
@@ -377,32 +381,42 @@ func (p *planner) addParents(homes []*home) ([]*home, error) {
 	return homes, nil
 }
 
-func (p *planner) addAsk(homes []*home, a Ask) []*home {
+func (p *planner) addAsk(homes []*home, a Ask) ([]*home, error) {
 	h, err := p.homeOf(a.Intent)
 	if err != nil {
-		return homes
+		return nil, fmt.Errorf("planning: %s: %w", a.Control, err)
 	}
 	for _, known := range homes {
 		if known.id == h.id {
 			known.asks = append(known.asks, a)
-			return homes
+			return homes, nil
 		}
 	}
 	h.asks = []Ask{a}
-	return append(homes, h)
+	return append(homes, h), nil
 }
 
 // FilesAnnotation changes whenever a file that a static pod reads at its start changes, so that the kubelet restarts it.
 const FilesAnnotation = "kubectl-harden.io/files-sha256"
 
-func (p *planner) restartAsk(id ComponentID, files []Step) (Ask, error) {
+// restartAsks change the annotation for certain: what was in the files counts too, and the annotation that is there.
+func restartAsks(c *ComponentFacts, files []Step) []Ask {
 	var all State
+	if c.Pod != nil {
+		all.Data = append(all.Data, c.Pod.Annotations[FilesAnnotation]+"\n"...)
+	}
+	var controls []string
 	for _, s := range files {
-		all.Data = append(all.Data, s.Path+" "+s.After.Digest()+"\n"...)
+		all.Data = append(all.Data, s.Path+" "+s.Before.Digest()+" "+s.After.Digest()+"\n"...)
+		controls = union(controls, s.Controls())
 	}
 	all.Exists = true
-	return Ask{
-		Control: files[0].Asks[0].Control,
-		Intent:  Intent{Kind: IntentAnnotate, Component: id, Key: FilesAnnotation, Value: all.Digest()},
-	}, nil
+	var out []Ask
+	for _, control := range controls {
+		out = append(out, Ask{
+			Control: control,
+			Intent:  Intent{Kind: IntentAnnotate, Component: c.ID, Key: FilesAnnotation, Value: all.Digest()},
+		})
+	}
+	return out
 }

@@ -10,31 +10,39 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// order sorts the steps of going forward: directories, outer ones first; files that nothing reads yet; then component by
-// component, the kubelet last; objects at the end.
+// order sorts steps by what they leave behind, forward and back alike: directories that are to be, outer ones first; files that
+// are to be and that nothing reads by itself; then component by component, the kubelet last; then what goes away, when
+// nothing reads it any more, directories last and inner ones first; objects at the end.
 func order(steps []Step) {
 	slices.SortStableFunc(steps, func(a, b Step) int {
 		if d := rank(a) - rank(b); d != 0 {
 			return d
 		}
-		if a.Kind == StepDir && b.Kind == StepDir {
+		switch {
+		case a.Kind != StepDir || b.Kind != StepDir:
+			return 0
+		case a.After.Exists:
 			return strings.Compare(a.Path, b.Path)
 		}
-		return 0
+		return strings.Compare(b.Path, a.Path)
 	})
 }
 
 func rank(s Step) int {
-	if s.Kind == StepObject {
+	c, read := ComponentByID(s.Component)
+	switch {
+	case s.Kind == StepObject:
 		return 1000
-	}
-	if s.Kind == StepDir && s.After.Exists {
+	case s.Kind == StepDir && s.After.Exists:
 		return 0
-	}
-	if c, ok := ComponentByID(s.Component); ok {
+	case read:
 		return 10 + c.Order
+	case s.After.Exists:
+		return 1
+	case s.Kind == StepDir:
+		return 101
 	}
-	return 1
+	return 100
 }
 
 // stageOf makes the effects and gates that follow from the steps.

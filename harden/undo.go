@@ -2,8 +2,11 @@ package harden
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
+
+	"sigs.k8s.io/yaml"
 
 	"kubectl-harden.io/kubectl-harden/patches"
 )
@@ -21,8 +24,10 @@ type UndoInput struct {
 	Later []Done
 	// Control limits the undo to what this control asked for; empty: everything.
 	Control string
-	Facts   *Facts
-	Read    func(path string) (State, error)
+	// Undone are controls whose part in the transaction was undone already, each by itself.
+	Undone []string
+	Facts  *Facts
+	Read   func(path string) (State, error)
 	// Object gives what an object is now. Nil: no cluster.
 	Object func(ref ObjectRef) (s State, uid, resourceVersion string, err error)
 	Now    time.Time
@@ -71,7 +76,11 @@ func Undo(in UndoInput) (Plan, error) {
 		p.Stages = []Stage{objectStage(steps)}
 		return p, nil
 	}
-	backOrder(steps)
+	steps, err := in.restartReaders(steps)
+	if err != nil {
+		return Plan{}, err
+	}
+	order(steps)
 	st, err := stageOf(Msg("this node, back"), steps, in.Facts, nil)
 	if err != nil {
 		return Plan{}, err
@@ -79,6 +88,46 @@ func Undo(in UndoInput) (Plan, error) {
 	undoSysctls(&st, in.Done.Plan, in.Control)
 	p.Stages = []Stage{st}
 	return p, nil
+}
+
+// restartReaders adds a step for each static pod that reads a changed file at its start and whose manifest stays as it is:
+// without a change of its own the kubelet would not restart it.
+func (in UndoInput) restartReaders(steps []Step) ([]Step, error) {
+	files := map[ComponentID][]Step{}
+	for _, s := range steps {
+		if c, ok := ComponentByID(s.restarts()); ok && c.StaticPod() && s.Component == "" && s.After.Exists {
+			files[c.ID] = append(files[c.ID], s)
+		}
+	}
+	for _, c := range Components {
+		if len(files[c.ID]) == 0 || slices.ContainsFunc(steps, func(s Step) bool { return s.Component == c.ID }) {
+			continue
+		}
+		facts := in.Facts.Component(c.ID)
+		if facts == nil {
+			continue
+		}
+		s := Step{ID: facts.Manifest.Path, Kind: StepFile, Path: facts.Manifest.Path, Component: c.ID, Asks: restartAsks(facts, files[c.ID])}
+		var err error
+		if s.Before, err = in.Read(s.Path); err != nil {
+			return nil, fmt.Errorf("undoing: %w", err)
+		}
+		if s.After, s.Marks, err = renderAll(s.Before, s.Asks, facts.Container); err != nil {
+			return nil, fmt.Errorf("undoing: %s: %w", s.ID, err)
+		}
+		steps = append(steps, s)
+	}
+	return steps, nil
+}
+
+// restarts names the component that reads the step's file at its start, if one was said to.
+func (s Step) restarts() ComponentID {
+	for _, a := range s.Asks {
+		if a.Intent.Restarts != "" {
+			return a.Intent.Restarts
+		}
+	}
+	return ""
 }
 
 // undoSysctls loads the prior live values of kernel settings instead of the ones that were asked for.
@@ -101,35 +150,20 @@ func undoSysctls(st *Stage, done Plan, control string) {
 	}
 }
 
-// backOrder sorts the steps of going back: components first, so that nothing reads a file when it goes; then the files;
-// directories last, inner ones first.
-func backOrder(steps []Step) {
-	weight := func(s Step) int {
-		switch {
-		case s.Kind == StepDir:
-			return 2
-		case s.Component == "":
-			return 1
-		}
-		return 0
-	}
-	slices.SortStableFunc(steps, func(a, b Step) int {
-		if d := weight(a) - weight(b); d != 0 {
-			return d
-		}
-		return rank(a) - rank(b)
-	})
-}
-
 func undoStep(in UndoInput, done Step) (*Step, error) {
-	want, asks, err := wantedBack(in, done)
+	kept, gone := in.parts(done)
+	ours, err := in.rendered(done, slices.Concat(kept, gone))
 	if err != nil {
 		return nil, err
 	}
-	if want.Equal(done.After) {
+	want, err := in.rendered(done, kept)
+	if err != nil {
+		return nil, err
+	}
+	if want.Equal(ours) {
 		return nil, nil // this control had no part in it
 	}
-	s := &Step{ID: done.ID, Kind: done.Kind, Path: done.Path, Object: done.Object, Component: done.Component, Secret: done.Secret, Asks: asks}
+	s := &Step{ID: done.ID, Kind: done.Kind, Path: done.Path, Object: done.Object, Component: done.Component, Secret: done.Secret, Asks: gone}
 	if done.Kind == StepObject {
 		if in.Object == nil {
 			return nil, fmt.Errorf("undoing: %s: it needs the cluster's API", done.ID)
@@ -143,6 +177,7 @@ func undoStep(in UndoInput, done Step) (*Step, error) {
 	if s.Before.Equal(want) {
 		return nil, nil
 	}
+	done.After = ours
 	if s.After, err = reverse(in, done, want, s.Before); err != nil {
 		return nil, err
 	}
@@ -157,34 +192,48 @@ func undoStep(in UndoInput, done Step) (*Step, error) {
 	return s, nil
 }
 
-// wantedBack is what the target would hold had the undone controls never been in the transaction, and their asks.
-func wantedBack(in UndoInput, done Step) (State, []Ask, error) {
-	if in.Control == "" {
-		return done.Before, done.Asks, nil
-	}
-	var gone, kept []Ask
+// parts are the asks of a step that stay, and those that are to be undone now. What was undone before is in neither.
+func (in UndoInput) parts(done Step) (kept, gone []Ask) {
 	for _, a := range done.Asks {
-		if a.Control == in.Control {
+		switch {
+		case slices.Contains(in.Undone, a.Control):
+		case in.Control == "" || a.Control == in.Control:
 			gone = append(gone, a)
-		} else {
+		default:
 			kept = append(kept, a)
 		}
 	}
-	if len(gone) == 0 {
-		return done.After, nil, nil
-	}
-	if len(kept) == 0 {
-		return done.Before, gone, nil
+	return kept, gone
+}
+
+// rendered is what the target would hold had only these asks been in the transaction.
+func (in UndoInput) rendered(done Step, asks []Ask) (State, error) {
+	switch len(asks) {
+	case 0:
+		return done.Before, nil
+	case len(done.Asks):
+		return done.After, nil
 	}
 	container := ""
 	if c := in.Facts.Component(done.Component); c != nil {
 		container = c.Container
 	}
-	want, _, err := renderAll(done.Before, kept, container)
+	s, _, err := renderAll(done.Before, inOrder(done.Asks, asks), container)
 	if err != nil {
-		return State{}, nil, fmt.Errorf("undoing %s: %w", in.Control, err)
+		return State{}, fmt.Errorf("undoing %s: %w", done.ID, err)
 	}
-	return want, gone, nil
+	return s, nil
+}
+
+// inOrder gives the asks in the order in which the transaction had them.
+func inOrder(all, some []Ask) []Ask {
+	var out []Ask
+	for _, a := range all {
+		if slices.ContainsFunc(some, func(b Ask) bool { return reflect.DeepEqual(a, b) }) {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // reverse takes our change out of what is there now.
@@ -218,8 +267,17 @@ func reverse(in UndoInput, done Step, want, now State) (State, error) {
 	if len(conflicts) > 0 {
 		return State{}, conflict()
 	}
+	// A merge of lines can tear a document apart: a list's head goes, an item that others added stays.
+	if parses(now.Data) && !parses(merged) {
+		return State{}, conflict()
+	}
 	back.Data = merged
 	return back, nil
+}
+
+func parses(doc []byte) bool {
+	var v any
+	return yaml.Unmarshal(doc, &v) == nil
 }
 
 func laterOn(in UndoInput, id string) string {

@@ -109,15 +109,20 @@ func (r *run) backStage(ctx context.Context, st harden.Stage) (errs []error) {
 			fail(r.sysctls(ctx, e))
 		}
 	}
+	// What a component will read again comes back before it; what it reads now goes when nothing does any more.
+	rest := func(remains bool) {
+		for _, s := range back.Steps {
+			if s.Component == "" && s.Kind != harden.StepObject && s.After.Exists == remains {
+				fail(r.revert(s))
+			}
+		}
+	}
+	rest(true)
 	touched := r.touched()
 	for _, c := range slices.Backward(harden.Components) {
 		fail(r.backComponent(ctx, back, c, touched))
 	}
-	for _, s := range back.Steps {
-		if s.Component == "" && s.Kind != harden.StepObject {
-			fail(r.revert(s))
-		}
-	}
+	rest(false)
 	return errs
 }
 

@@ -74,3 +74,22 @@ func TestKubeletFlagsComeFromTheUnitAndItsFiles(t *testing.T) {
 		}
 	}
 }
+
+func TestAKubeletConfigurationThatCannotBeReadIsUnknown(t *testing.T) {
+	for name, text := range map[string]string{"broken": "a: [\n", "not a mapping": "- a\n"} {
+		n := hardentest.Fixture(t, "1.37")
+		n.Write("/var/lib/kubelet/config.yaml", text, 0o600)
+		if f := n.Facts(t); f.Missing[harden.NeedKubelet].IsZero() {
+			t.Errorf("%s: the kubelet counts as known", name)
+		}
+	}
+}
+
+func TestAFileWithThePodsNameIsARivalWhateverItsContainer(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	n.Write("/etc/kubernetes/manifests/zz", "kind: Pod\nmetadata: {name: kube-apiserver, namespace: kube-system}\nspec: {containers: [{name: a}, {name: b}]}\n", 0o600)
+	c := n.Facts(t).Component(harden.APIServer)
+	if len(c.Rivals) != 1 || c.Effective != "/etc/kubernetes/manifests/zz" {
+		t.Errorf("rivals %v, effective %s", c.Rivals, c.Effective)
+	}
+}

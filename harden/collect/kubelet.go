@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -40,7 +41,7 @@ var kubeadmUnit = Unit{
 const kubeletConfig = "/var/lib/kubelet/config.yaml"
 
 // kubeletArgs expands the command line that the unit would start, and notes the environment files that flags come from.
-func kubeletArgs(n Node, k *harden.KubeletFacts) {
+func kubeletArgs(n Node, k *harden.KubeletFacts) error {
 	unit := kubeadmUnit
 	if u, ok := n.(Units); ok {
 		if found, err := u.Unit("kubelet.service"); err == nil && found.ExecStart != "" {
@@ -62,19 +63,25 @@ func kubeletArgs(n Node, k *harden.KubeletFacts) {
 			}
 		}
 		for _, p := range unit.EnvFiles {
-			addEnvFile(n, k, p, name)
+			if err := addEnvFile(n, k, p, name); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
-func addEnvFile(n Node, k *harden.KubeletFacts, p, variable string) {
+func addEnvFile(n Node, k *harden.KubeletFacts, p, variable string) error {
 	file := readFile(n, p)
+	if !file.Unread.IsZero() {
+		return fmt.Errorf("reading the kubelet's flags: %s", file.Unread)
+	}
 	if !file.State.Exists {
-		return
+		return nil
 	}
 	flags, err := patches.EnvFlags(file.State.Data, variable)
 	if err == nil && len(flags) == 0 {
-		return
+		return nil
 	}
 	// A file that cannot be edited is noted too: the control that wants to edit it says why it cannot.
 	k.EnvFiles = append(k.EnvFiles, harden.EnvFileFact{File: file, Variable: variable})
@@ -85,11 +92,14 @@ func addEnvFile(n Node, k *harden.KubeletFacts, p, variable string) {
 		}
 		k.Args = append(k.Args, arg)
 	}
+	return nil
 }
 
 func collectKubelet(n Node, live Live, f *harden.Facts) error {
 	k := &harden.KubeletFacts{PeakPids: -1}
-	kubeletArgs(n, k)
+	if err := kubeletArgs(n, k); err != nil {
+		return err
+	}
 	if live != nil {
 		k.Process = newestProcess(live, harden.Kubelet)
 	}
@@ -101,7 +111,9 @@ func collectKubelet(n Node, live Live, f *harden.Facts) error {
 	if !k.Config.State.Exists && k.Config.Unread.IsZero() && k.Process == nil {
 		return errNoKubelet
 	}
-	addConfigLayers(n, k)
+	if err := addConfigLayers(n, k); err != nil {
+		return err
+	}
 	addFlagLayers(k)
 	if s, ok := k.Field("staticPodPath").Value.(string); ok {
 		k.StaticPodPath = s
@@ -116,27 +128,41 @@ func collectKubelet(n Node, live Live, f *harden.Facts) error {
 
 // addConfigLayers reads the file and, after it, the drop-ins of --config-dir: a sorted walk over *.conf, each merged over
 // what came before (cmd/kubelet/app/server.go).
-func addConfigLayers(n Node, k *harden.KubeletFacts) {
+//
+// A layer that cannot be read makes all of it unknown: what it says may be the opposite of the others.
+func addConfigLayers(n Node, k *harden.KubeletFacts) error {
 	k.Decode = strictDecode(k.Config.State.Data)
-	addYAMLLayer(k, k.Config)
+	if err := addYAMLLayer(k, k.Config); err != nil {
+		return err
+	}
 	dir := k.Flag("config-dir").Last()
 	if dir == "" {
-		return
+		return nil
 	}
 	for _, p := range walk(n, dir, 4) {
 		if strings.HasSuffix(p, ".conf") {
 			file := readFile(n, p)
 			k.DropIns = append(k.DropIns, file)
-			addYAMLLayer(k, file)
+			if err := addYAMLLayer(k, file); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
-func addYAMLLayer(k *harden.KubeletFacts, file harden.FileFact) {
+func addYAMLLayer(k *harden.KubeletFacts, file harden.FileFact) error {
+	if !file.Unread.IsZero() {
+		return fmt.Errorf("reading the kubelet's configuration: %s", file.Unread)
+	}
 	fields := map[string]any{}
-	if err := yaml.Unmarshal(file.State.Data, &fields); err == nil && len(fields) > 0 {
+	if err := yaml.Unmarshal(file.State.Data, &fields); err != nil {
+		return fmt.Errorf("reading the kubelet's configuration: %s: %w", file.Path, err)
+	}
+	if len(fields) > 0 {
 		k.Layers = append(k.Layers, harden.KubeletLayer{Source: file.Path, Fields: fields})
 	}
+	return nil
 }
 
 func walk(n Node, dir string, depth int) []string {

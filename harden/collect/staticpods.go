@@ -109,6 +109,10 @@ func componentFacts(c harden.Component, dir string, pods []podFile) *harden.Comp
 // runs says whether the pod is the component's: kubeadm's name and namespace, and a container that is named so or runs
 // a program of that name.
 func runs(pod *corev1.Pod, id harden.ComponentID) bool {
+	// The kubelet keys pods by namespace and name: this is the same pod to it, whatever its containers are called.
+	if pod.Name == string(id) && pod.Namespace == "kube-system" {
+		return true
+	}
 	ct := harden.ContainerOf(pod, id)
 	if ct == nil {
 		return false

@@ -1,0 +1,132 @@
+package harden_test
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/hardentest"
+)
+
+const policyFile = "/etc/kubernetes/policies/audit-policy.yaml"
+
+// rewriting makes a control that replaces a file that the API server reads at its start.
+func rewriting(data string) []harden.Area {
+	return []harden.Area{{ID: "test", Controls: []harden.Control{
+		failing("rewrite", harden.RiskNode, harden.WriteFile(policyFile, []byte(data), 0o600, harden.APIServer)),
+	}}}
+}
+
+func rewrite(t *testing.T, n *hardentest.Node, data string) harden.Plan {
+	t.Helper()
+	p, _, err := harden.Build(harden.BuildInput{
+		Facts: n.Facts(t), Areas: rewriting(data), Choices: []harden.Choice{{Control: "rewrite"}}, Read: n.State,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func ids(p harden.Plan) []string {
+	var out []string
+	for _, s := range p.Steps() {
+		out = append(out, s.ID)
+	}
+	return out
+}
+
+func TestWhatAComponentReadsComesBackBeforeIt(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	n.Apply(build(t, n, "policy"))
+	p := rewrite(t, n, "rules: [{level: Metadata}]\n")
+	n.Apply(p)
+	back, err := undo(t, n, p, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := ids(back), []string{policyFile, apiserverManifest}; !slices.Equal(got, want) {
+		t.Errorf("steps back: %v, want %v", got, want)
+	}
+}
+
+func TestAnUndoCanBeUndone(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	p := build(t, n, "policy", "profiling")
+	n.Apply(p)
+	applied := maps.Clone(n.Files)
+	back, err := undo(t, n, p, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ids(back); got[0] != apiserverManifest || got[len(got)-1] != "/etc/kubernetes/policies" {
+		t.Errorf("what goes away must go last: %v", got)
+	}
+	n.Apply(back)
+	again, err := undo(t, n, back, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := ids(again), []string{"/etc/kubernetes/policies", policyFile, apiserverManifest}; !slices.Equal(got, want) {
+		t.Errorf("steps forward again: %v, want %v", got, want)
+	}
+	n.Apply(again)
+	if !maps.EqualFunc(n.Files, applied, harden.State.Equal) {
+		t.Error("the undone undo is not what was applied")
+	}
+}
+
+func TestTheSameFileRewrittenAgainRestartsItsReaderAgain(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	n.Apply(build(t, n, "policy"))
+	n.Apply(rewrite(t, n, "rules: [{level: Metadata}]\n"))
+	n.Write(policyFile, "rules: []\n", 0o600)
+	p := rewrite(t, n, "rules: [{level: Metadata}]\n")
+	if got := ids(p); !slices.Contains(got, apiserverManifest) || len(p.Stages[0].Gates) != 1 {
+		t.Errorf("nothing restarts: %v", got)
+	}
+}
+
+func TestAMergeThatTearsADocumentApartIsRefused(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	areas := []harden.Area{{ID: "test", Controls: []harden.Control{
+		failing("suites", harden.RiskNode, harden.SetField(kubeletConfig, "tlsCipherSuites", []string{"TLS_A", "TLS_B"}, harden.Kubelet)),
+	}}}
+	p, _, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: areas, Choices: []harden.Choice{{Control: "suites"}}, Read: n.State})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Apply(p)
+	n.Edit(t, kubeletConfig, "- TLS_B\n", "- TLS_B\n- TLS_OF_SOMEBODY\n")
+	_, err = undo(t, n, p, "")
+	var conflict *harden.UndoConflictError
+	if !errors.As(err, &conflict) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheRestOfATransactionIsUndoneAfterItsParts(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	before := maps.Clone(n.Files)
+	p := build(t, n, "profiling", "quota", "limits", "kubelet")
+	n.Apply(p)
+	var undone []string
+	for _, control := range []string{"quota", "profiling", ""} {
+		back, err := harden.Undo(harden.UndoInput{
+			Done: harden.Done{ID: "tx1", Plan: p}, Control: control, Undone: undone, Facts: n.Facts(t), Read: n.State,
+		})
+		if err != nil {
+			t.Fatalf("%q: %v", control, err)
+		}
+		if back.Empty() {
+			t.Errorf("%q: nothing to do", control)
+		}
+		n.Apply(back)
+		undone = append(undone, control)
+	}
+	if !maps.EqualFunc(n.Files, before, harden.State.Equal) {
+		t.Errorf("files are not as before:\n%s", n.Files[apiserverManifest].Data)
+	}
+}
