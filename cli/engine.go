@@ -26,12 +26,11 @@ type engine struct {
 	meta  backups.Meta // of transactions begun here
 	clock apply.Clock
 	soak  time.Duration
-	run   string // joins the plans applied by this process
 }
 
 func newEngine(m *machine, areas []harden.Area, meta backups.Meta) *engine {
 	return &engine{
-		m: m, areas: areas, meta: meta, clock: apply.WallClock{}, run: word(4),
+		m: m, areas: areas, meta: meta, clock: apply.WallClock{},
 		store: backups.Open(m.files, backups.Options{Dir: m.stateDir, LockPath: m.lockPath}),
 	}
 }
@@ -94,7 +93,8 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 	if err != nil {
 		return nil, &refusedError{err}
 	}
-	node.Run, cluster.Run = e.run, e.run
+	run := word(4)
+	node.Run, cluster.Run = run, run
 	if node.Skipped == nil {
 		node.Skipped = []harden.Skip{} // a list in JSON, not null
 	}
@@ -220,7 +220,8 @@ func (e *engine) History(context.Context) ([]harden.TransactionSummary, error) {
 		}
 		p, err := loadPlan(e.store, t.ID)
 		if err != nil {
-			return nil, err
+			out[i].Damage = err.Error()
+			continue
 		}
 		at := slices.IndexFunc(out[i:], func(older harden.TransactionSummary) bool { return older.ID == t.Undoes })
 		// What undid one control only, or is itself undone, leaves the transaction to be undone.
@@ -273,7 +274,7 @@ func (e *engine) Undo(ctx context.Context, id, control string) ([]harden.Plan, e
 	if err != nil {
 		return nil, err
 	}
-	p.Run = e.run
+	p.Run = word(4)
 	return []harden.Plan{p}, nil
 }
 
@@ -288,7 +289,18 @@ func (e *engine) undoInput(ctx context.Context, history []harden.TransactionSumm
 	}
 	in.Done.ID = history[at].ID
 	for _, t := range slices.Backward(history[:at]) {
-		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 || t.Undoes != "" {
+		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 {
+			continue
+		}
+		if t.Undoes == in.Done.ID {
+			p, err := loadPlan(e.store, t.ID)
+			if err != nil {
+				return in, err
+			}
+			in.Undone = append(in.Undone, p.UndoesControl)
+			continue
+		}
+		if t.Undoes != "" {
 			continue
 		}
 		p, err := loadPlan(e.store, t.ID)
@@ -299,13 +311,22 @@ func (e *engine) undoInput(ctx context.Context, history []harden.TransactionSumm
 	}
 	if in.Done.Plan.Scope == harden.ScopeCluster && e.m.connect != nil {
 		c, err := e.m.connect(ctx)
+		if err == nil {
+			err = c.CheckIdentity(ctx, in.Facts.Identity)
+		}
 		if err != nil {
-			return in, err
+			return in, &clusterError{err}
 		}
 		in.Object = func(ref harden.ObjectRef) (harden.State, string, string, error) { return c.Object(ctx, ref) }
 	}
 	return in, nil
 }
+
+// clusterError is an undo of objects that the API cannot be asked for.
+type clusterError struct{ err error }
+
+func (e *clusterError) Error() string { return "undoing: " + e.err.Error() }
+func (e *clusterError) Unwrap() error { return e.err }
 
 // lastRun are the applied transactions of the newest run that is not undone, newest first.
 func (e *engine) lastRun(ctx context.Context) ([]string, error) {
@@ -321,7 +342,10 @@ func (e *engine) lastRun(ctx context.Context) ([]string, error) {
 		}
 		p, err := loadPlan(e.store, t.ID)
 		if err != nil {
-			return nil, err
+			return nil, &hintedError{
+				err:   fmt.Errorf("looking for the newest run: %w", err),
+				hints: []string{program + " history", program + " rollback TX"},
+			}
 		}
 		if len(ids) > 0 && p.Run != run {
 			break

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"golang.org/x/term"
 
@@ -91,14 +92,17 @@ func needRoot() error {
 
 // connector reaches the API once, when it is first needed.
 func connector(w whereFlags) (func(context.Context) (api, error), string) {
+	var mu sync.Mutex
 	var client *cluster.Client
-	var failed error
 	return func(context.Context) (api, error) {
-		if client == nil && failed == nil {
-			client, failed = cluster.Connect(cluster.Options{NodeRoot: w.root, Kubeconfig: w.kubeconfig, Context: w.context})
-		}
-		if failed != nil {
-			return nil, failed
+		mu.Lock()
+		defer mu.Unlock()
+		if client == nil {
+			c, err := cluster.Connect(cluster.Options{NodeRoot: w.root, Kubeconfig: w.kubeconfig, Context: w.context})
+			if err != nil {
+				return nil, err
+			}
+			client = c
 		}
 		return client, nil
 	}, w.context

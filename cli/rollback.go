@@ -39,8 +39,16 @@ func (a *app) rollbackCommand() *cobra.Command {
 				return a.nothingToUndo(e)
 			}
 			// One at a time: an undo is planned on what the one before has left.
+			var owed error
 			for _, id := range ids {
 				plans, err := e.Undo(cmd.Context(), id, control)
+				// An API that is away keeps nobody from undoing what is on the node.
+				if errors.As(err, new(*clusterError)) && len(ids) > 1 {
+					a.complain(err)
+					a.printHints([]string{program + " rollback " + id})
+					owed = &codeError{exitUnsettled}
+					continue
+				}
 				if err != nil {
 					return a.undoConflict(err)
 				}
@@ -48,7 +56,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 					return err
 				}
 			}
-			return nil
+			return owed
 		},
 	}
 	f := cmd.Flags()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/tui"
@@ -44,7 +45,9 @@ func (a *app) walk(ctx context.Context) error {
 }
 
 func (a *app) walkWith(ctx context.Context, e *engine, sandbox bool) error {
-	e.soak = defaultSoak
+	if e.soak = defaultSoak; sandbox {
+		e.soak = 3 * time.Second
+	}
 	d := tui.Decide(tui.Terminal{
 		Lookup: os.LookupEnv, InTTY: terminal(a.In), OutTTY: terminal(a.Out), Windows: runtime.GOOS == "windows",
 		Plain: a.look.plain, Color: a.look.color, ASCII: a.look.ascii,

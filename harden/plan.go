@@ -71,6 +71,8 @@ type Plan struct {
 	// Undoes is the transaction that this plan undoes, wholly or what UndoesControl asked for.
 	Undoes        string `json:"undoes,omitempty"`
 	UndoesControl string `json:"undoesControl,omitempty"`
+	// Undone are controls whose part in that transaction was undone before.
+	Undone []string `json:"undone,omitempty"`
 }
 
 // Stage is steps, then effects, then gates.

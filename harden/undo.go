@@ -55,7 +55,7 @@ func (e *UndoConflictError) Error() string {
 func Undo(in UndoInput) (Plan, error) {
 	p := Plan{
 		APIVersion: "harden/v1", Kind: "Plan", Scope: in.Done.Plan.Scope, Target: in.Facts.Identity, Created: in.Now, Tool: in.Tool,
-		Choices: []Choice{}, Stages: []Stage{}, Preflight: []Check{}, Skipped: []Skip{}, Undoes: in.Done.ID, UndoesControl: in.Control,
+		Choices: []Choice{}, Stages: []Stage{}, Preflight: []Check{}, Skipped: []Skip{}, Undoes: in.Done.ID, UndoesControl: in.Control, Undone: in.Undone,
 	}
 	var steps []Step
 	all := in.Done.Plan.Steps()

@@ -22,7 +22,7 @@ type backEntry struct {
 // reach it: a way back that stops half-way helps nobody. Nor does a journal that cannot be written.
 func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	ctx = context.WithoutCancel(ctx)
-	if !errors.Is(cause, errInterrupted) {
+	if !errors.Is(cause, errInterrupted) && !errors.Is(cause, errUnfinished) {
 		r.tell(harden.Event{Kind: harden.EventFailed, Message: harden.Msg("%s", oneLine(cause))})
 	}
 	_ = r.tx.Log(kindUndoing, nil)
@@ -150,7 +150,7 @@ func (r *run) backComponent(ctx context.Context, back harden.Stage, c harden.Com
 	}
 	effect, restarts := back.Effect(c.ID)
 	restarts = restarts && r.live()
-	w := want{restarts: r.restarts(ctx, c), since: r.Clock.Now()}
+	w := want{restarts: r.restarts(ctx, c), since: r.Clock.Now(), back: true}
 	now, nowErr := Instance{}, error(nil)
 	if restarts {
 		now, nowErr = r.instance(ctx, c)

@@ -36,6 +36,7 @@ type want struct {
 	since    time.Time // when its files were changed
 	not      []string  // ids of instances that do not count
 	restarts int       // automatic ones of its unit before
+	back     bool      // to what was: an instance that never saw the change is right
 }
 
 // prove waits until the component's new instance runs as planned and is healthy, and stays so (promise 6).
@@ -105,6 +106,9 @@ type settling struct {
 }
 
 func (s *settling) wanted() harden.Message {
+	if s.want.back {
+		return harden.Msg("%s runs as before", s.c.ID)
+	}
 	if len(s.gate.Args) > 0 {
 		return harden.Msg("a new instance of %s with the planned arguments", s.c.ID)
 	}
@@ -116,6 +120,13 @@ func (s *settling) settled() harden.Message {
 		return harden.Msg("%s has run for %s; it has no probes to ask", s.c.ID, s.hold)
 	}
 	return harden.Msg("%s has answered its probes for %s", s.c.ID, s.hold)
+}
+
+func (s *settling) found() harden.Message {
+	if s.want.back {
+		return harden.Msg("%s runs as before (process %d)", s.c.ID, s.now.PID)
+	}
+	return harden.Msg("%s runs as planned (process %d)", s.c.ID, s.now.PID)
 }
 
 func (s *settling) look(ctx context.Context) (done bool, pending string, err error) {
@@ -156,7 +167,7 @@ func (s *settling) find(ctx context.Context) string {
 	}
 	if i.ID != s.now.ID {
 		s.now, s.healthy, s.refused = i, time.Time{}, time.Time{}
-		s.tell(harden.Event{Kind: harden.EventPassed, Component: s.c.ID, Message: harden.Msg("%s runs as planned (process %d)", s.c.ID, i.PID)})
+		s.tell(harden.Event{Kind: harden.EventPassed, Component: s.c.ID, Message: s.found()})
 		s.tell(harden.Event{
 			Kind: harden.EventAwaiting, Component: s.c.ID, Timeout: s.end.Sub(s.Clock.Now()),
 			Message: harden.Msg("%s stays healthy for %s", s.c.ID, s.hold),

@@ -9,6 +9,9 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
+// errUnfinished is why recovery goes back.
+var errUnfinished = errors.New("it was not finished")
+
 // Recover settles a transaction that was interrupted, or whose way back failed: back, or forward where every gate had passed.
 // With finish it goes on forward, unless the way back has begun.
 func (a *Applier) Recover(ctx context.Context, id string, finish bool) harden.Result {
@@ -39,7 +42,7 @@ func (a *Applier) Recover(ctx context.Context, id string, finish bool) harden.Re
 	case finish:
 		return r.forward(ctx)
 	}
-	return r.undo(ctx, errors.New("it was not finished"), len(plan.Stages)-1)
+	return r.undo(ctx, errUnfinished, len(plan.Stages)-1)
 }
 
 // reread takes from the journal what the process that died knew.

@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/vt"
+	"github.com/creack/pty"
+)
+
+// onPTY runs the real program on a pseudo-terminal of 80x24 whose screen can be looked at.
+type onPTY struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	master *os.File
+
+	mu      sync.Mutex
+	screen  *vt.Emulator
+	changed *sync.Cond
+	closed  bool
+}
+
+func startOnPTY(t testing.TB, args ...string) *onPTY {
+	t.Helper()
+	p := &onPTY{t: t, cmd: exec.Command(program, args...), screen: vt.NewEmulator(80, 24)}
+	p.changed = sync.NewCond(&p.mu)
+	p.cmd.Env = append(os.Environ(), "TERM=xterm-256color", "LC_ALL=C.UTF-8")
+	master, err := pty.StartWithSize(p.cmd, &pty.Winsize{Cols: 80, Rows: 24})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.master = master
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+		_ = master.Close()
+		if answers, ok := p.screen.InputPipe().(io.Closer); ok { // ends the copy below
+			_ = answers.Close()
+		}
+	})
+	go p.read()
+	// The emulator answers the program's questions about the terminal.
+	go func() { _, _ = io.Copy(master, p.screen) }()
+	return p
+}
+
+func (p *onPTY) read() {
+	buf := make([]byte, 4096)
+	for {
+		n, err := p.master.Read(buf)
+		p.mu.Lock()
+		_, _ = p.screen.Write(buf[:n])
+		p.closed = err != nil
+		p.changed.Broadcast()
+		p.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// await waits until all words are on the screen.
+func (p *onPTY) await(words ...string) string {
+	p.t.Helper()
+	timeout := time.AfterFunc(time.Minute, func() {
+		p.mu.Lock()
+		p.closed = true
+		p.changed.Broadcast()
+		p.mu.Unlock()
+	})
+	defer timeout.Stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		text := p.screen.String()
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, w) }) {
+			return text
+		}
+		if p.closed {
+			p.t.Fatalf("%q did not come onto the screen:\n%s", words, text)
+		}
+		p.changed.Wait()
+	}
+}
+
+// insist presses keys until they show: what is typed just after a question comes up is swallowed.
+func (p *onPTY) insist(keys, word string) {
+	p.t.Helper()
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	for range 100 {
+		p.keys(keys)
+		<-again.C
+		p.mu.Lock()
+		shown := strings.Contains(p.screen.String(), word)
+		p.mu.Unlock()
+		if shown {
+			return
+		}
+	}
+	p.t.Fatalf("%q did not come onto the screen", word)
+}
+
+func (p *onPTY) keys(s string) {
+	p.t.Helper()
+	if _, err := p.master.WriteString(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// TestTheWholeWalkOnATerminal goes through the demo as a person would: look, choose, review, diff, confirm, apply, undo.
+func TestTheWholeWalkOnATerminal(t *testing.T) {
+	p := startOnPTY(t, "demo")
+	p.await("SANDBOX", "API server", "fail")
+	p.keys("/profiling\r")
+	p.await("Turn profiling off", "not chosen")
+	p.keys(" d")
+	p.await("--profiling=false")
+	p.keys("\x1b")
+	p.await("Turn profiling off")
+	p.keys("\x1b")
+	p.await("Network policies")
+	p.keys("p")
+	p.await("Plan: 1 control", "kube-apiserver restarts")
+	p.keys("d")
+	p.await("Diff of the whole plan", "--profiling=false")
+	p.keys("A")
+	p.await("Type the node's name")
+	p.insist("\x15cp1", "> cp1")
+	p.keys("\r")
+	p.await("Applied.", "undo", "transaction")
+	p.keys("H")
+	p.await("History", "applied")
+	p.keys("u")
+	p.await("Undo of", "nothing is changed yet", "by apiserver-profiling")
+	p.keys("q")
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("leaving: %v", err)
+	}
+}
+
+// BenchmarkFirstFrame is from exec to the first frame with the areas' names, before slow facts (design.md 6).
+func BenchmarkFirstFrame(b *testing.B) {
+	var took []time.Duration
+	for b.Loop() {
+		start := time.Now()
+		p := startOnPTY(b, "demo")
+		p.await("Areas")
+		took = append(took, time.Since(start))
+		p.keys("q")
+		_ = p.cmd.Wait()
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, "p95-ms")
+}
