@@ -213,6 +213,7 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 		return nil, &PlanError{"the plan", why.String()}
 	}
 	var out []Check
+	wanted := map[string]bool{}
 	for _, c := range p.Choices {
 		_, control, ok := FindControl(areas, c.Control)
 		if !ok {
@@ -222,16 +223,26 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 		if !ok {
 			return nil, &UnknownNameError{What: "remedy of " + c.Control, Name: c.Remedy}
 		}
-		if r.Preconditions == nil {
-			continue
-		}
 		values, err := r.Fill(c.Control, c.Options)
 		if err != nil {
 			return nil, err
 		}
+		intents, err := r.Intents(f, values)
+		if err != nil {
+			return nil, &PlanError{c.Control, err.Error()}
+		}
+		for _, i := range intents {
+			wanted[askKey(c.Control, i)] = true
+		}
+		if r.Preconditions == nil {
+			continue
+		}
 		for _, pre := range r.Preconditions(f, values) {
 			out = append(out, Check{Control: c.Control, Blocks: true, Precondition: pre})
 		}
+	}
+	if err := checkAsks(p, wanted); err != nil {
+		return nil, err
 	}
 	for _, st := range p.Stages {
 		out = append(out, componentChecks(f, st)...)
@@ -243,4 +254,30 @@ func sameJSON(a, b any) bool {
 	x, errA := json.Marshal(a)
 	y, errB := json.Marshal(b)
 	return errA == nil && errB == nil && string(x) == string(y)
+}
+
+// checkAsks refuses a plan that asks, in a control's name, for what none of its remedies asks. What planning adds by itself
+// are missing directories above a target and the annotation that restarts a pod.
+func checkAsks(p Plan, wanted map[string]bool) error {
+	steps := p.Steps()
+	for _, s := range steps {
+		for _, a := range s.Asks {
+			added := a.Intent.Kind == IntentAnnotate && a.Intent.Key == FilesAnnotation ||
+				a.Intent.Kind == IntentMakeDir && slices.ContainsFunc(steps, func(o Step) bool { return strings.HasPrefix(o.Path, a.Intent.Path+"/") })
+			if !added && !wanted[askKey(a.Control, a.Intent)] {
+				return &PlanError{s.ID, "it has something that " + a.Control + " does not ask for on this node"}
+			}
+		}
+	}
+	return nil
+}
+
+// askKey tells asks apart; whether one was asked along plays no part.
+func askKey(control string, i Intent) string {
+	i.Along = false
+	data, err := json.Marshal(i)
+	if err != nil {
+		return ""
+	}
+	return control + " " + string(data)
 }

@@ -96,7 +96,7 @@ func TestHealthEndpointsOnly(t *testing.T) {
 			want: []string{
 				"authn.yaml: + anonymous:", "authn.yaml: + conditions:", "authn.yaml: + - path: /livez", "authn.yaml: + - path: /readyz", "authn.yaml: + - path: /healthz",
 				"authn.yaml: + - path: " + clusterInfo, "authn.yaml: + enabled: true",
-				"kube-apiserver.yaml: + kubectl-harden.io/files-sha256: 1a4dab0cc52cb557b3c6927cb778181bcb4b54e3439cda638fa25dcfe4a4cd97",
+				"kube-apiserver.yaml: + kubectl-harden.io/files-sha256: d65a221379f5b1aae033858d0c86b0ca1361e0cbf8cc93d797099efe1a9ead58",
 				"kube-apiserver.yaml: - - --anonymous-auth=true",
 			}},
 		{name: "keeps a file of another kind", minor: "1.37", change: func(n *hardentest.Node) { n.Write(authnFile, "kind: Secret\n", 0o600) },

@@ -9,6 +9,10 @@ import (
 // scriptFor are the lines that make restored files count, for the way out by hand (promise 17).
 func scriptFor(p harden.Plan) Script {
 	var s Script
+	if p.Target.Offline {
+		// Lines of the head run only where no ROOT is given, and then the files are the running system's.
+		s.Head = append(s.Head, `echo "this transaction is of a root that was not running: ROOT=/mnt sh $0" >&2; exit 1`)
+	}
 	for _, st := range p.Stages {
 		for _, e := range st.Effects {
 			switch {
