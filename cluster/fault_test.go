@@ -78,7 +78,7 @@ func TestReasons(t *testing.T) {
 		"absent": {reason: objects.NotFound, says: "could not find"},
 		"starting": {
 			arrange: func(t *testing.T, a *apiServer) {
-				a.handle("/api/v1/nodes/cp1", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "starting", 503) })
+				a.handle("/api/v1/nodes/cp1", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "starting", http.StatusServiceUnavailable) })
 			},
 			reason: objects.Unreachable, unreachable: true, says: "asking whether the node is ready: node cp1: ",
 		},

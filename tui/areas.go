@@ -91,9 +91,7 @@ func (s *areasScreen) view(m *Model, w, h int) []string {
 		s.list.cursor = clamp(s.list.cursor, 0, len(m.areas)-1)
 		a := m.areas[s.list.cursor]
 		about = append(about, paint(t.Strong, t.inert(a.Title)))
-		for _, l := range t.wrap(a.About.String(), min(w-2, 100)) {
-			about = append(about, l)
-		}
+		about = append(about, t.wrap(a.About.String(), min(w-2, 100))...)
 	}
 	walk := []string{
 		paint(t.Faint, "The walk:  enter look  >  space choose  >  p plan and its diff  >  A apply  >  H undo"),

@@ -25,7 +25,6 @@ type diffScreen struct {
 	at      int                  // the change that keys act on
 	whole   bool
 	unified bool // although there is room for two sides
-	notes   []string
 }
 
 // openControlDiff plans the control alone and shows that.

@@ -32,7 +32,6 @@ type row struct {
 	says     string // part of the message
 	event    string // part of what an event says
 	hint     string // part of a hint
-	stored   string // the store's word, where it is not the outcome's own
 	refuses  bool   // nothing may have been begun
 	then     harden.Outcome
 }
