@@ -3,6 +3,7 @@ package patches
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Refusal is the error of an edit that cannot be made byte for byte. Functions return it as *Refusal.
@@ -24,8 +25,11 @@ func (r *Refusal) Error() string {
 func (r *Refusal) By() string { return r.Hint }
 
 func refuse(line int, hint, format string, args ...any) *Refusal {
-	return &Refusal{Line: line, Found: fmt.Sprintf(format, args...), Hint: hint}
+	return &Refusal{Line: line, Found: oneLine(fmt.Sprintf(format, args...)), Hint: hint}
 }
+
+// oneLine keeps a sentence in its line when it quotes what a file says.
+func oneLine(s string) string { return strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s) }
 
 // byHand completes the hint of a refusal with the intent, so that it can be followed without knowing the program.
 func byHand(err error, format string, args ...any) error {
