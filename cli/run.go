@@ -27,12 +27,20 @@ type Streams struct {
 
 // Run is the whole program. It returns the exit code of the contract.
 func Run(ctx context.Context, streams Streams, args []string) int {
+	return Program{Areas: catalog.Areas()}.Run(ctx, streams, args)
+}
+
+// Program is the command line over a catalogue.
+type Program struct{ Areas []harden.Area }
+
+// Run is Run with the program's own catalogue.
+func (p Program) Run(ctx context.Context, streams Streams, args []string) int {
 	// SIGHUP too: a closed session undoes at the next safe point rather than leaving a change half proven.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	surviveClosedPipes()
 	out := &output{w: streams.Out}
-	a := &app{Streams: Streams{In: streams.In, Out: out, Err: streams.Err}, stdout: streams.Out, areas: catalog.Areas(), args: args}
+	a := &app{Streams: Streams{In: streams.In, Out: out, Err: streams.Err}, stdout: streams.Out, areas: p.Areas, args: args}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(streams.In)
