@@ -34,7 +34,7 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 			errs = append(errs, err)
 		}
 	}
-	res := r.end(errors.Join(errs...), cause)
+	res := r.end(errors.Join(errs...), cause, last)
 	var drift *DriftError
 	if errors.As(cause, &drift) {
 		res.Drift = drift.picture()
@@ -42,8 +42,9 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	return res
 }
 
-// end gives an undone transaction its outcome.
-func (r *run) end(failed, cause error) harden.Result {
+// end gives an undone transaction its outcome. A plan whose first rehearsal failed has restarted nothing: it was refused, and
+// the store keeps its transaction as rolled back.
+func (r *run) end(failed, cause error, last int) harden.Result {
 	res := harden.Result{Transaction: r.tx.ID(), Script: r.tx.Script(), Outcome: harden.OutcomeRolledBack}
 	why, owed := oneLine(cause), errors.Join(r.owed...)
 	switch {
@@ -60,14 +61,20 @@ func (r *run) end(failed, cause error) harden.Result {
 	default:
 		res.Message = harden.Msg("%s; everything is as before", why)
 	}
+	stored := res.Outcome
+	var rehearsal *RehearsalError
+	if errors.As(cause, &rehearsal) && last == 0 && res.Outcome == harden.OutcomeRolledBack {
+		res.Outcome, res.Hints = harden.OutcomeRefused, rehearsal.Hints
+		res.Message = harden.Msg("%s; nothing was restarted, and everything is as before", why)
+	}
 	done := harden.Event{Kind: harden.EventFinished, Outcome: res.Outcome, Message: res.Message}
 	r.journal(&done)
 	if res.Outcome == harden.OutcomeOwed {
 		r.hear(done)
 		return res // it stays open: recover settles it when the API answers
 	}
-	err := r.tx.Close(res.Outcome)
-	if err != nil && res.Outcome == harden.OutcomeRolledBack && len(r.kept) > 0 {
+	err := r.tx.Close(stored)
+	if err != nil && stored == harden.OutcomeRolledBack && len(r.kept) > 0 {
 		// The store does not take it for undone while a directory of ours is there.
 		res.Outcome = harden.OutcomeMixed
 		res.Hints = []string{"ls -la " + quote(r.kept[0]), "kubectl-harden recover"}

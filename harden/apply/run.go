@@ -92,30 +92,47 @@ func (r *run) praise() harden.Message {
 	return harden.Msg("applied, every gate has passed")
 }
 
-// stage goes through the steps in the plan's order; a component's are done together, where its first one stands. Kernel
-// settings are loaded before the first component, which may look at them when it starts.
+// stage goes through its phases in the order that is safe (design: 5): what nothing reads yet is written first, so that it can
+// be rehearsed with; then component after component; then what nothing reads any more goes.
 func (r *run) stage(ctx context.Context, st harden.Stage) error {
-	done := map[harden.ComponentID]bool{}
-	loaded := false
-	load := func() error {
-		if loaded {
-			return nil
-		}
-		loaded = true
-		return r.loadSysctls(ctx, st)
-	}
-	for _, s := range st.Steps {
-		if s.Kind == harden.StepObject || done[s.Component] {
-			continue
-		}
-		if s.Component == "" {
-			if err := r.put(ctx, s); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := load(); err != nil {
+	for _, phase := range []func(context.Context, harden.Stage) error{
+		r.stageFiles, r.rehearse, r.loadSysctls, r.components, r.removeFiles, r.putObjects,
+	} {
+		if err := phase(ctx, st); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// stageFiles writes directories and files that no component restarts for.
+func (r *run) stageFiles(ctx context.Context, st harden.Stage) error {
+	return r.putFiles(ctx, st, true)
+}
+
+// removeFiles takes away what no component reads any more.
+func (r *run) removeFiles(ctx context.Context, st harden.Stage) error {
+	return r.putFiles(ctx, st, false)
+}
+
+func (r *run) putFiles(ctx context.Context, st harden.Stage, remain bool) error {
+	for _, s := range st.Steps {
+		if s.Kind == harden.StepObject || s.Component != "" || s.After.Exists != remain {
+			continue
+		}
+		if err := r.put(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// components goes from one to the next in the plan's order; each one's steps are done together.
+func (r *run) components(ctx context.Context, st harden.Stage) error {
+	done := map[harden.ComponentID]bool{}
+	for _, s := range st.Steps {
+		if s.Component == "" || done[s.Component] {
+			continue
 		}
 		done[s.Component] = true
 		c, ok := harden.ComponentByID(s.Component)
@@ -126,10 +143,7 @@ func (r *run) stage(ctx context.Context, st harden.Stage) error {
 			return err
 		}
 	}
-	if err := load(); err != nil {
-		return err
-	}
-	return r.putObjects(ctx, st)
+	return nil
 }
 
 // component swaps a component's files, lets it restart once, and proves the new instance.
