@@ -337,7 +337,10 @@ func (s *story) plan(ctx context.Context, f *harden.Facts) ([]harden.Plan, error
 
 // size is how much of a target changes.
 func size(step harden.Step) (string, error) {
-	if step.Kind == harden.StepDir {
+	switch {
+	case step.Kind == harden.StepDir && step.Before.Exists:
+		return fmt.Sprintf("directory, mode %04o to %04o", step.Before.Mode, step.After.Mode), nil
+	case step.Kind == harden.StepDir:
 		return "new directory", nil
 	}
 	d, err := diffOf(step)

@@ -176,6 +176,11 @@ func printStep(w io.Writer, s harden.Step, people bool) error {
 	comment(w, fmt.Sprintf("%s: %s", s.ID, strings.Join(s.Controls(), ", ")))
 	if s.Kind == harden.StepDir {
 		comment(w, dirLine(s))
+	}
+	if l := ownerLine(s); l != "" {
+		comment(w, l)
+	}
+	if s.Kind == harden.StepDir {
 		return nil
 	}
 	d, err := diffOf(s)
@@ -199,10 +204,24 @@ func printStep(w io.Writer, s harden.Step, people bool) error {
 }
 
 func dirLine(s harden.Step) string {
-	if s.After.Exists {
+	switch {
+	case !s.After.Exists:
+		return fmt.Sprintf("directory %s is removed if it is empty", s.Path)
+	case !s.Before.Exists:
 		return fmt.Sprintf("directory %s is made, mode %04o", s.Path, s.After.Mode)
+	case s.Before.Mode == s.After.Mode:
+		return fmt.Sprintf("directory %s keeps mode %04o", s.Path, s.After.Mode)
 	}
-	return fmt.Sprintf("directory %s is removed if it is empty", s.Path)
+	return fmt.Sprintf("directory %s: mode %04o becomes %04o", s.Path, s.Before.Mode, s.After.Mode)
+}
+
+// ownerLine says what no diff has a word for.
+func ownerLine(s harden.Step) string {
+	b, a := s.Before, s.After
+	if !b.Exists || !a.Exists || b.UID == a.UID && b.GID == a.GID {
+		return ""
+	}
+	return fmt.Sprintf("owner %d:%d becomes %d:%d", b.UID, b.GID, a.UID, a.GID)
 }
 
 // diffOf is a step's difference, named relative to the root.

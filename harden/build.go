@@ -248,13 +248,27 @@ func (p *planner) homeOf(i Intent) (*home, error) {
 		if !path.IsAbs(i.Path) || path.Clean(i.Path) != i.Path {
 			return nil, fmt.Errorf("%q is not a clean absolute path", i.Path)
 		}
-		return &home{id: i.Path, kind: StepFile, path: i.Path}, nil
+		// A manifest is one target, whether its component or its path is named.
+		for _, c := range p.in.Facts.Components {
+			if c != nil && c.Manifest.Path == i.Path {
+				return manifestHome(c), nil
+			}
+		}
+		h := &home{id: i.Path, kind: StepFile, path: i.Path}
+		if i.Dir {
+			h.kind = StepDir
+		}
+		return h, nil
 	}
 	c := p.in.Facts.Component(i.Component)
 	if c == nil || c.Manifest.Path == "" {
 		return nil, fmt.Errorf("%s has no manifest on this node", i.Component)
 	}
-	return &home{id: c.Manifest.Path, kind: StepFile, path: c.Manifest.Path, component: i.Component, container: c.Container}, nil
+	return manifestHome(c), nil
+}
+
+func manifestHome(c *ComponentFacts) *home {
+	return &home{id: c.Manifest.Path, kind: StepFile, path: c.Manifest.Path, component: c.ID, container: c.Container}
 }
 
 // steps renders all asks. Targets that stay as they are make no step.

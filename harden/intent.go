@@ -22,7 +22,8 @@ const (
 	IntentRemoveEnvFlag IntentKind = "RemoveEnvFlag" // Path, Variable, Key
 	IntentWriteFile     IntentKind = "WriteFile"     // Path, Data, Mode
 	IntentMakeDir       IntentKind = "MakeDir"       // Path, Mode
-	IntentSetMode       IntentKind = "SetMode"       // Path, Mode
+	IntentSetMode       IntentKind = "SetMode"       // Path, Mode, Dir
+	IntentSetOwner      IntentKind = "SetOwner"      // Path, Owner, Dir
 	IntentSysctl        IntentKind = "Sysctl"        // Path (a sysctl.d file), Key, Value
 	IntentPutObject     IntentKind = "PutObject"     // Object, Data (its YAML)
 )
@@ -40,11 +41,20 @@ type Intent struct {
 	Mount     *patches.Mount `json:"mount,omitempty"`
 	Data      []byte         `json:"data,omitempty"`
 	Mode      uint32         `json:"mode,omitempty"`
-	Object    *ObjectRef     `json:"object,omitempty"`
+	Owner     *Owner         `json:"owner,omitempty"`
+	// Dir says that the path is a directory's, for kinds that files and directories share.
+	Dir    bool       `json:"dir,omitempty"`
+	Object *ObjectRef `json:"object,omitempty"`
 	// Restarts names the component that reads the file only at its start, so that writing it restarts that one.
 	Restarts ComponentID `json:"restarts,omitempty"`
 	// Along: asked only so that the control makes sense alone; it is another control's own, where that one is chosen.
 	Along bool `json:"along,omitempty"`
+}
+
+// Owner is who a file belongs to.
+type Owner struct {
+	UID int `json:"uid"`
+	GID int `json:"gid"`
 }
 
 // ObjectRef names an API object.
@@ -106,9 +116,20 @@ func MakeDir(path string, mode uint32) Intent {
 	return Intent{Kind: IntentMakeDir, Path: path, Mode: mode}
 }
 
-// SetMode asks for permission bits.
+// SetMode asks for permission bits of a file that is there.
 func SetMode(path string, mode uint32) Intent {
 	return Intent{Kind: IntentSetMode, Path: path, Mode: mode}
+}
+
+// SetOwner asks that a file that is there belongs to somebody.
+func SetOwner(path string, uid, gid int) Intent {
+	return Intent{Kind: IntentSetOwner, Path: path, Owner: &Owner{uid, gid}}
+}
+
+// OfDir makes a SetMode or SetOwner one of a directory, never of what it holds.
+func OfDir(i Intent) Intent {
+	i.Dir = true
+	return i
 }
 
 // Sysctl asks for a kernel setting, now and after a reboot.
@@ -138,6 +159,8 @@ func (i Intent) slot() string {
 		return fmt.Sprintf("%s in %s", i.Key, i.Path)
 	case IntentSetMode:
 		return "mode of " + i.Path
+	case IntentSetOwner:
+		return "owner of " + i.Path
 	case IntentPutObject:
 		return i.Object.String()
 	}

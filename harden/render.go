@@ -27,11 +27,19 @@ func (i Intent) render(s State, container string) (State, error) {
 		return s, nil
 	case IntentPutObject:
 		return State{Exists: true, Data: i.Data}, nil
-	case IntentSetMode:
-		if !s.Exists {
+	case IntentSetMode, IntentSetOwner:
+		switch {
+		case !s.Exists:
 			return s, fmt.Errorf("%s: it does not exist", i.Path)
+		case s.Dir != i.Dir:
+			return s, fmt.Errorf("%s: it is not the kind of file that it was", i.Path)
+		case i.Kind == IntentSetMode:
+			s.Mode = i.Mode
+		case i.Owner == nil:
+			return s, fmt.Errorf("%s: who it should belong to is not said", i.Path)
+		default:
+			s.UID, s.GID = i.Owner.UID, i.Owner.GID
 		}
-		s.Mode = i.Mode
 		return s, nil
 	}
 	if s.Dir {

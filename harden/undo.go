@@ -244,7 +244,7 @@ func reverse(in UndoInput, done Step, want, now State) (State, error) {
 	conflict := func() error {
 		return &UndoConflictError{Target: done.ID, Later: laterOn(in, done.ID), Want: want.Data, Now: now.Data}
 	}
-	if done.Kind == StepDir || now.Exists != done.After.Exists || !want.Exists || !now.Exists {
+	if now.Exists != done.After.Exists || !want.Exists || !now.Exists {
 		if done.Kind == StepDir && now.Exists && !want.Exists {
 			return want, nil // removed only when empty; what others keep in it keeps it
 		}
@@ -259,6 +259,9 @@ func reverse(in UndoInput, done Step, want, now State) (State, error) {
 	}
 	if now.UID == done.After.UID && now.GID == done.After.GID {
 		back.UID, back.GID = want.UID, want.GID
+	}
+	if string(done.After.Data) == string(want.Data) {
+		return back, nil // only attributes were changed
 	}
 	merged, conflicts, err := patches.Merge3(done.After.Data, want.Data, now.Data)
 	if err != nil {

@@ -64,14 +64,14 @@ func Diff(before, after []byte, opts DiffOptions) (FileDiff, error) {
 		Created: opts.Created, Deleted: opts.Deleted,
 		OldMode: opts.OldMode, NewMode: opts.NewMode,
 	}
+	if bytes.Equal(before, after) {
+		return d, nil
+	}
 	for _, side := range [][]byte{before, after} {
 		if at := bytes.Index(bytes.ToValidUTF8(side, []byte{0}), []byte{0}); at >= 0 {
 			return d, refuse(1+bytes.Count(side[:min(at, len(side))], []byte("\n")), "look at the file with a hex viewer",
 				"there is a byte that is not text, so no diff can be shown")
 		}
-	}
-	if bytes.Equal(before, after) {
-		return d, nil
 	}
 	old, new := splitLines(before), splitLines(after)
 	ops, ok := diffLines(old, new)

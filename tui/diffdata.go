@@ -125,9 +125,7 @@ func stateNotes(s harden.Step) []string {
 	if file && b.Mode != a.Mode {
 		out = append(out, fmt.Sprintf("mode %04o becomes %04o", b.Mode, a.Mode))
 	}
-	if file && (b.UID != a.UID || b.GID != a.GID) {
-		out = append(out, fmt.Sprintf("owner %d:%d becomes %d:%d", b.UID, b.GID, a.UID, a.GID))
-	}
+	out = append(out, ownerNotes(s)...)
 	for _, k := range changedXAttrs(b.XAttrs, a.XAttrs) {
 		out = append(out, "extended attribute "+k+" changes")
 	}
@@ -135,6 +133,15 @@ func stateNotes(s harden.Step) []string {
 		out = append(out, "no change")
 	}
 	return out
+}
+
+// ownerNotes say that the target gets another owner, which no diff has a word for.
+func ownerNotes(s harden.Step) []string {
+	b, a := s.Before, s.After
+	if s.Kind == harden.StepObject || !b.Exists || !a.Exists || b.UID == a.UID && b.GID == a.GID {
+		return nil
+	}
+	return []string{fmt.Sprintf("owner %d:%d becomes %d:%d", b.UID, b.GID, a.UID, a.GID)}
 }
 
 func changedXAttrs(b, a map[string][]byte) []string {
@@ -192,6 +199,9 @@ func unified(fs []target) []byte {
 			}
 			b.WriteByte('\n')
 		default:
+			for _, n := range ownerNotes(f.step) {
+				fmt.Fprintf(&b, "# %s: %s\n", Inert(f.name, false), n)
+			}
 			b.Write(text)
 		}
 	}
