@@ -301,7 +301,7 @@ func putAll(tx *backups.Tx) error {
 	return nil
 }
 
-// revertAll goes back as far as it can, in reverse.
+// revertAll reverts as far as it can, in reverse.
 func revertAll(tx *backups.Tx) error {
 	var errs []error
 	for _, t := range slices.Backward(tx.Targets()) {
@@ -322,7 +322,7 @@ func (s scenario) commit(store *backups.Store) error {
 	return errors.Join(err, x.Unlock())
 }
 
-// rollback puts everything and goes back.
+// rollback puts everything and reverts it.
 func (s scenario) rollback(store *backups.Store) error {
 	x, tx, err := s.begin(store)
 	if err != nil {

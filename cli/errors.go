@@ -39,7 +39,7 @@ var exitCodes = []struct {
 	{exitUndone, "a gate failed, or the run was interrupted: everything is as before"},
 	{exitUnsettled, "a transaction needs recover, or objects are owed"},
 	{exitLocked, "another run holds the lock"},
-	{exitMixed, "the way back failed too: restore.sh is named"},
+	{exitMixed, "the undo failed too: restore.sh is named"},
 	{exitRefused, "refused before anything was changed"},
 	{exitConfirm, "applied, waiting for confirm (no change of this version arms a switch)"},
 	{exitSkipped, "applied, but some of what was named was skipped"},

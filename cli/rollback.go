@@ -121,7 +121,7 @@ func (a *app) undoConflict(err error) error {
 func (a *app) recoverCommand() *cobra.Command {
 	var finish bool
 	cmd := &cobra.Command{
-		Use: "recover", Short: "Settle a transaction that was interrupted, or whose way back failed: back, or forward with --finish", Args: atMost(0),
+		Use: "recover", Short: "Settle a transaction that was interrupted, or whose undo failed: undo it, or go forward with --finish", Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			e, err := a.open("recover")
 			if err != nil {
@@ -161,7 +161,7 @@ func (a *app) recoverCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&finish, "finish", false, "go on forward and prove it by the gates, instead of back")
+	cmd.Flags().BoolVar(&finish, "finish", false, "go on forward and prove it by the gates, instead of undoing")
 	return cmd
 }
 

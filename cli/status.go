@@ -35,7 +35,7 @@ type openView struct {
 	Script  string    `json:"script"`
 	Damage  string    `json:"damage,omitempty"`
 	Running bool      `json:"running"` // the lock holder is at it
-	Mixed   bool      `json:"mixed"`   // its way back failed; recover tries again
+	Mixed   bool      `json:"mixed"`   // its undo failed; recover tries again
 	Owed    []string  `json:"owed"`    // objects that could not be put back
 }
 

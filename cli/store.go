@@ -47,7 +47,7 @@ func (s *transactions) Unsettled() ([]apply.Unsettled, error) {
 	return out, nil
 }
 
-// unsettled are the transactions without an outcome, and those whose way back failed, newest first.
+// unsettled are the transactions without an outcome, and those whose undo failed, newest first.
 func unsettled(s *backups.Store) ([]backups.Summary, error) {
 	list, err := s.List()
 	return slices.DeleteFunc(list, func(t backups.Summary) bool { return t.Outcome != "" && t.Outcome != backups.Mixed }), err

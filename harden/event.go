@@ -12,7 +12,7 @@ const (
 	EventPassed   EventKind = "passed"   // a gate, or part of it, is proven
 	EventUnproven EventKind = "unproven" // a part of a gate that could not be asked; Message says why
 	EventFailed   EventKind = "failed"   // a step, effect or gate failed; Message says how
-	EventUndoing  EventKind = "undoing"  // the way back has begun
+	EventUndoing  EventKind = "undoing"  // the undo has begun
 	EventReverted EventKind = "reverted" // a step's target is as before
 	EventKept     EventKind = "kept"     // a directory that is to go, and holds what others put there
 	EventOwed     EventKind = "owed"     // an object that could not be put back yet
@@ -38,7 +38,7 @@ type Outcome string
 const (
 	OutcomeApplied    Outcome = "applied"
 	OutcomeRolledBack Outcome = "rolled back" // a gate failed, or it was interrupted: everything is as before
-	OutcomeMixed      Outcome = "mixed"       // the way back failed too: restore.sh
+	OutcomeMixed      Outcome = "mixed"       // the undo failed too: restore.sh
 	OutcomeOwed       Outcome = "owed"        // files are back, objects are owed
 	OutcomeUnsettled  Outcome = "unsettled"   // interrupted: recover
 	OutcomeRefused    Outcome = "refused"     // preflight or rehearsal; nothing was changed

@@ -140,7 +140,7 @@ type Effect struct {
 	Kind      EffectKind        `json:"kind"`
 	Component ComponentID       `json:"component,omitempty"`
 	Sysctls   map[string]string `json:"sysctls,omitempty"`
-	Prior     map[string]string `json:"prior,omitempty"` // live values before, for the way back
+	Prior     map[string]string `json:"prior,omitempty"` // live values before, for the undo
 	Controls  []string          `json:"controls"`
 }
 

@@ -258,3 +258,34 @@ func objectStage(steps []Step) Stage {
 	}
 	return Stage{Title: Msg("the cluster's objects"), Steps: steps, Effects: []Effect{}, Gates: []Gate{g}}
 }
+
+// ForComponent are the steps whose effect is the component's.
+func (st Stage) ForComponent(id ComponentID) []Step {
+	var out []Step
+	for _, s := range st.Steps {
+		if s.Component == id {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Effect of a component in this stage, if it has one.
+func (st Stage) Effect(id ComponentID) (Effect, bool) {
+	for _, e := range st.Effects {
+		if e.Component == id && e.Kind != EffectSysctl {
+			return e, true
+		}
+	}
+	return Effect{}, false
+}
+
+// Gate of a component in this stage; objects have the empty component's.
+func (st Stage) Gate(id ComponentID) (Gate, bool) {
+	for _, g := range st.Gates {
+		if g.Component == id {
+			return g, true
+		}
+	}
+	return Gate{}, false
+}

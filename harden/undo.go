@@ -81,7 +81,7 @@ func Undo(in UndoInput) (Plan, error) {
 		return Plan{}, err
 	}
 	order(steps)
-	st, err := stageOf(Msg("this node, back"), steps, in.Facts, nil)
+	st, err := stageOf(Msg("this node, undo"), steps, in.Facts, nil)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -292,4 +292,31 @@ func laterOn(in UndoInput, id string) string {
 		}
 	}
 	return ""
+}
+
+// Undo is the stage that returns st's targets to what they were: used when a gate fails and by recovery, where nothing else
+// can have changed since. Components come first, in reverse order, so that the kubelet works before static pods need it.
+func (st Stage) Undo() (Stage, error) {
+	out := Stage{Title: Msg("undo"), Steps: []Step{}, Effects: []Effect{}, Gates: []Gate{}}
+	for _, s := range slices.Backward(st.Steps) {
+		s.Before, s.After = s.After, s.Before
+		s.Marks = nil
+		out.Steps = append(out.Steps, s)
+	}
+	for _, e := range slices.Backward(st.Effects) {
+		e.Sysctls, e.Prior = e.Prior, e.Sysctls
+		out.Effects = append(out.Effects, e)
+	}
+	for _, g := range slices.Backward(st.Gates) {
+		gate := Gate{Component: g.Component, Probes: g.Probes, Objects: g.Objects, Timeout: g.Timeout}
+		if c, ok := ComponentByID(g.Component); ok && c.StaticPod() {
+			_, data := touched(out.Steps, c)
+			var err error
+			if gate, err = gateFor(c, data, &Facts{}); err != nil {
+				return Stage{}, fmt.Errorf("planning the undo: %w", err)
+			}
+		}
+		out.Gates = append(out.Gates, gate)
+	}
+	return out, nil
 }

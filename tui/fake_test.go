@@ -165,7 +165,7 @@ func (e *fakeEngine) Apply(ctx context.Context, p harden.Plan, c Confirmation, e
 			select {
 			case <-e.gate:
 			case <-ctx.Done():
-				events(harden.Event{Time: e.clock.Now(), Kind: harden.EventUndoing, Message: harden.Msg("interrupted: going back")})
+				events(harden.Event{Time: e.clock.Now(), Kind: harden.EventUndoing, Message: harden.Msg("undoing: interrupted")})
 				result.Outcome = harden.OutcomeRolledBack
 				result.Message = harden.Msg("interrupted; everything is as before")
 				return result

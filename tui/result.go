@@ -35,7 +35,7 @@ func outcome(o harden.Outcome) string {
 	case harden.OutcomeRolledBack:
 		return "Rolled back: everything is as it was before."
 	case harden.OutcomeMixed:
-		return "Mixed: the way back failed too. Run restore.sh, which undoes it by hand."
+		return "Mixed: the undo failed too. Run restore.sh, which undoes it by hand."
 	case harden.OutcomeOwed:
 		return "Files are as they were before; objects are still owed: run recover when the API answers."
 	case harden.OutcomeUnsettled:
@@ -77,7 +77,7 @@ func (s *resultScreen) view(m *Model, w, h int) []string {
 	return d.window(&s.scroll, h)
 }
 
-// describeResult is the transaction, its backup and the way back, label by label.
+// describeResult is the transaction, its backup and the undo, label by label.
 func describeResult(d *doc, base, undoes string, r harden.Result) {
 	if r.Transaction != "" {
 		d.pair("transaction", 13, r.Transaction)

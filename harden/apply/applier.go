@@ -1,5 +1,5 @@
 // Package apply runs plans: it writes a plan's steps through a write-ahead transaction, brings about their effects, proves
-// the result by gates, and goes back by itself when a gate fails. It is the only package that acts.
+// the result by gates, and undoes it when a gate fails. It is the only package that acts.
 package apply
 
 import (
@@ -58,7 +58,7 @@ func (e *DriftError) picture() *harden.Drift {
 	return &harden.Drift{Target: e.Step.ID, Planned: e.Step.Before, After: e.Step.After, Now: e.Now}
 }
 
-// Apply does what the plan says. When anything fails after the first change, everything goes back, gated too.
+// Apply does what the plan says. When anything fails after the first change, everything is undone, gated too.
 func (a *Applier) Apply(ctx context.Context, p harden.Plan) harden.Result {
 	if p.Empty() {
 		return harden.Result{Outcome: harden.OutcomeApplied, Message: harden.Msg("nothing to do")}
@@ -91,7 +91,7 @@ func (a *Applier) unsettled() (harden.Result, bool) {
 		Message: harden.Msg("transaction %s was interrupted and has to be settled first", first.ID),
 	}
 	if first.Mixed {
-		r.Message = harden.Msg("the way back of transaction %s failed and has to be settled first", first.ID)
+		r.Message = harden.Msg("the undo of transaction %s failed and has to be settled first", first.ID)
 	}
 	return r, true
 }

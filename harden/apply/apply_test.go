@@ -58,7 +58,7 @@ var gateRows = []row{
 	{name: "nothing", outcome: harden.OutcomeApplied},
 	{name: "the new instance never starts", outcome: harden.OutcomeRolledBack, says: "no instance runs",
 		arrange: func(w *world, _ func()) { w.node.lost = has(newFlag) }},
-	{name: "no instance ever starts again", outcome: harden.OutcomeMixed, says: "the way back failed too: after putting its files back: gate of kube-apiserver",
+	{name: "no instance ever starts again", outcome: harden.OutcomeMixed, says: "the undo failed too: after putting its files back: gate of kube-apiserver",
 		hint: "recover", then: harden.OutcomeRolledBack,
 		arrange: func(w *world, _ func()) {
 			w.node.lost = func(c harden.ComponentID, _ string) bool { return c == harden.APIServer }
@@ -120,7 +120,7 @@ var gateRows = []row{
 				return nil
 			}
 		}},
-	{name: "the kubelet's unit never restarts", outcome: harden.OutcomeMixed, says: "the way back failed too: restarting kubelet.service: no", hint: "recover",
+	{name: "the kubelet's unit never restarts", outcome: harden.OutcomeMixed, says: "the undo failed too: restarting kubelet.service: no", hint: "recover",
 		then: harden.OutcomeRolledBack, arrange: func(w *world, _ func()) { w.node.restart = func(string) error { return errors.New("no") } }},
 	{name: "the kubelet dies of its configuration", outcome: harden.OutcomeRolledBack, says: "systemd has restarted it 2 times",
 		arrange: func(w *world, _ func()) { w.node.dies = has(newField) }},
@@ -195,7 +195,7 @@ func TestInterrupted(t *testing.T) {
 			arrange: func(w *world, cancel func()) { w.clock.in(time.Minute, cancel) }},
 		{name: "while the kubelet restarts", outcome: harden.OutcomeRolledBack, says: "interrupted; everything is as before",
 			arrange: func(w *world, cancel func()) { w.node.restart = func(string) error { cancel(); return nil } }},
-		{name: "on the way back", outcome: harden.OutcomeRolledBack, says: "2 new instances have exited",
+		{name: "in the undo", outcome: harden.OutcomeRolledBack, says: "2 new instances have exited",
 			arrange: func(w *world, cancel func()) {
 				w.node.dies = has(newFlag)
 				w.on("Rename", apiserverManifest, 2, cancel)
@@ -218,7 +218,7 @@ func TestFiles(t *testing.T) {
 				arrange: func(w *world, _ func()) { w.failDirOf(p) }},
 		)
 		// The last component dies, so that everything has to come back.
-		back := row{name: "bringing back fails: " + p, outcome: harden.OutcomeMixed, says: "the way back failed too: putting " + p + " back",
+		back := row{name: "bringing back fails: " + p, outcome: harden.OutcomeMixed, says: "the undo failed too: putting " + p + " back",
 			hint: "recover", then: harden.OutcomeRolledBack,
 			arrange: func(w *world, _ func()) {
 				w.node.dies = has(newField)
@@ -365,7 +365,7 @@ func (w *world) checkTruth(res harden.Result, p harden.Plan, r row) {
 	w.checkRestarts(res)
 }
 
-// checkRestarts allows one restart of each component on the way forward, and one on the way back. Instances that die are the
+// checkRestarts allows one restart of each component on the way forward, and one for the undo. Instances that die are the
 // kubelet's affair.
 func (w *world) checkRestarts(res harden.Result) {
 	w.t.Helper()

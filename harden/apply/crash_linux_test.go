@@ -118,7 +118,7 @@ func killAndRecover(t *testing.T, dir string, p harden.Plan, k kill, arrange fun
 	for _, u := range open {
 		last = w.recover(u.ID, k.finish)
 		if last.Outcome == harden.OutcomeUnsettled && k.finish {
-			last = w.recover(u.ID, false) // its way back had begun
+			last = w.recover(u.ID, false) // its undo had begun
 		}
 	}
 	if err := noDrafts(dir); err != nil {

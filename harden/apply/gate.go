@@ -36,7 +36,7 @@ type want struct {
 	since    time.Time // when its files were changed
 	not      []string  // ids of instances that do not count
 	restarts int       // automatic ones of its unit before
-	back     bool      // to what was: an instance that never saw the change is right
+	undo     bool      // to what was: an instance that never saw the change is right
 }
 
 // prove waits until the component's new instance runs as planned and is healthy, and stays so (promise 6).
@@ -106,7 +106,7 @@ type settling struct {
 }
 
 func (s *settling) wanted() harden.Message {
-	if s.want.back {
+	if s.want.undo {
 		return harden.Msg("%s runs as before", s.c.ID)
 	}
 	if len(s.gate.Args) > 0 {
@@ -123,7 +123,7 @@ func (s *settling) settled() harden.Message {
 }
 
 func (s *settling) found() harden.Message {
-	if s.want.back {
+	if s.want.undo {
 		return harden.Msg("%s runs as before (process %d)", s.c.ID, s.now.PID)
 	}
 	return harden.Msg("%s runs as planned (process %d)", s.c.ID, s.now.PID)

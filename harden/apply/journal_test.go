@@ -26,7 +26,7 @@ func journalWrites(t *testing.T, p harden.Plan, arrange func(*world)) int {
 	return n
 }
 
-// TestJournalFails fails each line of the journal, alone and with all that follow, on the way forward and on the way back.
+// TestJournalFails fails each line of the journal, alone and with all that follow, forward and in the undo.
 func TestJournalFails(t *testing.T) {
 	p := newWorld(t).plan(some...)
 	for _, way := range []struct {

@@ -89,7 +89,7 @@ type Cluster interface {
 
 // Store is the transaction store, its lock held.
 type Store interface {
-	// Unsettled are the transactions without an outcome, and those whose way back failed, newest first.
+	// Unsettled are the transactions without an outcome, and those whose undo failed, newest first.
 	Unsettled() ([]Unsettled, error)
 	// Begin saves the originals of all file steps, writes restore.sh and the plan, all durable, or changes nothing. A target
 	// that is not as the plan says gives a DriftError.
@@ -104,7 +104,7 @@ type Store interface {
 type Unsettled struct {
 	ID     string
 	Script string
-	// Mixed says that its way back failed; otherwise it was interrupted.
+	// Mixed says that its undo failed; otherwise it was interrupted.
 	Mixed bool
 }
 
@@ -141,8 +141,8 @@ const (
 	kindEffect  = "effect"  // harden.Effect, before it is started
 	kindPassed  = "passed"  // every gate of the plan has passed
 	kindStarted = "started" // startedEntry: a component as it was before its first change
-	kindUndoing = "undoing" // the way back has begun
-	kindBack    = "back"    // backEntry: a component is proven to run as before
+	kindUndoing = "undoing" // the undo has begun
+	kindUndone  = "undone"  // undoneEntry: a component is proven to run as before
 
 	// The store's own.
 	kindFailed   = "failed" // a put that did not touch its target

@@ -158,7 +158,7 @@ func (a *Applier) unchanged(ctx context.Context, s harden.Step) error {
 // healthyNow refuses to touch a component that is not well: its gate could prove nothing, and its undo neither.
 func (a *Applier) healthyNow(ctx context.Context, p harden.Plan) error {
 	for _, st := range p.Stages {
-		back, err := st.Back()
+		undo, err := st.Undo()
 		if err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func (a *Applier) healthyNow(ctx context.Context, p harden.Plan) error {
 				break
 			}
 		}
-		for _, g := range back.Gates {
+		for _, g := range undo.Gates {
 			for _, probe := range g.Probes {
 				if err := a.answersNow(ctx, g.Component, probe); err != nil {
 					return err

@@ -199,7 +199,7 @@ func newest(w *world) string {
 	return list[0].ID
 }
 
-// TestStages goes back through all stages when the last one fails, and restarts each component once a stage.
+// TestStages undoes all stages when the last one fails, and restarts each component once a stage.
 func TestStages(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		w := newWorld(t)

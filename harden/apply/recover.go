@@ -9,11 +9,11 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-// errUnfinished is why recovery goes back.
+// errUnfinished is why recovery undoes.
 var errUnfinished = errors.New("it was not finished")
 
-// Recover settles a transaction that was interrupted, or whose way back failed: back, or forward where every gate had passed.
-// With finish it goes on forward, unless the way back has begun.
+// Recover settles a transaction that was interrupted, or whose undo failed: it is undone, or goes forward where every gate had passed.
+// With finish it goes on forward, unless the undo has begun.
 func (a *Applier) Recover(ctx context.Context, id string, finish bool) harden.Result {
 	res := harden.Result{Transaction: id, Outcome: harden.OutcomeUnsettled}
 	tx, plan, err := a.Store.Resume(id)
@@ -36,7 +36,7 @@ func (a *Applier) Recover(ctx context.Context, id string, finish bool) harden.Re
 	case passed:
 		return r.commit()
 	case finish && undoing:
-		res.Message = harden.Msg("transaction %s has begun to go back and cannot be finished any more", id)
+		res.Message = harden.Msg("the undo of transaction %s has begun, so it cannot be finished any more", id)
 		res.Hints = []string{"kubectl-harden recover"}
 		return res
 	case finish:
@@ -63,12 +63,12 @@ func (r *run) reread() (passed, undoing bool, err error) {
 				return false, false, fmt.Errorf("reading the journal: %w", err)
 			}
 			r.before[s.Component] = s
-		case kindBack:
-			var b backEntry
-			if err := json.Unmarshal(e.Data, &b); err != nil {
+		case kindUndone:
+			var u undoneEntry
+			if err := json.Unmarshal(e.Data, &u); err != nil {
 				return false, false, fmt.Errorf("reading the journal: %w", err)
 			}
-			r.back[b.Component] = true
+			r.undone[u.Component] = true
 		}
 	}
 	return passed, undoing, nil

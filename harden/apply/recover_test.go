@@ -104,7 +104,7 @@ func TestFinish(t *testing.T) {
 			arrange: func(w *world) { w.die("Rename", kubeletConfig, 1) }, between: (*world).reboot},
 		{name: "a put was announced and never done", outcome: harden.OutcomeRolledBack,
 			arrange: func(w *world) { w.dieBefore("Rename", apiserverManifest) }, between: (*world).reboot},
-		{name: "a gate had failed", finish: true, outcome: harden.OutcomeUnsettled, says: "has begun to go back and cannot be finished",
+		{name: "a gate had failed", finish: true, outcome: harden.OutcomeUnsettled, says: "has begun, so it cannot be finished",
 			arrange: func(w *world) { w.node.dies = has("--audit-log-path"); w.die("Rename", apiserverManifest, 2) }},
 		{name: "forward fails its gate", finish: true, outcome: harden.OutcomeRolledBack, says: "2 new instances have exited",
 			arrange: func(w *world) { w.die("Rename", apiserverManifest, 1) },
@@ -171,7 +171,7 @@ func (w *world) reboot() {
 	}
 }
 
-// TestRecoverAgain goes back in several attempts, each killed or failing, and restarts nothing that is proven already.
+// TestRecoverAgain undoes in several attempts, each killed or failing, and restarts nothing that is proven already.
 func TestRecoverAgain(t *testing.T) {
 	w := newWorld(t)
 	p := w.plan(some...)
@@ -201,7 +201,7 @@ func TestRecoverAgain(t *testing.T) {
 	}
 }
 
-// TestKept goes back while others have put something into a directory that the plan has made.
+// TestKept undoes while others have put something into a directory that the plan has made.
 func TestKept(t *testing.T) {
 	w := newWorld(t)
 	p := w.plan(some...)

@@ -21,7 +21,7 @@ type run struct {
 	proven map[harden.ComponentID]Instance     // the ones that passed their gates
 	// resumed says that another process began this transaction, so that things may be done already.
 	resumed bool
-	back    map[harden.ComponentID]bool // components proven to run as before, by an earlier way back
+	undone  map[harden.ComponentID]bool // components proven to run as before, by an earlier undo
 	kept    []string                    // directories that should be gone and hold what others put there
 	owed    []error                     // objects that could not be put back, because the API could not be asked
 }
@@ -36,13 +36,13 @@ type startedEntry struct {
 func newRun(a *Applier, p harden.Plan, tx Tx) *run {
 	return &run{
 		Applier: a, plan: p, tx: tx, before: map[harden.ComponentID]startedEntry{},
-		proven: map[harden.ComponentID]Instance{}, back: map[harden.ComponentID]bool{},
+		proven: map[harden.ComponentID]Instance{}, undone: map[harden.ComponentID]bool{},
 	}
 }
 
 func (r *run) live() bool { return !r.plan.Target.Offline }
 
-// forward writes the plan and proves it, or goes back.
+// forward writes the plan and proves it, or undoes it.
 func (r *run) forward(ctx context.Context) harden.Result {
 	if !r.resumed {
 		r.tell(harden.Event{Kind: harden.EventBegun, Message: harden.Msg("originals are saved; the way out by hand is %s", r.tx.Script())})

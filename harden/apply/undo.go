@@ -13,23 +13,23 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-// backEntry is the journal of a component that is proven to run as before.
-type backEntry struct {
+// undoneEntry is the journal of a component that is proven to run as before.
+type undoneEntry struct {
 	Component harden.ComponentID `json:"component"`
 }
 
-// undo takes the stages up to last back, in reverse, gated, and says what became of it. The operator's interruption does not
-// reach it: a way back that stops half-way helps nobody. Nor does a journal that cannot be written.
+// undo undoes the stages up to last, in reverse, gated, and says what became of it. The operator's interruption does not
+// reach it: an undo that stops half-way helps nobody. Nor does a journal that cannot be written.
 func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	ctx = context.WithoutCancel(ctx)
 	if !errors.Is(cause, errInterrupted) && !errors.Is(cause, errUnfinished) {
 		r.tell(harden.Event{Kind: harden.EventFailed, Message: harden.Msg("%s", oneLine(cause))})
 	}
 	_ = r.tx.Log(kindUndoing, nil)
-	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("going back: %s", oneLine(cause))})
+	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("undoing: %s", oneLine(cause))})
 	var errs []error
 	for i := last; i >= 0; i-- {
-		for _, err := range r.backStage(ctx, r.plan.Stages[i]) {
+		for _, err := range r.undoStage(ctx, r.plan.Stages[i]) {
 			r.tell(harden.Event{Kind: harden.EventFailed, Stage: i, Message: harden.Msg("%s", oneLine(err))})
 			errs = append(errs, err)
 		}
@@ -50,7 +50,7 @@ func (r *run) end(failed, cause error, last int) harden.Result {
 	switch {
 	case failed != nil:
 		res.Outcome = harden.OutcomeMixed
-		res.Message = harden.Msg("%s; the way back failed too: %s", why, oneLine(errors.Join(failed, owed)))
+		res.Message = harden.Msg("%s; the undo failed too: %s", why, oneLine(errors.Join(failed, owed)))
 		res.Hints = []string{"kubectl-harden recover", "kubectl-harden history " + r.tx.ID()}
 	case owed != nil:
 		res.Outcome = harden.OutcomeOwed
@@ -91,16 +91,16 @@ func (r *run) end(failed, cause error, last int) harden.Result {
 	return res
 }
 
-// backStage returns every target of the stage to what it was: objects, then components with their gates, then files that
+// undoStage returns every target of the stage to what it was: objects, then components with their gates, then files that
 // nothing reads any more, then directories. What fails does not keep the rest from coming back.
-func (r *run) backStage(ctx context.Context, st harden.Stage) (errs []error) {
+func (r *run) undoStage(ctx context.Context, st harden.Stage) (errs []error) {
 	fail := func(err error) {
 		if err != nil {
 			errs = append(errs, err)
 		}
 	}
 	fail(r.revertObjects(ctx, st))
-	back, err := st.Back()
+	undo, err := st.Undo()
 	if err != nil {
 		fail(err) // nothing can be proven, and the files come back all the same
 		for _, s := range slices.Backward(st.Steps) {
@@ -110,7 +110,7 @@ func (r *run) backStage(ctx context.Context, st harden.Stage) (errs []error) {
 		}
 		return errs
 	}
-	for _, e := range back.Effects {
+	for _, e := range undo.Effects {
 		if _, begun := r.effectBegun(e.Kind, ""); e.Kind == harden.EffectSysctl && begun && r.live() {
 			_ = r.tx.Log(kindEffect, e)
 			fail(r.sysctls(ctx, e))
@@ -118,7 +118,7 @@ func (r *run) backStage(ctx context.Context, st harden.Stage) (errs []error) {
 	}
 	// What a component will read again comes back before it; what it reads now goes when nothing does any more.
 	rest := func(remains bool) {
-		for _, s := range back.Steps {
+		for _, s := range undo.Steps {
 			if s.Component == "" && s.Kind != harden.StepObject && s.After.Exists == remains {
 				fail(r.revert(s))
 			}
@@ -127,7 +127,7 @@ func (r *run) backStage(ctx context.Context, st harden.Stage) (errs []error) {
 	rest(true)
 	touched := r.touched()
 	for _, c := range slices.Backward(harden.Components) {
-		fail(r.backComponent(ctx, back, c, touched))
+		fail(r.undoComponent(ctx, undo, c, touched))
 	}
 	rest(false)
 	return errs
@@ -147,17 +147,17 @@ func (r *run) revert(s harden.Step) error {
 	return nil
 }
 
-// backComponent reverts a component's files and proves that it runs as before. One whose files were never touched is left
-// alone, and so is one that an earlier way back has proven.
-func (r *run) backComponent(ctx context.Context, back harden.Stage, c harden.Component, touched map[string]bool) error {
-	steps := slices.DeleteFunc(back.ForComponent(c.ID), func(s harden.Step) bool { return !touched[s.ID] })
+// undoComponent reverts a component's files and proves that it runs as before. One whose files were never touched is left
+// alone, and so is one that an earlier undo has proven.
+func (r *run) undoComponent(ctx context.Context, undo harden.Stage, c harden.Component, touched map[string]bool) error {
+	steps := slices.DeleteFunc(undo.ForComponent(c.ID), func(s harden.Step) bool { return !touched[s.ID] })
 	away := slices.ContainsFunc(steps, r.away)
-	if len(steps) == 0 || r.back[c.ID] && !away {
+	if len(steps) == 0 || r.undone[c.ID] && !away {
 		return nil
 	}
-	effect, restarts := back.Effect(c.ID)
+	effect, restarts := undo.Effect(c.ID)
 	restarts = restarts && r.live()
-	w := want{restarts: r.restarts(ctx, c), since: r.Clock.Now(), back: true}
+	w := want{restarts: r.restarts(ctx, c), since: r.Clock.Now(), undo: true}
 	now, nowErr := Instance{}, error(nil)
 	if restarts {
 		now, nowErr = r.instance(ctx, c)
@@ -185,11 +185,11 @@ func (r *run) backComponent(ctx context.Context, back harden.Stage, c harden.Com
 	if err := r.restart(ctx, c); err != nil {
 		return err
 	}
-	gate, _ := back.Gate(c.ID)
+	gate, _ := undo.Gate(c.ID)
 	if err := r.prove(ctx, c, gate, w); err != nil {
 		return fmt.Errorf("after putting its files back: %w", err)
 	}
-	_ = r.tx.Log(kindBack, backEntry{c.ID})
+	_ = r.tx.Log(kindUndone, undoneEntry{c.ID})
 	return nil
 }
 
