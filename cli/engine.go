@@ -70,7 +70,7 @@ func (e *engine) SlowFacts(ctx context.Context, f *harden.Facts) (*harden.Facts,
 // Assess gives the verdicts.
 func (e *engine) Assess(f *harden.Facts) []harden.Finding { return harden.Assess(f, e.areas) }
 
-// Plan makes the node's and the cluster's plan of the choices.
+// Plan makes the plans of the choices, in the order in which they are applied.
 func (e *engine) Plan(ctx context.Context, f *harden.Facts, choices []harden.Choice) ([]harden.Plan, error) {
 	return e.planOf(ctx, f, choices, nil)
 }
@@ -89,16 +89,18 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 			return c.Preview(ctx, ref, yaml)
 		}
 	}
-	node, cluster, err := harden.Build(in)
+	built, err := harden.Build(in)
 	if err != nil {
 		return nil, &refusedError{err}
 	}
-	run := word(4)
-	node.Run, cluster.Run = run, run
-	if node.Skipped == nil {
-		node.Skipped = []harden.Skip{} // a list in JSON, not null
+	plans, run := built.InOrder(), word(4)
+	for i := range plans {
+		plans[i].Run = run
+		if plans[i].Skipped == nil {
+			plans[i].Skipped = []harden.Skip{} // a list in JSON, not null
+		}
 	}
-	return []harden.Plan{node, cluster}, nil
+	return plans, nil
 }
 
 // Apply runs one plan under the lock.

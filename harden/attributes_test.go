@@ -42,8 +42,8 @@ func planAttributes(t *testing.T, n *hardentest.Node, controls ...string) (harde
 	for _, c := range controls {
 		choices = append(choices, harden.Choice{Control: c})
 	}
-	p, _, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: attributes(), Choices: choices, Read: n.State})
-	return p, err
+	plans, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: attributes(), Choices: choices, Read: n.State})
+	return plans.Node, err
 }
 
 func TestModesAndOwnersRestartNothing(t *testing.T) {

@@ -1,6 +1,7 @@
 package harden
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -29,67 +30,118 @@ type ObjectPreview struct {
 	UID, ResourceVersion string
 }
 
-// Build makes the plans of the choices: one for the node, one for the cluster, each possibly empty. It reads through
-// its input only.
-func Build(in BuildInput) (node, cluster Plan, err error) {
+// Plans are what Build makes: one transaction each, any of them possibly empty.
+type Plans struct {
+	Node Plan
+	// Etcd is the node's too, and a transaction of its own: its quorum is proven before anything else may be changed again.
+	Etcd    Plan
+	Cluster Plan
+}
+
+// InOrder are the plans in the order in which they are applied. An empty plan of etcd is left out: most runs have none.
+func (p Plans) InOrder() []Plan {
+	if p.Etcd.Empty() {
+		return []Plan{p.Node, p.Cluster}
+	}
+	return []Plan{p.Node, p.Etcd, p.Cluster}
+}
+
+// Build makes the plans of the choices. It reads through its input only.
+func Build(in BuildInput) (Plans, error) {
 	p := planner{in: in, skipped: slices.Clone(in.Skipped)}
 	if why, only := AssessOnly(in.Facts); only {
 		for _, c := range in.Choices {
 			p.skip(c, "", why)
 		}
 	} else if err := p.choose(); err != nil {
-		return Plan{}, Plan{}, err
+		return Plans{}, err
 	}
 	steps, err := p.steps()
 	if err != nil {
-		return Plan{}, Plan{}, err
+		return Plans{}, err
 	}
-	node, cluster = p.empty(ScopeNode), p.empty(ScopeCluster)
-	var files, objects []Step
+	out := Plans{Node: p.empty(ScopeNode), Etcd: p.empty(ScopeNode), Cluster: p.empty(ScopeCluster)}
+	of := map[part]*Plan{partNode: &out.Node, partEtcd: &out.Etcd, partCluster: &out.Cluster}
+	split := map[*Plan][]Step{}
 	for _, s := range steps {
-		if s.Kind == StepObject {
-			objects = append(objects, s)
-		} else {
-			files = append(files, s)
-		}
+		plan := of[p.partOf(s)]
+		split[plan] = append(split[plan], s)
 	}
-	if len(files) > 0 {
-		stage, err := stageOf(Msg("this node"), files, in.Facts, p.proofs)
+	for _, plan := range []*Plan{&out.Node, &out.Etcd} {
+		if len(split[plan]) == 0 {
+			continue
+		}
+		stage, err := stageOf(Msg("this node"), split[plan], in.Facts, p.proofs)
 		if err != nil {
-			return Plan{}, Plan{}, err
+			return Plans{}, err
 		}
-		node.Stages = []Stage{stage}
-		node.Preflight = append(node.Preflight, componentChecks(in.Facts, stage)...)
+		plan.Stages = []Stage{stage}
+		plan.Preflight = append(plan.Preflight, componentChecks(in.Facts, stage)...)
 	}
-	if len(objects) > 0 {
-		cluster.Stages = []Stage{objectStage(objects)}
+	if objects := split[&out.Cluster]; len(objects) > 0 {
+		out.Cluster.Stages = []Stage{objectStage(objects)}
 	}
 	for _, c := range p.checks {
-		if p.objectControls[c.Control] {
-			cluster.Preflight = append(cluster.Preflight, c)
-		} else {
-			node.Preflight = append(node.Preflight, c)
-		}
+		plan := of[p.parts[c.Control]]
+		plan.Preflight = append(plan.Preflight, c)
 	}
 	for _, c := range p.taken {
-		if p.objectControls[c.Control] {
-			cluster.Choices = append(cluster.Choices, c)
-		} else {
-			node.Choices = append(node.Choices, c)
-		}
+		plan := of[p.parts[c.Control]]
+		plan.Choices = append(plan.Choices, c)
 	}
-	node.Skipped = p.skipped
-	return node, cluster, nil
+	out.Node.Skipped = p.skipped
+	return out, nil
 }
 
+// part is which of the plans a control has a part in.
+type part int
+
+const (
+	partNode part = iota
+	partEtcd
+	partCluster
+)
+
 type planner struct {
-	in             BuildInput
-	asks           []Ask
-	checks         []Check
-	proofs         []Proof
-	skipped        []Skip
-	taken          []Choice
-	objectControls map[string]bool
+	in      BuildInput
+	asks    []Ask
+	checks  []Check
+	proofs  []Proof
+	skipped []Skip
+	taken   []Choice
+	parts   map[string]part // by control
+}
+
+// partOf a step: what the node's controls ask for too is the node's.
+func (p *planner) partOf(s Step) part {
+	if s.Kind == StepObject {
+		return partCluster
+	}
+	for _, control := range s.Controls() {
+		if p.parts[control] != partEtcd {
+			return partNode
+		}
+	}
+	return partEtcd
+}
+
+// partOfIntents says which plan a remedy belongs to. Etcd shares its transaction with nothing, so a remedy cannot either.
+func partOfIntents(intents []Intent) (part, error) {
+	out, etcd, others := partNode, false, false
+	for _, i := range intents {
+		switch {
+		case i.Kind == IntentPutObject:
+			out = partCluster
+		case i.Component == Etcd || i.Restarts == Etcd:
+			out, etcd = partEtcd, true
+		case i.Component != "" || i.Restarts != "":
+			others = true
+		}
+	}
+	if etcd && (others || out == partCluster) {
+		return out, errors.New("it asks for a change of etcd together with another one, and etcd has a transaction of its own")
+	}
+	return out, nil
 }
 
 func (p *planner) empty(scope Scope) Plan {
@@ -105,7 +157,7 @@ func (p *planner) skip(c Choice, remedy string, why Message) {
 
 // choose renders every choice to intents, or skips it with the reason.
 func (p *planner) choose() error {
-	p.objectControls = map[string]bool{}
+	p.parts = map[string]part{}
 	choices, err := shareOptions(p.in.Facts, p.in.Areas, p.in.Choices)
 	if err != nil {
 		return err
@@ -160,21 +212,18 @@ func (p *planner) take(c Choice) error {
 		p.skip(c, remedy.ID, Msg("%s", err.Error()))
 		return nil
 	}
-	objects := 0
+	at, err := partOfIntents(intents)
+	if err != nil {
+		return fmt.Errorf("planning: %s: %w", c.Control, err)
+	}
+	if at == partCluster && p.in.Preview == nil {
+		p.skip(c, remedy.ID, Msg("it needs the cluster's API, and there is none here"))
+		return nil
+	}
 	for _, i := range intents {
-		if i.Kind == IntentPutObject {
-			objects++
-		}
 		p.asks = append(p.asks, Ask{Control: c.Control, Intent: i})
 	}
-	if objects > 0 {
-		if p.in.Preview == nil {
-			p.asks = p.asks[:len(p.asks)-len(intents)]
-			p.skip(c, remedy.ID, Msg("it needs the cluster's API, and there is none here"))
-			return nil
-		}
-		p.objectControls[c.Control] = true
-	}
+	p.parts[c.Control] = at
 	if remedy.Proofs != nil {
 		p.addProofs(remedy.Proofs(f, values))
 	}

@@ -51,14 +51,14 @@ func build(t *testing.T, n *hardentest.Node, controls ...string) harden.Plan {
 	for _, c := range controls {
 		choices = append(choices, harden.Choice{Control: c})
 	}
-	node, cluster, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: testAreas(), Choices: choices, Read: n.State, Now: time.Unix(0, 0)})
+	plans, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: testAreas(), Choices: choices, Read: n.State, Now: time.Unix(0, 0)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !cluster.Empty() {
-		t.Fatal("the cluster's plan is not empty")
+	if !plans.Cluster.Empty() || !plans.Etcd.Empty() {
+		t.Fatal("another plan than the node's is not empty")
 	}
-	return node
+	return plans.Node
 }
 
 func undo(t *testing.T, n *hardentest.Node, done harden.Plan, control string, later ...harden.Done) (harden.Plan, error) {
@@ -111,9 +111,52 @@ func TestLinesAreAttributedToAllControlsThatAskedForThem(t *testing.T) {
 	}
 }
 
+// Etcd has a transaction of its own, after the node's; a control cannot ask for etcd and something else.
+func TestEtcdIsPlannedApart(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	in := harden.BuildInput{Facts: n.Facts(t), Read: n.State, Areas: []harden.Area{{ID: "test", Controls: []harden.Control{
+		failing("profiling", harden.RiskNode, harden.SetFlag(harden.APIServer, "profiling", "false")),
+		failing("suites", harden.RiskNode,
+			harden.WriteFile("/etc/kubernetes/etcd/extra.yaml", []byte("a: b\n"), 0o600, ""),
+			harden.SetFlag(harden.Etcd, "tls-min-version", "TLS1.2")),
+		failing("both", harden.RiskNode, harden.SetFlag(harden.Etcd, "auto-tls", "false"), harden.SetFlag(harden.APIServer, "etcd-cafile", "/ca.crt")),
+	}}}}
+	in.Choices = []harden.Choice{{Control: "profiling"}, {Control: "suites"}}
+	plans, err := harden.Build(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inOrder := plans.InOrder()
+	if len(inOrder) != 3 || !inOrder[2].Empty() {
+		t.Fatalf("%d plans", len(inOrder))
+	}
+	for i, want := range []struct{ control, last string }{{"profiling", apiserverManifest}, {"suites", "/etc/kubernetes/manifests/etcd.yaml"}} {
+		p := inOrder[i]
+		steps := p.Steps()
+		if p.Scope != harden.ScopeNode || !slices.Equal(p.Controls(), []string{want.control}) || steps[len(steps)-1].ID != want.last ||
+			len(p.Choices) != 1 || len(p.Stages[0].Effects) != 1 || len(p.Stages[0].Gates) != 1 {
+			t.Errorf("plan %d: %+v", i, p)
+		}
+		if err := harden.CheckPlan(p, in.Facts); err != nil {
+			t.Error(err)
+		}
+	}
+	joined := inOrder[0]
+	joined.Stages = []harden.Stage{joined.Stages[0]}
+	joined.Stages[0].Effects = append(joined.Stages[0].Effects, inOrder[1].Stages[0].Effects...)
+	joined.Stages[0].Gates = append(joined.Stages[0].Gates, inOrder[1].Stages[0].Gates...)
+	if err := harden.CheckPlan(joined, in.Facts); err == nil || !strings.Contains(err.Error(), "transaction of its own") {
+		t.Errorf("one plan for both: %v", err)
+	}
+	in.Choices = []harden.Choice{{Control: "both"}}
+	if _, err := harden.Build(in); err == nil || !strings.Contains(err.Error(), "both: it asks for a change of etcd together") {
+		t.Errorf("one control for both: %v", err)
+	}
+}
+
 func TestConflictNamesBothControls(t *testing.T) {
 	n := hardentest.Fixture(t, "1.37")
-	_, _, err := harden.Build(harden.BuildInput{
+	_, err := harden.Build(harden.BuildInput{
 		Facts: n.Facts(t), Areas: testAreas(), Read: n.State,
 		Choices: []harden.Choice{{Control: "profiling"}, {Control: "opposite"}},
 	})
@@ -218,10 +261,11 @@ func TestAChangedFileAloneStillRestartsThePodThatReadsIt(t *testing.T) {
 	areas := []harden.Area{{ID: "test", Controls: []harden.Control{
 		failing("rewrite", harden.RiskNode, harden.WriteFile("/etc/kubernetes/policies/audit-policy.yaml", []byte("rules: [{level: Metadata}]\n"), 0o600, harden.APIServer)),
 	}}}
-	p, _, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: areas, Choices: []harden.Choice{{Control: "rewrite"}}, Read: n.State})
+	plans, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: areas, Choices: []harden.Choice{{Control: "rewrite"}}, Read: n.State})
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := plans.Node
 	last := p.Steps()[len(p.Steps())-1]
 	if last.ID != apiserverManifest || !strings.Contains(string(last.After.Data), harden.FilesAnnotation) || len(p.Stages[0].Effects) != 1 {
 		t.Errorf("steps: %+v", p.Steps())
@@ -242,12 +286,12 @@ func TestMissingParentsAreStepsOfTheirOwn(t *testing.T) {
 	areas := []harden.Area{{ID: "test", Controls: []harden.Control{
 		failing("sysctl", harden.RiskNode, harden.Sysctl("/etc/sysctl.d/deep/90-kubelet.conf", "vm.panic_on_oom", "0")),
 	}}}
-	p, _, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: areas, Choices: []harden.Choice{{Control: "sysctl"}}, Read: n.State})
+	plans, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: areas, Choices: []harden.Choice{{Control: "sysctl"}}, Read: n.State})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var ids []string
-	for _, s := range p.Steps() {
+	for _, s := range plans.Node.Steps() {
 		ids = append(ids, s.ID)
 	}
 	if want := []string{"/etc/sysctl.d", "/etc/sysctl.d/deep", "/etc/sysctl.d/deep/90-kubelet.conf"}; !slices.Equal(ids, want) {

@@ -37,6 +37,9 @@ func CheckPlan(p Plan, f *Facts) error {
 		if err := checkGates(st); err != nil {
 			return err
 		}
+		if _, etcd := st.Effect(Etcd); etcd && len(st.Effects) > 1 {
+			return &PlanError{string(Etcd), "it is changed in a transaction of its own, and here something else is changed with it"}
+		}
 		if p.Undoes != "" {
 			continue
 		}

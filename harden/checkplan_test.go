@@ -34,11 +34,11 @@ func TestCheckPlanTakes(t *testing.T) {
 		n := hardentest.Fixture(t, minor)
 		f := n.Facts(t)
 		plan := func(choices ...harden.Choice) harden.Plan {
-			p, _, err := harden.Build(harden.BuildInput{Facts: f, Areas: areas, Choices: choices, Read: n.State, Now: time.Unix(0, 0)})
+			plans, err := harden.Build(harden.BuildInput{Facts: f, Areas: areas, Choices: choices, Read: n.State, Now: time.Unix(0, 0)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			return p
+			return plans.Node
 		}
 		count := 0
 		check := func(what string, p harden.Plan) {
@@ -174,7 +174,7 @@ func TestCheckPlanOfObjects(t *testing.T) {
 		{"no object asked for", func(s *harden.Step) { s.Asks[0].Intent.Object = nil }, "what is asked for is not said"},
 	} {
 		n := hardentest.Fixture(t, "1.37")
-		_, p, err := harden.Build(harden.BuildInput{
+		plans, err := harden.Build(harden.BuildInput{
 			Facts: n.Facts(t), Read: n.State, Choices: []harden.Choice{{Control: "deny"}},
 			Areas: []harden.Area{{Controls: []harden.Control{failing("deny", harden.RiskNode, harden.PutObject(ref, []byte("x\n")))}}},
 			Preview: func(harden.ObjectRef, []byte) (harden.ObjectPreview, error) {
@@ -187,7 +187,7 @@ func TestCheckPlanOfObjects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p = throughFile(t, p)
+		p := throughFile(t, plans.Cluster)
 		row.edit(&p.Stages[0].Steps[0])
 		if err := harden.CheckPlan(p, n.Facts(t)); (err == nil) != (row.says == "") || err != nil && !strings.Contains(err.Error(), row.says) {
 			t.Errorf("%s: got %v, want %q", row.name, err, row.says)

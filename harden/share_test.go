@@ -52,7 +52,7 @@ func TestSharedOptions(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			plan, _, err := Build(BuildInput{
+			plans, err := Build(BuildInput{
 				Facts: &Facts{Distro: "kubeadm"}, Areas: sharingArea(), Choices: tt.choices,
 				Read: func(string) (State, error) { return State{}, nil },
 			})
@@ -64,18 +64,18 @@ func TestSharedOptions(t *testing.T) {
 				return
 			}
 			got := map[string][]string{}
-			for _, s := range plan.Steps() {
+			for _, s := range plans.Node.Steps() {
 				got[s.Path] = append([]string{string(s.After.Data)}, s.Controls()...)
 			}
 			if !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("steps = %v, want %v", got, tt.want)
 			}
-			if len(plan.Preflight) != 1 {
-				t.Errorf("preflight says %d things, want the shared one once", len(plan.Preflight))
+			if len(plans.Node.Preflight) != 1 {
+				t.Errorf("preflight says %d things, want the shared one once", len(plans.Node.Preflight))
 			}
-			for _, c := range plan.Choices {
-				if !reflect.DeepEqual(c.Options, plan.Choices[0].Options) {
-					t.Errorf("choices carry different options: %v and %v", c.Options, plan.Choices[0].Options)
+			for _, c := range plans.Node.Choices {
+				if !reflect.DeepEqual(c.Options, plans.Node.Choices[0].Options) {
+					t.Errorf("choices carry different options: %v and %v", c.Options, plans.Node.Choices[0].Options)
 				}
 			}
 		})

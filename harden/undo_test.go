@@ -21,13 +21,13 @@ func rewriting(data string) []harden.Area {
 
 func rewrite(t *testing.T, n *hardentest.Node, data string) harden.Plan {
 	t.Helper()
-	p, _, err := harden.Build(harden.BuildInput{
+	plans, err := harden.Build(harden.BuildInput{
 		Facts: n.Facts(t), Areas: rewriting(data), Choices: []harden.Choice{{Control: "rewrite"}}, Read: n.State,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return plans.Node
 }
 
 func ids(p harden.Plan) []string {
@@ -94,10 +94,11 @@ func TestAMergeThatTearsADocumentApartIsRefused(t *testing.T) {
 	areas := []harden.Area{{ID: "test", Controls: []harden.Control{
 		failing("suites", harden.RiskNode, harden.SetField(kubeletConfig, "tlsCipherSuites", []string{"TLS_A", "TLS_B"}, harden.Kubelet)),
 	}}}
-	p, _, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: areas, Choices: []harden.Choice{{Control: "suites"}}, Read: n.State})
+	plans, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: areas, Choices: []harden.Choice{{Control: "suites"}}, Read: n.State})
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := plans.Node
 	n.Apply(p)
 	n.Edit(t, kubeletConfig, "- TLS_B\n", "- TLS_B\n- TLS_OF_SOMEBODY\n")
 	_, err = undo(t, n, p, "")

@@ -178,7 +178,7 @@ func (w *world) facts() *harden.Facts {
 	return f
 }
 
-// plan is the node's plan of the controls, or the cluster's where there is no node's.
+// plan is the first plan of the controls that is not empty.
 func (w *world) plan(controls ...string) harden.Plan {
 	w.t.Helper()
 	in := harden.BuildInput{Facts: w.facts(), Areas: w.areas, Read: w.State, Now: w.clock.now}
@@ -189,12 +189,14 @@ func (w *world) plan(controls ...string) harden.Plan {
 		before, uid, version, err := w.cluster.Object(context.Background(), ref)
 		return harden.ObjectPreview{Before: before, After: harden.State{Exists: true, Data: yaml}, UID: uid, ResourceVersion: version}, err
 	}
-	p, c, err := harden.Build(in)
+	plans, err := harden.Build(in)
 	must(w.t, err)
-	if p.Empty() {
-		return c
+	for _, p := range plans.InOrder() {
+		if !p.Empty() {
+			return p
+		}
 	}
-	return p
+	return plans.Node
 }
 
 func (w *world) undo(id, control string) harden.Plan {

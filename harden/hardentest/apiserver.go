@@ -58,10 +58,10 @@ func Worker(t testing.TB) *harden.Facts {
 // Plan is the node's plan of the choices in one area.
 func (n *Node) Plan(t testing.TB, area harden.Area, choices ...harden.Choice) (harden.Plan, error) {
 	t.Helper()
-	plan, _, err := harden.Build(harden.BuildInput{
+	plans, err := harden.Build(harden.BuildInput{
 		Facts: n.Facts(t), Areas: []harden.Area{area}, Choices: choices, Read: n.State, Tool: "test",
 	})
-	return plan, err
+	return plans.Node, err
 }
 
 // Changes are what a plan does, a line each: "make DIR", "write FILE" for a new one, "FILE: + text" and "FILE: - text"

@@ -137,17 +137,18 @@ func TestPlan(t *testing.T) {
 	}
 	build := func(c harden.Choice) harden.Plan {
 		t.Helper()
-		node, cluster, err := harden.Build(harden.BuildInput{
+		plans, err := harden.Build(harden.BuildInput{
 			Facts: f, Areas: areas, Choices: []harden.Choice{c}, Now: time.Unix(0, 0), Tool: "test",
 			Preview: func(_ harden.ObjectRef, yaml []byte) (harden.ObjectPreview, error) {
 				return harden.ObjectPreview{After: harden.State{Exists: true, Data: yaml}}, nil
 			},
 		})
-		if err != nil || !node.Empty() {
-			t.Fatalf("node plan %v, %v", node, err)
+		if err != nil || !plans.Node.Empty() {
+			t.Fatalf("node plan %v, %v", plans.Node, err)
 		}
+		cluster := plans.Cluster
 		if len(cluster.Skipped) == 0 {
-			cluster.Skipped = node.Skipped
+			cluster.Skipped = plans.Node.Skipped
 		}
 		return cluster
 	}
