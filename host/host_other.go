@@ -4,6 +4,7 @@ package host
 
 import (
 	"errors"
+	"syscall"
 
 	"kubectl-harden.io/kubectl-harden/backups"
 )
@@ -36,3 +37,16 @@ type tree interface {
 func OpenRoot(string) (*Root, error) {
 	return nil, errors.New("a node's files are looked at and changed only on Linux; run kubectl-harden on the node itself")
 }
+
+var errNotHere = errors.New("there are no processes of a node here")
+
+func detach([]string) (int, error) { return 0, errNotHere }
+
+// ProcessTicks fails: nodes are Linux machines.
+func ProcessTicks(string, int) (uint64, error) { return 0, errNotHere }
+
+// EndSession fails: nodes are Linux machines.
+func EndSession(string, int, uint64) error { return errNotHere }
+
+// Signal fails: nodes are Linux machines.
+func Signal(string, int, uint64, syscall.Signal) error { return errNotHere }

@@ -77,29 +77,72 @@ func (s *Systemd) UnitStatus(ctx context.Context, unit string) (UnitStatus, erro
 	return status, nil
 }
 
-// RestartUnit restarts a unit and waits until systemd has done so, which says nothing about the health of what it
-// started.
+// RestartUnit restarts a unit, or starts it, and waits until systemd has done so, which says nothing about the health of
+// what it started.
 func (s *Systemd) RestartUnit(ctx context.Context, unit string) error {
-	err := s.ask(ctx, unit, func(c *dbus.Conn) error {
+	err := s.job(ctx, unit, "restart", func(c *dbus.Conn, done chan<- string) error {
+		_, err := c.RestartUnitContext(ctx, unit, "replace", done)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("restarting %q: %w", unit, err)
+	}
+	return nil
+}
+
+// StopUnit stops a unit and waits until systemd has done so. One that systemd does not know is stopped.
+func (s *Systemd) StopUnit(ctx context.Context, unit string) error {
+	status, err := s.UnitStatus(ctx, unit)
+	if err == nil && status.Load == "not-found" && status.Active != "active" {
+		return nil
+	}
+	if err == nil {
+		err = s.job(ctx, unit, "stop", func(c *dbus.Conn, done chan<- string) error {
+			_, err := c.StopUnitContext(ctx, unit, "replace", done)
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("stopping %q: %w", unit, err)
+	}
+	return nil
+}
+
+// job lets systemd do something with a unit, and waits for the end of that.
+func (s *Systemd) job(ctx context.Context, unit, verb string, onBus func(c *dbus.Conn, done chan<- string) error) error {
+	return s.ask(ctx, unit, func(c *dbus.Conn) error {
 		done := make(chan string, 1)
-		if _, err := c.RestartUnitContext(ctx, unit, "replace", done); err != nil {
+		if err := onBus(c, done); err != nil {
 			return err
 		}
 		select {
 		case result := <-done:
 			if result != "done" {
-				return fmt.Errorf("the restart ended as %q", result)
+				return fmt.Errorf("the %s ended as %q", verb, result)
 			}
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}, func(systemctl string) error {
-		_, err := run(ctx, systemctl, "restart", "--no-ask-password", "--", unit)
+		_, err := run(ctx, systemctl, verb, "--no-ask-password", "--", unit)
 		return err
 	})
+}
+
+// ResetFailed makes systemd forget that a unit failed. One that did not, or does not exist, is no error.
+func (s *Systemd) ResetFailed(ctx context.Context, unit string) error {
+	status, err := s.UnitStatus(ctx, unit)
+	if err == nil && status.Active == "failed" {
+		err = s.ask(ctx, unit, func(c *dbus.Conn) error {
+			return c.ResetFailedUnitContext(ctx, unit)
+		}, func(systemctl string) error {
+			_, err := run(ctx, systemctl, "reset-failed", "--no-ask-password", "--", unit)
+			return err
+		})
+	}
 	if err != nil {
-		return fmt.Errorf("restarting %q: %w", unit, err)
+		return fmt.Errorf("forgetting the failure of %q: %w", unit, err)
 	}
 	return nil
 }

@@ -92,7 +92,7 @@ func (s *fakeSystemd) serve(c *fakeClient) {
 			answer(":1.7")
 		case "GetAll":
 			answer(s.properties)
-		case "RestartUnit":
+		case "RestartUnit", "StopUnit":
 			if s.properties == nil {
 				reply.Type = godbus.TypeError
 				reply.Headers[godbus.FieldErrorName] = godbus.MakeVariant("org.freedesktop.systemd1.NoSuchUnit")

@@ -1,0 +1,82 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// detach starts a command in a session of its own, without our terminal, our files or our working directory.
+func detach(argv []string) (pid int, err error) {
+	c := exec.Command(argv[0], argv[1:]...)
+	c.Dir = "/"
+	c.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := c.Start(); err != nil {
+		return 0, err
+	}
+	go func() { _ = c.Wait() }() // so that it is no zombie while we last
+	return c.Process.Pid, nil
+}
+
+// ProcessTicks is when a process started, in clock ticks since boot: with its number this names it and no later one.
+func ProcessTicks(proc string, pid int) (uint64, error) {
+	stat, err := os.ReadFile(path.Join(proc, strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return 0, err
+	}
+	_, ticks, err := parseStat(stat)
+	return ticks, err
+}
+
+// EndSession ends a process that leads a session, with those that it has started there. One that is gone, or another one of
+// its number, is left alone.
+func EndSession(proc string, pid int, ticks uint64) error {
+	if now, err := ProcessTicks(proc, pid); gone(err) || err == nil && now != ticks {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("ending process %d: %w", pid, err)
+	}
+	if err := unix.Kill(-pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("ending process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// Signal sends a signal to the process that started at ticks. It answers with os.ErrProcessDone when that one is gone,
+// whoever has its number.
+func Signal(proc string, pid int, ticks uint64, signal syscall.Signal) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	switch {
+	case errors.Is(err, unix.ESRCH):
+		return os.ErrProcessDone
+	case errors.Is(err, unix.ENOSYS):
+		fd = -1 // before Linux 5.3 there is a moment in which the number may pass on
+	case err != nil:
+		return fmt.Errorf("reaching process %d: %w", pid, err)
+	default:
+		defer unix.Close(fd)
+	}
+	now, err := ProcessTicks(proc, pid)
+	if gone(err) || err == nil && now != ticks {
+		return os.ErrProcessDone
+	}
+	if err == nil && fd >= 0 {
+		err = unix.PidfdSendSignal(fd, signal, nil, 0)
+	} else if err == nil {
+		err = unix.Kill(pid, signal)
+	}
+	if errors.Is(err, unix.ESRCH) {
+		return os.ErrProcessDone
+	}
+	if err != nil {
+		return fmt.Errorf("signalling process %d: %w", pid, err)
+	}
+	return nil
+}
