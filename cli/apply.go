@@ -176,11 +176,22 @@ func (a *app) report(res harden.Result) error {
 	if res.Drift != nil {
 		a.printDrift(*res.Drift)
 	}
+	for _, t := range res.Targets {
+		fmt.Fprintf(a.Err, "%-12s %s\n", string(t.Is), oneLine(stateLine(t)))
+	}
 	a.printHints(res.Hints)
 	if res.Script != "" && (code == exitMixed || code == exitUnsettled) {
 		a.printHints([]string{a.where.byHand(res.Script)})
 	}
 	return &codeError{code}
+}
+
+// stateLine is a target with what is known of it.
+func stateLine(t harden.TargetState) string {
+	if why := t.Why.String(); why != "" {
+		return t.Target + " (" + why + ")"
+	}
+	return t.Target
 }
 
 // printDrift is the three-way picture: what changed under the plan, and what the plan would have written.

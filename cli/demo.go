@@ -165,6 +165,10 @@ func (s *sandboxAPI) AdminGet(ctx context.Context, path, userAgent string) (int,
 	return s.now().AdminGet(ctx, path, userAgent)
 }
 
+func (s *sandboxAPI) Leases(ctx context.Context) (map[string]harden.Lease, error) {
+	return s.now().Leases(ctx)
+}
+
 func (s *sandboxAPI) Configz(ctx context.Context, node string) (map[string]any, error) {
 	return s.now().Configz(ctx, node)
 }

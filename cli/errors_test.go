@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"testing"
@@ -47,6 +48,23 @@ func TestExitCodesInHelp(t *testing.T) {
 		if c.code != i || c.means == "" {
 			t.Errorf("exit code %d is at place %d", c.code, i)
 		}
+	}
+}
+
+// An undo that failed: what state each target is in, and restore.sh as a command.
+func TestReportOfAMixedState(t *testing.T) {
+	var out, errs bytes.Buffer
+	a := &app{Streams: Streams{Out: &out, Err: &errs}, where: whereFlags{root: "/", stateDir: defaultStateDir}}
+	err := a.report(harden.Result{
+		Outcome: harden.OutcomeMixed, Transaction: "t1", Message: harden.Msg("a gate failed"), Script: "/tx/t1/restore.sh", Hints: []string{"kubectl-harden recover"},
+		Targets: []harden.TargetState{
+			{Target: "/etc/a", Is: harden.TargetPlanned}, {Target: "kube-apiserver", Is: harden.TargetUnknown, Why: harden.Msg("it \x1b[2J hides")},
+		},
+	})
+	want := "error: a gate failed (transaction t1)\nas planned   /etc/a\nnot known    kube-apiserver (it ^[[2J hides)\n" +
+		"hint: kubectl-harden recover\nhint: sh /tx/t1/restore.sh\n"
+	if exitCode(err) != 7 || errs.String() != want || out.Len() > 0 {
+		t.Errorf("%v: %q, want %q", err, errs.String(), want)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"kubectl-harden.io/kubectl-harden/cluster/objects"
+	"kubectl-harden.io/kubectl-harden/harden"
 )
 
 func (c *Client) node(ctx context.Context, doing, name string) (objects.Node, error) {
@@ -81,21 +82,23 @@ func (c *Client) Readyz(ctx context.Context) (ready bool, failing []string, err 
 	return status == http.StatusOK, failing, nil
 }
 
-// Leases are the times at which the leases of kube-system were last renewed, by name.
-func (c *Client) Leases(ctx context.Context) (map[string]time.Time, error) {
+// Leases are the leases of kube-system, by name.
+func (c *Client) Leases(ctx context.Context) (map[string]harden.Lease, error) {
 	type lease struct {
 		Meta objects.Meta `json:"metadata"`
 		Spec struct {
-			RenewTime time.Time `json:"renewTime"`
+			Holder   string    `json:"holderIdentity"`
+			Acquired time.Time `json:"acquireTime"`
+			Renewed  time.Time `json:"renewTime"`
 		} `json:"spec"`
 	}
 	all, err := list(ctx, c, "leases", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", func(l lease) []lease { return []lease{l} })
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]time.Time{}
+	out := map[string]harden.Lease{}
 	for _, l := range all {
-		out[l.Meta.Name] = l.Spec.RenewTime
+		out[l.Meta.Name] = harden.Lease(l.Spec)
 	}
 	return out, nil
 }

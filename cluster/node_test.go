@@ -9,6 +9,7 @@ import (
 
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"kubectl-harden.io/kubectl-harden/cluster/objects"
+	"kubectl-harden.io/kubectl-harden/harden"
 )
 
 func TestNodeReady(t *testing.T) {
@@ -109,9 +110,10 @@ func TestReadyz(t *testing.T) {
 func TestLeases(t *testing.T) {
 	a := newAPI(t, pkiOptions{})
 	a.json("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", `{"items": [
-		{"metadata": {"name": "kube-scheduler"}, "spec": {"renewTime": "2026-11-23T10:00:00.123456Z"}}, {"metadata": {"name": "new"}, "spec": {}}]}`)
+		{"metadata": {"name": "kube-scheduler"}, "spec": {"holderIdentity": "cp1_a", "renewTime": "2026-11-23T10:00:00.123456Z"}}, {"metadata": {"name": "new"}, "spec": {}}]}`)
 	got, err := a.client(t).Leases(t.Context())
-	if err != nil || !got["kube-scheduler"].Equal(time.Date(2026, 11, 23, 10, 0, 0, 123_456_000, time.UTC)) || !got["new"].IsZero() || len(got) != 2 {
+	if err != nil || !got["kube-scheduler"].Renewed.Equal(time.Date(2026, 11, 23, 10, 0, 0, 123_456_000, time.UTC)) ||
+		got["kube-scheduler"].Holder != "cp1_a" || got["new"] != (harden.Lease{}) || len(got) != 2 {
 		t.Errorf("%v %v", got, err)
 	}
 }

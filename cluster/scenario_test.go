@@ -28,7 +28,7 @@ type surface interface {
 	Configz(ctx context.Context, node string) (map[string]any, error)
 	AdminGet(ctx context.Context, path, userAgent string) (status int, err error)
 	Readyz(ctx context.Context) (ready bool, failing []string, err error)
-	Leases(ctx context.Context) (map[string]time.Time, error)
+	Leases(ctx context.Context) (map[string]harden.Lease, error)
 }
 
 var (

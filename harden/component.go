@@ -1,5 +1,12 @@
 package harden
 
+import (
+	"slices"
+	"time"
+
+	"kubectl-harden.io/kubectl-harden/patches"
+)
+
 // ComponentID names a component as its process is named.
 type ComponentID string
 
@@ -24,6 +31,32 @@ type Component struct {
 
 // StaticPod says that the kubelet runs the component from a manifest.
 func (c Component) StaticPod() bool { return c.Manifest != "" }
+
+// Lease is a lease of leader election as it was read.
+type Lease struct {
+	Holder   string    `json:"holder"`
+	Acquired time.Time `json:"acquired,omitzero"`
+	Renewed  time.Time `json:"renewed,omitzero"`
+}
+
+// ElectedBy are the leases in kube-system that a component renews when it runs with these arguments; elsewhere says that its
+// lease is in another namespace.
+func (c Component) ElectedBy(args []string) (leases []string, elsewhere bool) {
+	leases = slices.Clone(c.Leases)
+	for _, f := range patches.ParseArgs(args) {
+		switch f.Name {
+		case "leader-elect":
+			if f.HasValue && f.Value != "true" {
+				return nil, false
+			}
+		case "leader-elect-resource-name":
+			leases = []string{f.Value}
+		case "leader-elect-resource-namespace":
+			elsewhere = f.Value != "kube-system"
+		}
+	}
+	return leases, elsewhere && len(leases) > 0
+}
 
 // Components by the order in which they are changed.
 var Components = []Component{

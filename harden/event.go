@@ -54,6 +54,25 @@ type Result struct {
 	Script      string   `json:"script,omitempty"` // path of restore.sh
 	// Drift is set when a target is no longer what the plan was made for.
 	Drift *Drift `json:"drift,omitempty"`
+	// Targets say what state each target, and each component that was to restart, is in. Set when the undo failed too.
+	Targets []TargetState `json:"targets,omitempty"`
+}
+
+// TargetIs is what a target was found to be after an undo that failed.
+type TargetIs string
+
+const (
+	TargetBefore    TargetIs = "as before"
+	TargetPlanned   TargetIs = "as planned"
+	TargetOtherwise TargetIs = "unlike both"
+	TargetUnknown   TargetIs = "not known"
+)
+
+// TargetState is what state a target is in: a step's, or a component.
+type TargetState struct {
+	Target string   `json:"target"`
+	Is     TargetIs `json:"is"`
+	Why    Message  `json:"why,omitzero"`
 }
 
 // Drift is the three-way picture of a target that changed since the plan was made.

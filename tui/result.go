@@ -85,6 +85,9 @@ func describeResult(d *doc, base, undoes string, r harden.Result) {
 	if r.Script != "" {
 		d.pair("backup", 13, r.Script)
 	}
+	for _, t := range r.Targets {
+		d.pair(string(t.Is), 13, targetLine(t))
+	}
 	back := rollback(base, r)
 	if back != "" {
 		label := "undo"
@@ -98,6 +101,14 @@ func describeResult(d *doc, base, undoes string, r harden.Result) {
 			d.pair("hint", 13, hint)
 		}
 	}
+}
+
+// targetLine is a target of an undo that failed, with what is known of it.
+func targetLine(t harden.TargetState) string {
+	if t.Why.IsZero() {
+		return t.Target
+	}
+	return t.Target + " (" + t.Why.String() + ")"
 }
 
 // rollback is the command that undoes a result.

@@ -53,6 +53,9 @@ func (s Summary) String() string {
 		if a.Result.Script != "" {
 			line("  backup       %s", a.Result.Script)
 		}
+		for _, t := range a.Result.Targets {
+			line("  %-12s %s", string(t.Is), targetLine(t))
+		}
 		back := rollback(s.command, a.Result)
 		if back != "" {
 			line("  undo         %s", back)

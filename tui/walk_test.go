@@ -8,6 +8,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -242,6 +243,26 @@ func TestOutcomes(t *testing.T) {
 		if sum := w.m.summary.String(); !strings.Contains(sum, "restore.sh") || strings.Contains(sum, "undo  ") {
 			t.Errorf("%s: %s", outcome, sum)
 		}
+	}
+}
+
+// An undo that failed leaves every target in some state, and each is said, on the screen and after it.
+func TestWhatStateEachTargetIsIn(t *testing.T) {
+	s := Summary{}
+	res := harden.Result{Outcome: harden.OutcomeMixed, Script: "/tx/restore.sh", Targets: []harden.TargetState{
+		{Target: "/etc/a", Is: harden.TargetBefore}, {Target: "kube-apiserver", Is: harden.TargetOtherwise, Why: harden.Msg("it does not run\x1b[2J")},
+	}}
+	s.Applied = []Applied{{Result: res}}
+	d := newDoc(NewTheme(false, false), 80)
+	describeResult(d, "kubectl-harden", "", res)
+	screen := ansi.Strip(strings.Join(d.lines, "\n"))
+	for _, want := range []string{"as before    /etc/a", "unlike both  kube-apiserver (it does not run"} {
+		if !strings.Contains(screen, want) || !strings.Contains(s.String(), want) {
+			t.Errorf("%q is missing in\n%s\n%s", want, screen, s.String())
+		}
+	}
+	if strings.Contains(screen, "\x1b") || strings.Contains(s.String(), "\x1b") {
+		t.Error("what was found moves the cursor")
 	}
 }
 

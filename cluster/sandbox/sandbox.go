@@ -205,16 +205,16 @@ func (c *Cluster) Readyz(ctx context.Context) (ready bool, failing []string, err
 	return true, nil, nil
 }
 
-// Leases of the components are renewed all the time.
-func (c *Cluster) Leases(ctx context.Context) (map[string]time.Time, error) {
+// Leases of the components are renewed all the time, by its only node.
+func (c *Cluster) Leases(ctx context.Context) (map[string]harden.Lease, error) {
 	if err := c.enter(ctx, "listing leases"); err != nil {
 		return nil, err
 	}
 	c.mu.Unlock()
-	out := map[string]time.Time{}
+	out := map[string]harden.Lease{}
 	for _, component := range harden.Components {
 		for _, lease := range component.Leases {
-			out[lease] = c.fixture.Now()
+			out[lease] = harden.Lease{Holder: c.fixture.Identity.Node + "_sandbox", Renewed: c.fixture.Now()}
 		}
 	}
 	return out, nil

@@ -54,6 +54,12 @@ func (r *run) prove(ctx context.Context, c harden.Component, g harden.Gate, w wa
 	if err := r.awaitNode(ctx, c, s.now); err != nil {
 		return gateError(c, err)
 	}
+	if err := r.awaitLeases(ctx, c, s.now, w.undo); err != nil {
+		return gateError(c, err)
+	}
+	if err := r.awaitOthers(ctx, c); err != nil {
+		return gateError(c, err)
+	}
 	for _, p := range g.Proofs {
 		if err := r.assert(ctx, g, p); err != nil {
 			return gateError(c, err)

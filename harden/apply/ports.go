@@ -83,6 +83,8 @@ type Cluster interface {
 	NodeReady(ctx context.Context, node string, since time.Time) (ready bool, reason string, err error)
 	// AdminGet asks the API server with the administrator's credentials.
 	AdminGet(ctx context.Context, path, userAgent string) (status int, err error)
+	// Leases are those of kube-system by name.
+	Leases(ctx context.Context) (map[string]harden.Lease, error)
 	// Configz is the kubelet's live configuration.
 	Configz(ctx context.Context, node string) (map[string]any, error)
 }

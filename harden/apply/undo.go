@@ -39,6 +39,9 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	if errors.As(cause, &drift) {
 		res.Drift = drift.picture()
 	}
+	if res.Outcome == harden.OutcomeMixed {
+		res.Targets = r.targets(ctx)
+	}
 	return res
 }
 

@@ -128,6 +128,7 @@ func populate(t testing.TB, fsys backups.FS, minor string) {
 func worldOn(t testing.TB, fsys backups.FS) *world {
 	w := &world{t: t, fsys: fsys, watch: &backupstest.Watch{FS: fsys}, clock: &clock{now: begin}, cluster: newCluster(), areas: areas()}
 	w.node = newNode(w.clock, w.State, fsys.ReadFile)
+	w.cluster.now = w.clock.Now
 	w.before = w.snapshot()
 	return w
 }
