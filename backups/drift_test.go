@@ -116,10 +116,29 @@ func TestDrift(t *testing.T) {
 		if err := tx.Revert("mkdir"); !errors.Is(err, backups.ErrNotEmpty) || !strings.Contains(err.Error(), "0, 1, 2, and 2 more") {
 			t.Errorf("got %v", err)
 		}
-		for i := range 5 {
-			must(t, d.Remove(fmt.Sprintf("/etc/kubernetes/policies/%d", i)))
-		}
-		must(t, tx.Revert("mkdir"))
 		must(t, tx.Close(backups.RolledBack))
+		rec, err := open(d).Load(tx.ID())
+		must(t, err)
+		if last := rec.Entries[len(rec.Entries)-2]; rec.Outcome != backups.RolledBack || last.Kind != backups.KindKept || last.Target != "mkdir" {
+			t.Errorf("outcome %q, last entry %+v", rec.Outcome, last)
+		}
+	})
+	t.Run("a directory that others used", func(t *testing.T) {
+		d := inMemory.disk(t)
+		_, tx, err := inMemory.begin(open(d))
+		must(t, err)
+		must(t, tx.Put("mkdir"))
+		must(t, place(d, "/etc/kubernetes/policies/theirs", inMemory.state(0o600, 0, "x")))
+		if err := tx.Revert("mkdir"); !errors.Is(err, backups.ErrNotEmpty) {
+			t.Errorf("got %v", err)
+		}
+		must(t, d.Remove("/etc/kubernetes/policies/theirs"))
+		// Whoever settles the transaction after our death finds it empty.
+		x, err := open(d.Clone()).Lock(backups.Holder{PID: 2})
+		must(t, err)
+		again, err := x.Resume(tx.ID())
+		must(t, err)
+		must(t, again.Revert("mkdir"))
+		must(t, again.Close(backups.RolledBack))
 	})
 }

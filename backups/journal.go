@@ -28,6 +28,7 @@ const (
 	KindFailed   = "failed"   // a put failed before it touched the target
 	KindRevert   = "revert"   // the target is about to be brought back
 	KindReverted = "reverted" // the target is back, durably
+	KindKept     = "kept"     // a directory that we made stays, for what others put there
 	KindResume   = "resume"   // a later process took an interrupted transaction over
 	KindEnd      = "end"      // Data: {"outcome": ...}
 )

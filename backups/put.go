@@ -22,7 +22,7 @@ func (t *Tx) Put(id string) error {
 	if err != nil {
 		return wrap(err)
 	}
-	begun := put(step) && now.kind == ""
+	begun := (put(step) || step == KindKept) && now.kind == ""
 	ours := begun && (tg.After.is(now.record) || between(tg.Before, tg.After, now.record))
 	if !ours && !now.matches(tg.Before) {
 		return wrap(t.drift(tg, now, tg.Before))
@@ -48,9 +48,9 @@ func (t *Tx) Put(id string) error {
 }
 
 // Revert brings a target back to Before, durably. It does nothing to a target that was never put, or is back
-// already. What is neither Before nor After is refused with a DriftError; a directory that we made and others use is
-// left, with ErrNotEmpty. A journal that cannot be written does not keep it from bringing the target back: Close
-// fails then.
+// already. What is neither Before nor After is refused with a DriftError. A directory that we made and others use is
+// left, with ErrNotEmpty, and noted as kept: it is theirs from then on, and the transaction can be closed as rolled
+// back. A journal that cannot be written does not keep it from bringing the target back: Close fails then.
 func (t *Tx) Revert(id string) error {
 	t.op.Lock()
 	defer t.op.Unlock()
@@ -62,7 +62,7 @@ func (t *Tx) Revert(id string) error {
 	if err := t.removeTemp(tg); err != nil {
 		return wrap(err)
 	}
-	if !put(step) {
+	if !put(step) && step != KindKept {
 		return nil
 	}
 	now, err := observe(t.x.s.fs, tg.Path)
@@ -79,7 +79,11 @@ func (t *Tx) Revert(id string) error {
 		return wrap(err)
 	}
 	if _, err := t.change(tg, now, tg.Before, tg.before); err != nil {
-		return wrap(errors.Join(err, t.removeTemp(tg)))
+		err = errors.Join(err, t.removeTemp(tg))
+		if errors.Is(err, ErrNotEmpty) {
+			err = errors.Join(err, t.logAnyway(KindKept, id))
+		}
+		return wrap(err)
 	}
 	if err := t.logAnyway(KindReverted, id); err != nil {
 		return wrap(err)

@@ -15,10 +15,12 @@ const scriptHead = `#!/bin/sh
 #
 #   sh restore.sh              on the running system
 #   ROOT=/mnt sh restore.sh    where its disk is mounted: files only, nothing is restarted
+#   ROOT=/ sh restore.sh       on the running system, said on purpose
 #
 # It may be run again, also after it stopped halfway.
 set -eu
 umask 077
+given=${ROOT:+yes}
 ROOT=${ROOT:-}
 ROOT=${ROOT%%/}
 case $ROOT in

@@ -26,7 +26,7 @@ type Tx struct {
 
 	mu      sync.Mutex // guards what follows
 	entries []Entry
-	status  map[string]string // the last of put, done, failed, revert, reverted of each target
+	status  map[string]string // the last of put, done, failed, revert, reverted, kept of each target
 	journal File
 	size    int64  // of the journal, up to the last entry that is durable
 	sum     string // of that entry
@@ -112,7 +112,7 @@ func (x *Session) Resume(id string) (*Tx, error) {
 // note keeps the last step of each target.
 func (t *Tx) note(e Entry) {
 	switch e.Kind {
-	case KindPut, KindDone, KindFailed, KindRevert, KindReverted:
+	case KindPut, KindDone, KindFailed, KindRevert, KindReverted, KindKept:
 		t.status[e.Target] = e.Kind
 	}
 }
@@ -120,7 +120,7 @@ func (t *Tx) note(e Entry) {
 // Log writes an entry of the caller's own kind. It is durable when Log returns.
 func (t *Tx) Log(kind string, data any) error {
 	switch kind {
-	case "", KindBegin, KindPut, KindDone, KindFailed, KindRevert, KindReverted, KindResume, KindEnd:
+	case "", KindBegin, KindPut, KindDone, KindFailed, KindRevert, KindReverted, KindKept, KindResume, KindEnd:
 		return fmt.Errorf("logging in %s: kind %q is the store's own", t.id, kind)
 	}
 	return t.log(kind, "", data)
@@ -281,7 +281,7 @@ func (t *Tx) end(outcome string) error {
 	return nil
 }
 
-// changed finds a target that was put and not brought back since.
+// changed finds a target that was put and not brought back since. A directory that is kept is others' by now.
 func (t *Tx) changed() (target, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -293,7 +293,7 @@ func (t *Tx) changed() (target, bool) {
 	return target{}, false
 }
 
-// put reports whether a target with this last step may differ from its Before.
+// put reports whether a target with this last step is ours to bring back.
 func put(step string) bool { return step == KindPut || step == KindDone || step == KindRevert }
 
 // sweep removes the dot-files that are left of the transaction.

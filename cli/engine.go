@@ -215,7 +215,7 @@ func (e *engine) History(context.Context) ([]harden.TransactionSummary, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := summaries(list)
+	out := e.summaries(list)
 	for i, t := range out {
 		if t.Undoes == "" || t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 {
 			continue
@@ -373,5 +373,5 @@ func eventOf(entry backups.Entry) (harden.Event, bool) {
 
 // ScriptPath is where restore.sh of a plan's transaction will be; its id is not known yet.
 func (e *engine) ScriptPath(harden.Plan) string {
-	return path.Join(e.m.stateDir, "transactions/<id>/restore.sh")
+	return e.script(path.Join(e.m.stateDir, "transactions/<id>"))
 }

@@ -74,7 +74,7 @@ func (w whereFlags) byHand(script string) string {
 	if w.sudo() != "" {
 		env = "sudo env " + env
 	}
-	return env + " sh " + shellWord(filepath.Join(w.root, script))
+	return env + " sh " + shellWord(script)
 }
 
 // forTheWalk makes the commands in a result pasteable where the UI shows them.

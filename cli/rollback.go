@@ -98,7 +98,7 @@ func (a *app) nothingToUndo(e *engine) error {
 	}
 	if len(open) > 0 {
 		return a.report(harden.Result{
-			Outcome: harden.OutcomeUnsettled, Transaction: open[0].ID, Script: scriptIn(open[0].Dir),
+			Outcome: harden.OutcomeUnsettled, Transaction: open[0].ID, Script: e.script(open[0].Dir),
 			Message: harden.Msg("nothing is applied, and a transaction was interrupted"), Hints: []string{program + " recover"},
 		})
 	}
@@ -145,7 +145,7 @@ func (a *app) recoverCommand() *cobra.Command {
 			for _, t := range open {
 				res := e.Recover(cmd.Context(), t.ID, finish, a.tell)
 				if res.Script == "" {
-					res.Script = scriptIn(t.Dir)
+					res.Script = e.script(t.Dir)
 				}
 				if res.Outcome == harden.OutcomeRolledBack {
 					fmt.Fprintln(a.Out, oneLine(fmt.Sprintf("transaction %s is undone: everything is as before", t.ID)))

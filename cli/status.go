@@ -105,7 +105,7 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 		return v, err
 	}
 	for i, t := range open {
-		o := openView{ID: t.ID, Began: t.Began, Script: scriptIn(t.Dir), Owed: []string{}, Running: held && i == 0, Mixed: t.Outcome == backups.Mixed}
+		o := openView{ID: t.ID, Began: t.Began, Script: e.script(t.Dir), Owed: []string{}, Running: held && i == 0, Mixed: t.Outcome == backups.Mixed}
 		if t.Damage != nil {
 			o.Damage = t.Damage.Error()
 		}

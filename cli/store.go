@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 
 	"kubectl-harden.io/kubectl-harden/backups"
@@ -13,13 +14,12 @@ import (
 
 // transactions is a backups.Session as harden/apply needs it.
 type transactions struct {
-	store   *backups.Store
+	e       *engine
 	session *backups.Session
-	meta    backups.Meta
 }
 
 func (e *engine) transactions(s *backups.Session) *transactions {
-	return &transactions{e.store, s, e.meta}
+	return &transactions{e, s}
 }
 
 // unbegun is a store in which nothing begins: what would refuse a plan refuses it, and nothing is written.
@@ -36,13 +36,13 @@ func (u *unbegun) Begin(harden.Plan, apply.Script) (apply.Tx, error) {
 }
 
 func (s *transactions) Unsettled() ([]apply.Unsettled, error) {
-	open, err := unsettled(s.store)
+	open, err := unsettled(s.e.store)
 	if err != nil {
 		return nil, err
 	}
 	var out []apply.Unsettled
 	for _, t := range open {
-		out = append(out, apply.Unsettled{ID: t.ID, Script: t.Dir + "/restore.sh", Mixed: t.Outcome == backups.Mixed})
+		out = append(out, apply.Unsettled{ID: t.ID, Script: s.e.script(t.Dir), Mixed: t.Outcome == backups.Mixed})
 	}
 	return out, nil
 }
@@ -53,21 +53,21 @@ func unsettled(s *backups.Store) ([]backups.Summary, error) {
 	return slices.DeleteFunc(list, func(t backups.Summary) bool { return t.Outcome != "" && t.Outcome != backups.Mixed }), err
 }
 
-func (s *transactions) Plan(id string) (harden.Plan, error) { return loadPlan(s.store, id) }
+func (s *transactions) Plan(id string) (harden.Plan, error) { return loadPlan(s.e.store, id) }
 
 func (s *transactions) Begin(p harden.Plan, script apply.Script) (apply.Tx, error) {
 	data, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the plan: %w", err)
 	}
-	meta := s.meta
+	meta := s.e.meta
 	meta.Binary = thisBinary()
 	meta.Scope, meta.Undoes, meta.Controls = string(p.Scope), p.Undoes, p.Controls()
 	tx, err := s.session.Begin(meta, data, targets(p), backups.Script{Head: script.Head, Tail: script.Tail})
 	if err != nil {
 		return nil, told(p, err)
 	}
-	return &transaction{tx, p}, nil
+	return &transaction{tx, p, s.e.script(tx.Dir())}, nil
 }
 
 func (s *transactions) Resume(id string) (apply.Tx, harden.Plan, error) {
@@ -75,11 +75,11 @@ func (s *transactions) Resume(id string) (apply.Tx, harden.Plan, error) {
 	if err != nil {
 		return nil, harden.Plan{}, err
 	}
-	plan, err := loadPlan(s.store, id)
+	plan, err := loadPlan(s.e.store, id)
 	if err != nil {
 		return nil, harden.Plan{}, err
 	}
-	return &transaction{tx, plan}, plan, nil
+	return &transaction{tx, plan, s.e.script(tx.Dir())}, plan, nil
 }
 
 // targets are the plan's file steps as the store wants them.
@@ -109,10 +109,11 @@ func loadPlan(s *backups.Store, id string) (harden.Plan, error) {
 // transaction is a backups.Tx as harden/apply needs it.
 type transaction struct {
 	*backups.Tx
-	plan harden.Plan
+	plan   harden.Plan
+	script string
 }
 
-func (t *transaction) Script() string { return t.ScriptPath() }
+func (t *transaction) Script() string { return t.script }
 
 func (t *transaction) Put(step string) error    { return told(t.plan, t.Tx.Put(step)) }
 func (t *transaction) Revert(step string) error { return told(t.plan, t.Tx.Revert(step)) }
@@ -164,13 +165,13 @@ func outcomeOf(stored string) harden.Outcome {
 }
 
 // summaries turns the store's list, newest first, into the history.
-func summaries(list []backups.Summary) []harden.TransactionSummary {
+func (e *engine) summaries(list []backups.Summary) []harden.TransactionSummary {
 	var out []harden.TransactionSummary
 	for _, s := range list {
 		t := harden.TransactionSummary{
 			ID: s.ID, Started: s.Began, Ended: s.Ended, Scope: harden.Scope(s.Meta.Scope), Reason: s.Meta.Reason,
 			Who: who(s.Meta.Who), Controls: s.Meta.Controls, Targets: s.Paths, Outcome: outcomeOf(s.Outcome),
-			Undoes: s.Meta.Undoes, Script: scriptIn(s.Dir),
+			Undoes: s.Meta.Undoes, Script: e.script(s.Dir),
 		}
 		if t.Controls == nil {
 			t.Controls = []string{}
@@ -186,7 +187,13 @@ func summaries(list []backups.Summary) []harden.TransactionSummary {
 	return out
 }
 
-func scriptIn(dir string) string { return dir + "/restore.sh" }
+// script is where restore.sh of a transaction lies on this machine; the demo's is shown as its node sees it.
+func (e *engine) script(dir string) string {
+	if e.m.sandbox {
+		return path.Join(dir, "restore.sh")
+	}
+	return path.Join(e.m.root, dir, "restore.sh")
+}
 
 func who(w backups.Who) string {
 	if w.SudoUser != "" && w.SudoUser != w.User {

@@ -10,12 +10,15 @@ import (
 func scriptFor(p harden.Plan) Script {
 	var s Script
 	if p.Target.Offline {
-		// Lines of the head run only where no ROOT is given, and then the files are the running system's.
-		s.Head = append(s.Head, `echo "this transaction is of a root that was not running: ROOT=/mnt sh $0" >&2; exit 1`)
+		// Without a ROOT the files would be those of the system that looks after the disk. ROOT=/ says that it runs by now.
+		s.Head = append(s.Head, `[ -n "$given" ] || stop "this transaction is of a root that was not running: ROOT=/mnt sh $0, or ROOT=/ sh $0 where it runs by now"`)
 	}
 	for _, st := range p.Stages {
 		for _, e := range st.Effects {
 			switch {
+			case p.Target.Offline && e.Kind == harden.EffectUnit:
+				c, _ := harden.ComponentByID(e.Component)
+				s.Tail = append(s.Tail, "say "+quote("it may run with the changed files: systemctl restart "+c.Unit))
 			case p.Target.Offline:
 			case e.Kind == harden.EffectSysctl:
 				for _, k := range sortedKeys(e.Prior) {

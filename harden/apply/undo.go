@@ -77,14 +77,6 @@ func (r *run) end(failed, cause error, last int) harden.Result {
 		return res // it stays open: recover settles it when the API answers
 	}
 	err := r.tx.Close(stored)
-	if err != nil && stored == harden.OutcomeRolledBack && len(r.kept) > 0 {
-		// The store does not take it for undone while a directory of ours is there.
-		res.Outcome = harden.OutcomeMixed
-		res.Hints = []string{"ls -la " + quote(r.kept[0]), "kubectl-harden recover"}
-		done.Outcome = res.Outcome
-		r.journal(&done)
-		err = r.tx.Close(res.Outcome)
-	}
 	if err != nil && res.Outcome != harden.OutcomeMixed {
 		res.Outcome, res.Hints = harden.OutcomeUnsettled, []string{"kubectl-harden recover"}
 		res.Message = harden.Msg("%s; the journal cannot be written: %s", res.Message.String(), oneLine(err))
