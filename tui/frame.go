@@ -11,9 +11,16 @@ import (
 )
 
 // View draws the whole frame: header, title, body, perhaps a sentence, footer.
-func (m *Model) View() tea.View {
-	var v tea.View
+func (m *Model) View() (v tea.View) {
 	v.AltScreen = true
+	defer func() {
+		if what := recover(); what != nil {
+			_ = m.fail(caught(what))
+			if m.leave != nil {
+				m.leave()
+			}
+		}
+	}()
 	if m.opts.Mouse {
 		v.MouseMode = tea.MouseModeCellMotion
 	}

@@ -65,6 +65,9 @@ type Model struct {
 
 	run         *run
 	crash       string // where the engine had a bug while applying
+	bug         *bug   // of the UI, or of the engine while it looked
+	leave       func() // ends the program from within View; nil where nothing runs it
+	suspend     tea.Cmd
 	interrupted bool
 	summary     Summary
 }
@@ -77,7 +80,7 @@ func NewModel(ctx context.Context, e Engine, o Options) *Model {
 		width: o.Width, height: o.Height, areas: e.Areas(),
 		index: map[string]int{}, choices: map[string]harden.Choice{}, jobs: map[jobKind]job{},
 	}
-	m.summary.command = o.Command
+	m.suspend, m.summary.command = tea.Suspend, o.Command
 	m.words, m.learned = m.searchWords(), 1
 	for _, c := range o.Choices {
 		c.Named = true
@@ -88,7 +91,7 @@ func NewModel(ctx context.Context, e Engine, o Options) *Model {
 }
 
 // Init begins to read the node.
-func (m *Model) Init() tea.Cmd { return m.readFacts() }
+func (m *Model) Init() tea.Cmd { return guarded(m.readFacts()) }
 
 type (
 	// tickMsg moves what counts seconds.
@@ -104,32 +107,43 @@ type (
 )
 
 // Update answers one message.
-func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+func (m *Model) Update(msg tea.Msg) (_ tea.Model, cmd tea.Cmd) {
+	defer func() {
+		if what := recover(); what != nil {
+			cmd = m.fail(caught(what))
+		}
+	}()
+	return m, guarded(m.update(msg))
+}
+
+func (m *Model) update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 	case tea.KeyPressMsg:
-		return m, m.press(msg)
+		return m.press(msg)
 	case tea.PasteMsg:
 		if t, ok := m.top().(typist); ok && !m.deaf() {
 			t.line().insert(msg.Content)
 		}
 	case tea.MouseWheelMsg:
-		return m, m.wheel(msg)
+		return m.wheel(msg)
 	case doneMsg:
 		if j, ok := m.jobs[msg.kind]; ok && j.seq == msg.seq {
 			delete(m.jobs, msg.kind)
-			return m, msg.then(m)
+			return msg.then(m)
 		}
 	case progressMsg:
-		return m, m.progress(msg)
+		return m.progress(msg)
+	case bugMsg:
+		return m.fail(msg.bug)
 	case interruptMsg:
-		return m, m.interrupt()
+		return m.interrupt()
 	case tickMsg:
 		m.ticking = false
-		return m, m.tick()
+		return m.tick()
 	}
-	return m, nil
+	return nil
 }
 
 func (m *Model) press(k tea.KeyPressMsg) tea.Cmd {
@@ -143,7 +157,7 @@ func (m *Model) press(k tea.KeyPressMsg) tea.Cmd {
 			m.warn("not suspended: a change is being made")
 			return nil
 		}
-		return tea.Suspend
+		return m.suspend
 	}
 	if m.deaf() {
 		return nil

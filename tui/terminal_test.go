@@ -4,18 +4,18 @@ package tui
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/vt"
 	"github.com/creack/pty"
+	"golang.org/x/term"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -50,8 +50,8 @@ func newTerminal(t *testing.T, w, h int) *terminal {
 	if err := pty.Setsize(tty, &pty.Winsize{Cols: uint16(w), Rows: uint16(h)}); err != nil {
 		t.Fatal(err)
 	}
-	term := &terminal{t: t, master: master, tty: tty, screen: vt.NewEmulator(w, h), changed: make(chan struct{}, 1)}
-	go func() { _, _ = io.Copy(master, term.screen) }()
+	s := &terminal{t: t, master: master, tty: tty, screen: vt.NewEmulator(w, h), changed: make(chan struct{}, 1)}
+	go func() { _, _ = io.Copy(master, s.screen) }()
 	go func() {
 		buf := make([]byte, 4096)
 		for {
@@ -59,12 +59,12 @@ func newTerminal(t *testing.T, w, h int) *terminal {
 			if err != nil {
 				return
 			}
-			term.mu.Lock()
-			term.raw.Write(buf[:n])
-			_, _ = term.screen.Write(buf[:n])
-			term.mu.Unlock()
+			s.mu.Lock()
+			s.raw.Write(buf[:n])
+			_, _ = s.screen.Write(buf[:n])
+			s.mu.Unlock()
 			select {
-			case term.changed <- struct{}{}:
+			case s.changed <- struct{}{}:
 			default:
 			}
 		}
@@ -72,11 +72,11 @@ func newTerminal(t *testing.T, w, h int) *terminal {
 	t.Cleanup(func() {
 		tty.Close()
 		master.Close()
-		if replies, ok := term.screen.InputPipe().(io.Closer); ok { // ends the copy above
+		if replies, ok := s.screen.InputPipe().(io.Closer); ok { // ends the copy above
 			replies.Close()
 		}
 	})
-	return term
+	return s
 }
 
 func (s *terminal) text() string {
@@ -211,10 +211,23 @@ type panicking struct{ *fakeEngine }
 
 func (panicking) Facts(context.Context) (*harden.Facts, error) { panic("a bug in the engine") }
 
+// TestPanicLeavesTheTerminalClean: the terminal is as it was before, the bug is told below the screen that was left, and
+// nobody reads the terminal any more.
 func TestPanicLeavesTheTerminalClean(t *testing.T) {
 	s := newTerminal(t, 80, 24)
-	_, err := Run(t.Context(), panicking{newFake(t)}, Options{In: s.tty, Out: s.tty, Env: []string{"TERM=xterm"}})
-	if !errors.Is(err, tea.ErrProgramPanic) {
-		t.Fatalf("err = %v", err)
+	before, err := term.GetState(int(s.tty.Fd()))
+	if err != nil {
+		t.Fatal(err)
 	}
+	_, err = Run(t.Context(), panicking{newFake(t)}, Options{In: s.tty, Out: s.tty, Env: []string{"TERM=xterm"}})
+	if err == nil || !strings.Contains(err.Error(), "this program has a bug: a bug in the engine") {
+		t.Errorf("err = %v", err)
+	}
+	if after, err := term.GetState(int(s.tty.Fd())); err != nil || !reflect.DeepEqual(before, after) {
+		t.Errorf("the terminal's modes are not as before: %v", err)
+	}
+	s.until(func() bool {
+		_, after, left := strings.Cut(s.sent(), "\x1b[?1049l")
+		return left && strings.Contains(after, "panicking.Facts")
+	}, "the stack, on the screen as it was before")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	tea "charm.land/bubbletea/v2"
@@ -20,12 +19,19 @@ func Run(ctx context.Context, e Engine, o Options) (Summary, error) {
 	if o.Color {
 		profile = colorprofile.ANSI
 	}
-	options := []tea.ProgramOption{
-		tea.WithColorProfile(profile), tea.WithoutSignalHandler(), tea.WithFilter(keepProfile),
-	}
 	var p *tea.Program
-	if o.In != nil {
-		options = append(options, tea.WithInput(watch(o.In, func() { go p.Send(interruptMsg{}) })))
+	in := o.In
+	if in == nil {
+		in = os.Stdin
+	}
+	keys, err := openKeyboard(in, func() { go p.Send(interruptMsg{}) })
+	if err != nil {
+		return m.summary, err
+	}
+	defer keys.close()
+	m.suspend = keys.suspend
+	options := []tea.ProgramOption{
+		tea.WithColorProfile(profile), tea.WithoutSignalHandler(), tea.WithFilter(orderly(keys)), tea.WithInput(keys.Reader),
 	}
 	if o.Out != nil {
 		options = append(options, tea.WithOutput(o.Out))
@@ -37,63 +43,37 @@ func Run(ctx context.Context, e Engine, o Options) (Summary, error) {
 		options = append(options, tea.WithWindowSize(o.Width, o.Height))
 	}
 	p = tea.NewProgram(m, options...)
+	m.leave = func() { go p.Quit() }
 	stop := context.AfterFunc(ctx, func() { p.Send(interruptMsg{}) })
-	_, err := p.Run()
+	_, err = p.Run()
 	stop()
+	keys.stop()
 	m.settle()
 	if m.crash != "" {
 		m.print(m.crash)
 	}
-	if errors.Is(err, tea.ErrProgramPanic) {
-		return m.summary, fmt.Errorf("running the terminal UI: %w", err)
-	}
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case m.bug != nil:
+		m.print(m.bug.stack)
+		return m.summary, m.bug
+	case err != nil && (ctx.Err() == nil || errors.Is(err, tea.ErrProgramPanic)):
 		return m.summary, fmt.Errorf("running the terminal UI: %w", err)
 	}
 	return m.summary, nil
 }
 
-// watch tells when the input has ended: with a terminal that is gone nobody can answer any more, and the library waits on.
-func watch(in io.Reader, gone func()) io.Reader {
-	if f, ok := in.(*os.File); ok {
-		return watchedFile{f, gone}
+// orderly stops the keyboard before the program ends in order: its terminal is still raw, so no read lasts. It drops a
+// terminal's claim to more colours: how many are used is decided before.
+func orderly(keys *keyboard) func(tea.Model, tea.Msg) tea.Msg {
+	return func(_ tea.Model, msg tea.Msg) tea.Msg {
+		switch msg.(type) {
+		case tea.QuitMsg:
+			keys.stop()
+		case tea.CapabilityMsg:
+			return nil
+		}
+		return msg
 	}
-	return watchedReader{in, gone}
-}
-
-type watchedReader struct {
-	io.Reader
-	gone func()
-}
-
-func (w watchedReader) Read(p []byte) (int, error) {
-	n, err := w.Reader.Read(p)
-	if err != nil {
-		w.gone()
-	}
-	return n, err
-}
-
-// watchedFile stays a file, so that the library can set its terminal to raw mode.
-type watchedFile struct {
-	*os.File
-	gone func()
-}
-
-func (w watchedFile) Read(p []byte) (int, error) {
-	n, err := w.File.Read(p)
-	if err != nil {
-		w.gone()
-	}
-	return n, err
-}
-
-// keepProfile drops a terminal's claim to more colours: how many are used is decided before.
-func keepProfile(_ tea.Model, msg tea.Msg) tea.Msg {
-	if _, ok := msg.(tea.CapabilityMsg); ok {
-		return nil
-	}
-	return msg
 }
 
 // settle waits for a run that the screen has left. It is undone, unless it was over already.
