@@ -99,6 +99,8 @@ func outcomeCode(o harden.Outcome) int {
 	switch o {
 	case harden.OutcomeApplied:
 		return exitDone
+	case harden.OutcomeWaiting:
+		return exitConfirm
 	case harden.OutcomeRolledBack:
 		return exitUndone
 	case harden.OutcomeOwed, harden.OutcomeUnsettled:

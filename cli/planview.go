@@ -23,6 +23,8 @@ type planView struct {
 	Stages    []stageView     `json:"stages"`
 	Preflight []harden.Check  `json:"preflight"`
 	Skipped   []harden.Skip   `json:"skipped"`
+	// Switch is absent where the plan can lock nobody out.
+	Switch *harden.Switch `json:"switch,omitempty"`
 	// Undoes is the transaction that this plan undoes, wholly or what UndoesControl asked for.
 	Undoes        string `json:"undoes,omitempty"`
 	UndoesControl string `json:"undoesControl,omitempty"`
@@ -60,7 +62,7 @@ func viewPlans(plans []harden.Plan) plansView {
 	for _, p := range plans {
 		v := planView{
 			Scope: p.Scope, Target: p.Target, Created: p.Created, Tool: p.Tool, Choices: p.Choices, Stages: []stageView{},
-			Preflight: p.Preflight, Skipped: p.Skipped, Undoes: p.Undoes, UndoesControl: p.UndoesControl,
+			Preflight: p.Preflight, Skipped: p.Skipped, Switch: p.Switch, Undoes: p.Undoes, UndoesControl: p.UndoesControl,
 		}
 		for _, st := range p.Stages {
 			sv := stageView{Title: st.Title, Steps: []stepView{}, Effects: st.Effects, Gates: st.Gates}

@@ -90,6 +90,9 @@ func Build(in BuildInput) (Plans, error) {
 		plan.Choices = append(plan.Choices, c)
 	}
 	out.Node.Skipped = p.skipped
+	for _, plan := range of {
+		plan.Switch = switchFor(*plan, p.lockOut)
+	}
 	return out, nil
 }
 
@@ -109,6 +112,7 @@ type planner struct {
 	proofs  []Proof
 	skipped []Skip
 	taken   []Choice
+	lockOut []string        // controls whose remedies can lock the operator out
 	parts   map[string]part // by control
 }
 
@@ -224,6 +228,9 @@ func (p *planner) take(c Choice) error {
 		p.asks = append(p.asks, Ask{Control: c.Control, Intent: i})
 	}
 	p.parts[c.Control] = at
+	if remedy.Risk == RiskLockOut {
+		p.lockOut = append(p.lockOut, c.Control)
+	}
 	if remedy.Proofs != nil {
 		p.addProofs(remedy.Proofs(f, values))
 	}

@@ -217,6 +217,7 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 	}
 	var out []Check
 	wanted := map[string]bool{}
+	var lockOut []string
 	for _, c := range p.Choices {
 		_, control, ok := FindControl(areas, c.Control)
 		if !ok {
@@ -225,6 +226,9 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 		r, ok := control.Remedy(c.Remedy)
 		if !ok {
 			return nil, &UnknownNameError{What: "remedy of " + c.Control, Name: c.Remedy}
+		}
+		if r.Risk == RiskLockOut {
+			lockOut = append(lockOut, c.Control)
 		}
 		values, err := r.Fill(c.Control, c.Options)
 		if err != nil {
@@ -247,10 +251,28 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 	if err := checkAsks(p, wanted); err != nil {
 		return nil, err
 	}
+	if err := checkSwitch(p, lockOut); err != nil {
+		return nil, err
+	}
 	for _, st := range p.Stages {
 		out = append(out, componentChecks(f, st)...)
 	}
 	return slices.DeleteFunc(out, func(c Check) bool { return c.State != Unmet }), nil
+}
+
+// checkSwitch refuses a plan whose switch is not the one that its remedies need.
+func checkSwitch(p Plan, lockOut []string) error {
+	want := switchFor(p, lockOut)
+	switch {
+	case want == nil && p.Switch == nil:
+	case want == nil:
+		return &PlanError{"the plan", "it has a dead man's switch, and nothing in it can lock anybody out"}
+	case p.Switch == nil || !slices.Equal(p.Switch.Controls, want.Controls):
+		return &PlanError{"the plan", strings.Join(want.Controls, ", ") + " can lock the operator out, and its dead man's switch does not say so"}
+	case p.Switch.Within < MinConfirmWithin || p.Switch.Within > MaxConfirmWithin:
+		return &PlanError{"the plan", fmt.Sprintf("the time to confirm is between %s and %s, not %s", MinConfirmWithin, MaxConfirmWithin, p.Switch.Within)}
+	}
+	return nil
 }
 
 func sameJSON(a, b any) bool {

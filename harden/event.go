@@ -7,6 +7,7 @@ type EventKind string
 
 const (
 	EventBegun    EventKind = "begun"    // originals saved, restore.sh written
+	EventArmed    EventKind = "armed"    // the dead man's switch is armed, for at most Timeout
 	EventWritten  EventKind = "written"  // a step's target is as planned
 	EventAwaiting EventKind = "awaiting" // something is awaited, for at most Timeout
 	EventPassed   EventKind = "passed"   // a gate, or part of it, is proven
@@ -17,6 +18,7 @@ const (
 	EventKept     EventKind = "kept"     // a directory that is to go, and holds what others put there
 	EventOwed     EventKind = "owed"     // an object that could not be put back yet
 	EventSoaking  EventKind = "soaking"  // watching health for Timeout
+	EventWaiting  EventKind = "waiting"  // for confirm, for Timeout; then it is undone
 	EventFinished EventKind = "finished" // Outcome says how
 )
 
@@ -37,6 +39,7 @@ type Outcome string
 
 const (
 	OutcomeApplied    Outcome = "applied"
+	OutcomeWaiting    Outcome = "waiting"     // every gate has passed; undone by itself unless it is confirmed in time
 	OutcomeRolledBack Outcome = "rolled back" // a gate failed, or it was interrupted: everything is as before
 	OutcomeMixed      Outcome = "mixed"       // the undo failed too: restore.sh
 	OutcomeOwed       Outcome = "owed"        // files are back, objects are owed

@@ -66,6 +66,8 @@ type Plan struct {
 	Preflight []Check `json:"preflight"`
 	// Skipped are choices that are not in the plan, with the reason.
 	Skipped []Skip `json:"skipped"`
+	// Switch is nil where the plan can lock nobody out.
+	Switch *Switch `json:"switch,omitempty"`
 	// Run joins the plans that were confirmed and applied together.
 	Run string `json:"run,omitempty"`
 	// Undoes is the transaction that this plan undoes, wholly or what UndoesControl asked for.

@@ -1,0 +1,48 @@
+package harden
+
+import (
+	"slices"
+	"time"
+)
+
+// Switch is the dead man's switch of a plan that can lock the operator out: undo is armed outside our process before the first
+// change, and unless somebody confirms in time everything goes back by itself.
+type Switch struct {
+	// Controls are the ones whose remedies can lock the operator out.
+	Controls []string `json:"controls"`
+	// Within is how long there is to confirm, once every gate has passed.
+	Within time.Duration `json:"within"`
+	// Reboot says that a reboot undoes it too, before the kubelet starts. It needs systemd.
+	Reboot bool `json:"reboot"`
+}
+
+// The time to confirm.
+const (
+	DefaultConfirmWithin = 5 * time.Minute
+	MinConfirmWithin     = 30 * time.Second
+	MaxConfirmWithin     = 24 * time.Hour
+)
+
+// ArmedSwitch is a switch that waits for its time.
+type ArmedSwitch struct {
+	Transaction string `json:"transaction"`
+	// Waiting says that every gate has passed and only confirm is awaited; otherwise the change is being made.
+	Waiting bool `json:"waiting"`
+	// Left is the time until it undoes, by a clock that nobody can set.
+	Left time.Duration `json:"left"`
+	// Reboot says that a reboot undoes it too.
+	Reboot bool `json:"reboot"`
+	// Lost says why it does not work any more: nothing will be undone by itself.
+	Lost string `json:"lost,omitempty"`
+}
+
+// switchFor is the switch that a plan needs for the controls whose remedies can lock the operator out; nil for none. Where no
+// kubelet runs from the root nobody can be locked out by a change.
+func switchFor(p Plan, lockOut []string) *Switch {
+	controls := p.Controls()
+	lockOut = slices.DeleteFunc(slices.Clone(lockOut), func(c string) bool { return !slices.Contains(controls, c) })
+	if len(lockOut) == 0 || p.Target.Offline {
+		return nil
+	}
+	return &Switch{Controls: lockOut, Within: DefaultConfirmWithin}
+}
