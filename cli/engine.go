@@ -78,7 +78,7 @@ func (e *engine) Plan(ctx context.Context, f *harden.Facts, choices []harden.Cho
 func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.Choice, skipped []harden.Skip) ([]harden.Plan, error) {
 	in := harden.BuildInput{
 		Facts: f, Areas: e.areas, Choices: choices, Skipped: skipped,
-		Read: e.m.node.State, Now: e.clock.Now().UTC(), Tool: e.meta.Binary.Version,
+		Read: e.m.node.State, Writes: e.m.files, Now: e.clock.Now().UTC(), Tool: e.meta.Binary.Version,
 	}
 	if f.Cluster != nil {
 		c, err := e.m.connect(ctx)
@@ -186,10 +186,9 @@ func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (
 		return nil, err
 	}
 	a := &apply.Applier{
-		Node: e.m.node, Store: s, Clock: e.clock, Facts: f, Areas: e.areas, StateDir: e.m.stateDir,
+		Node: e.m.node, Store: s, Clock: e.clock, Facts: f, Areas: e.areas, Files: e.m.files, StateDir: e.m.stateDir,
 		Soak: e.soak, NewMarker: func() string { return word(8) },
 	}
-	a.Space, _ = e.m.files.(apply.Space)
 	if e.m.connect != nil {
 		c, err := e.m.connect(ctx)
 		if err == nil {
@@ -281,7 +280,7 @@ func (e *engine) Undo(ctx context.Context, id, control string) ([]harden.Plan, e
 }
 
 func (e *engine) undoInput(ctx context.Context, history []harden.TransactionSummary, at int, control string) (harden.UndoInput, error) {
-	in := harden.UndoInput{Control: control, Read: e.m.node.State, Now: e.clock.Now().UTC(), Tool: e.meta.Binary.Version}
+	in := harden.UndoInput{Control: control, Read: e.m.node.State, Writes: e.m.files, Now: e.clock.Now().UTC(), Tool: e.meta.Binary.Version}
 	var err error
 	if in.Facts, err = e.Facts(ctx); err != nil {
 		return in, err

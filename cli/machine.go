@@ -32,6 +32,7 @@ type machine struct {
 type files interface {
 	backups.FS
 	collect.Node
+	apply.Files
 }
 
 // api is the cluster as facts, plans and transactions need it.

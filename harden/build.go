@@ -18,6 +18,8 @@ type BuildInput struct {
 	Skipped []Skip
 	// Read gives what a path of the host holds now.
 	Read func(path string) (State, error)
+	// Writes says beforehand which targets would be refused. Nil: it is not asked.
+	Writes WriteChecker
 	// Preview gives what an object is now, and what the server would make of the YAML (its dry run). Nil: no cluster.
 	Preview func(ref ObjectRef, yaml []byte) (ObjectPreview, error)
 	Now     time.Time
@@ -77,6 +79,7 @@ func Build(in BuildInput) (Plans, error) {
 		}
 		plan.Stages = []Stage{stage}
 		plan.Preflight = append(plan.Preflight, componentChecks(in.Facts, stage)...)
+		plan.Preflight = append(plan.Preflight, targetChecks(in.Writes, split[plan])...)
 	}
 	if objects := split[&out.Cluster]; len(objects) > 0 {
 		out.Cluster.Stages = []Stage{objectStage(objects)}

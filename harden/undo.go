@@ -28,6 +28,8 @@ type UndoInput struct {
 	Undone []string
 	Facts  *Facts
 	Read   func(path string) (State, error)
+	// Writes says beforehand which targets would be refused. Nil: it is not asked.
+	Writes WriteChecker
 	// Object gives what an object is now. Nil: no cluster.
 	Object func(ref ObjectRef) (s State, uid, resourceVersion string, err error)
 	Now    time.Time
@@ -87,6 +89,7 @@ func Undo(in UndoInput) (Plan, error) {
 	}
 	undoSysctls(&st, in.Done.Plan, in.Control)
 	p.Stages = []Stage{st}
+	p.Preflight = append(p.Preflight, targetChecks(in.Writes, steps)...)
 	return p, nil
 }
 

@@ -79,6 +79,9 @@ func TestWritesRefuseUnsafeTargets(t *testing.T) {
 			if err := second(r.Create(manifest, 0o600)); !errors.Is(err, fs.ErrExist) {
 				t.Errorf("Create: %v", err)
 			}
+			// Whoever asks beforehand gets the same answer.
+			wantUnsafe(t, r.CheckReplace(manifest), tt.why)
+			wantUnsafe(t, r.CheckAttributes(manifest), tt.why)
 			if after := fingerprint(t, dir); after != before {
 				t.Errorf("the tree changed from\n%s\nto\n%s", before, after)
 			}
@@ -130,6 +133,9 @@ func TestWritesRefuseUnsafeParents(t *testing.T) {
 			put(t, dir, dirPath+"/new", "after")
 			tt.make(t, dir)
 			if tt.why == "" {
+				must(t, r.CheckReplace(manifest))
+				must(t, r.CheckReplace(dirPath+"/made/file"))
+				must(t, r.CheckAttributes(manifest))
 				must(t, r.Chmod(manifest, 0o600))
 				must(t, r.Rename(dirPath+"/new", manifest))
 				return
@@ -144,6 +150,10 @@ func TestWritesRefuseUnsafeParents(t *testing.T) {
 				}
 			}
 			wantUnsafe(t, r.Rename(dirPath+"/new", manifest), tt.why)
+			for _, path := range []string{manifest, dirPath + "/made", dirPath + "/made/in/it"} {
+				wantUnsafe(t, r.CheckReplace(path), tt.why)
+			}
+			wantUnsafe(t, r.CheckAttributes(manifest), tt.why)
 			if after := fingerprint(t, dir); after != before {
 				t.Errorf("the tree changed from\n%s\nto\n%s", before, after)
 			}
@@ -177,7 +187,32 @@ func TestImmutableDirectoryKeepsItsEntries(t *testing.T) {
 	wantUnsafe(t, r.Mkdir(filepath.Dir(manifest)+"/new", 0o700), why)
 	wantUnsafe(t, r.Remove(manifest), why)
 	wantUnsafe(t, r.Rename(manifest, "/etc/x"), why)
+	wantUnsafe(t, r.CheckReplace(manifest), why)
+	wantUnsafe(t, r.CheckReplace(filepath.Dir(manifest)+"/new/file"), why)
+	must(t, r.CheckAttributes(manifest))
 	must(t, r.Chmod(manifest, 0o600))
+}
+
+func TestWhatCannotBeWrittenIsKnownBeforehand(t *testing.T) {
+	asRoot(t)
+	r, dir := newRoot(t)
+	put(t, dir, manifest, "before")
+	must(t, os.Symlink("nowhere", filepath.Join(dir, "etc/dangling")))
+	wantUnsafe(t, r.CheckReplace("/etc/dangling/file"), "a symbolic link")
+	wantUnsafe(t, r.CheckReplace("/"), "the root itself")
+	if err := r.CheckReplace(manifest + "/below"); !errors.Is(err, unix.ENOTDIR) {
+		t.Errorf("below a file: %v", err)
+	}
+	if err := r.CheckAttributes("/etc/none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("attributes of a missing path: %v", err)
+	}
+	full := filepath.Join(dir, "etc/kubernetes")
+	must(t, unix.Mount(full, full, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { must(t, unix.Unmount(full, unix.MNT_DETACH)) })
+	must(t, unix.Mount("", full, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+	if err := r.CheckReplace(manifest); !errors.Is(err, unix.EROFS) {
+		t.Errorf("a read-only mount: %v", err)
+	}
 }
 
 // The flags have to be seen through statx and, where a file system leaves them out there, through the ioctl.

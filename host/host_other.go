@@ -31,6 +31,8 @@ type tree interface {
 	Glob(pattern string) ([]string, error)
 	FreeBytes(path string) (uint64, error)
 	ReadOnlyFS(path string) (bool, error)
+	CheckReplace(path string) error
+	CheckAttributes(path string) error
 }
 
 // OpenRoot fails: nodes are Linux machines.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"syscall"
 	"time"
 
@@ -24,8 +23,8 @@ type Applier struct {
 	Facts *harden.Facts
 	// Areas are the controls that the plan's choices name.
 	Areas []harden.Area
-	// Space is asked for room and read-only file systems before anything is begun. Nil: it is not asked.
-	Space Space
+	// Files are asked for room, read-only file systems and unsafe targets before anything is begun.
+	Files Files
 	// StateDir is where the store keeps its transactions, below the node's root.
 	StateDir string
 	// Soak is how long health is watched after the last gate.
@@ -110,9 +109,9 @@ func (a *Applier) refusal(err error) harden.Result {
 	case errors.As(err, &plan):
 		r.Hints = []string{"kubectl-harden plan"}
 	case errors.Is(err, syscall.EROFS):
-		r.Hints = []string{"findmnt -T " + quote(a.StateDir)}
+		r.Hints = []string{"findmnt -T " + a.here(a.StateDir)}
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		r.Hints = []string{"df -h " + quote(path.Clean(a.StateDir)), "kubectl-harden history --prune"}
+		r.Hints = []string{"df -h " + a.here(a.StateDir), "kubectl-harden history --prune"}
 	}
 	return r
 }

@@ -56,8 +56,9 @@ func (r ProbeResult) Healthy(p harden.Probe) bool {
 	return r.Err == nil && r.Status >= 200 && r.Status < 400
 }
 
-// Space tells of the node's file systems. The path, or parents of it, may be missing.
-type Space interface {
+// Files tells of the node's file systems. The path, or parents of it, may be missing.
+type Files interface {
+	harden.WriteChecker
 	FreeBytes(path string) (uint64, error)
 	ReadOnlyFS(path string) (bool, error)
 }

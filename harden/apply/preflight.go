@@ -30,6 +30,12 @@ func (a *Applier) preflight(ctx context.Context, p harden.Plan) error {
 	if err := harden.CheckPlan(p, a.Facts); err != nil {
 		return err
 	}
+	if err := a.room(p); err != nil {
+		return err
+	}
+	if err := a.safe(p); err != nil {
+		return err
+	}
 	if blocking := p.Blocking(); len(blocking) > 0 {
 		return blocked(blocking[0])
 	}
@@ -44,9 +50,6 @@ func (a *Applier) preflight(ctx context.Context, p harden.Plan) error {
 		}
 	}
 	if err := a.stillRight(ctx, p); err != nil {
-		return err
-	}
-	if err := a.room(p); err != nil {
 		return err
 	}
 	if interrupted(ctx) != nil {
@@ -215,9 +218,6 @@ func (a *Applier) answersNow(ctx context.Context, id harden.ComponentID, p harde
 
 // room refuses where the originals or the new contents would find no room, or a file system takes no writes.
 func (a *Applier) room(p harden.Plan) error {
-	if a.Space == nil {
-		return nil
-	}
 	plan, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("checking the plan: %w", err)
@@ -235,17 +235,17 @@ func (a *Applier) room(p harden.Plan) error {
 		}
 	}
 	for _, d := range dirs {
-		readOnly, err := a.Space.ReadOnlyFS(d)
+		readOnly, err := a.Files.ReadOnlyFS(d)
 		if err != nil {
 			return fmt.Errorf("checking the node: %w", err)
 		}
 		if readOnly {
 			return &RefusedError{
 				Why:   fmt.Sprintf("checking the node: %s: its file system is read-only", d),
-				Hints: []string{"findmnt -T " + quote(d)},
+				Hints: []string{"findmnt -T " + a.here(d)},
 			}
 		}
-		free, err := a.Space.FreeBytes(d)
+		free, err := a.Files.FreeBytes(d)
 		if err != nil {
 			return fmt.Errorf("checking the node: %w", err)
 		}
@@ -256,12 +256,34 @@ func (a *Applier) room(p harden.Plan) error {
 		if free < need {
 			return &RefusedError{
 				Why:   fmt.Sprintf("checking the node: %s: %d bytes are free and %d are needed", d, free, need),
-				Hints: []string{"df -h " + quote(d), "kubectl-harden history --prune"},
+				Hints: []string{"df -h " + a.here(d), "kubectl-harden history --prune"},
 			}
 		}
 	}
 	return nil
 }
+
+// safe refuses targets that would be refused when they are written, by then with half of the plan done (promise 13).
+func (a *Applier) safe(p harden.Plan) error {
+	refused := func(target string, err error) error {
+		return &RefusedError{
+			Why:   fmt.Sprintf("checking the node: %s", oneLine(err)),
+			Hints: []string{"namei -l " + a.here(target), "lsattr -d " + a.here(target)},
+		}
+	}
+	if err := a.Files.CheckReplace(path.Join(a.StateDir, "transactions", "new")); err != nil {
+		return refused(a.StateDir, err)
+	}
+	for _, s := range p.Steps() {
+		if err := s.CheckWrite(a.Files); err != nil {
+			return refused(s.Path, err)
+		}
+	}
+	return nil
+}
+
+// here is a path of the node as a shell on this machine takes it.
+func (a *Applier) here(p string) string { return quote(path.Join("/", a.Facts.Identity.Root, p)) }
 
 // describe says what a probe answered: "(https://192.0.2.11:6443/livez) answered 401".
 func describe(p harden.Probe, r ProbeResult) string {

@@ -73,6 +73,11 @@ func TestRefused(t *testing.T) {
 			arrange: func(w *world, _ *harden.Plan) { w.free = space(harden.StaticPodDir, 1024) }},
 		{name: "a read-only file system", says: "/etc/kubernetes/policies: its file system is read-only", hint: "findmnt -T '/etc/kubernetes/policies'",
 			arrange: func(w *world, _ *harden.Plan) { w.readOnly = "/etc/kubernetes/policies" }},
+		{name: "a target that must not be written to", says: `checking the node: refusing "` + kubeletConfig + `": it is immutable`,
+			hint:    "namei -l '" + kubeletConfig + "'\nlsattr -d '" + kubeletConfig + "'",
+			arrange: func(w *world, _ *harden.Plan) { w.unsafe = kubeletConfig }},
+		{name: "a state directory that must not be written to", says: "checking the node: refusing",
+			arrange: func(w *world, _ *harden.Plan) { w.unsafe = stateDir + "/transactions/new" }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := newWorld(t)

@@ -87,6 +87,7 @@ type world struct {
 
 	free     func(dir string) uint64
 	readOnly string // this directory's file system takes no writes
+	unsafe   string // this path must not be written to
 	offline  bool
 }
 
@@ -141,7 +142,7 @@ func (w *world) process() *apply.Applier {
 	s.session, err = s.Lock(backups.Holder{PID: 1, Since: w.clock.now})
 	must(w.t, err)
 	w.applier = &apply.Applier{
-		Node: w.node, Store: s, Clock: w.clock, Facts: w.facts(), Areas: w.areas, Space: w, StateDir: stateDir,
+		Node: w.node, Store: s, Clock: w.clock, Facts: w.facts(), Areas: w.areas, Files: w, StateDir: stateDir,
 		NewMarker: func() string { return "marker" }, Events: func(e harden.Event) { w.events = append(w.events, e) },
 	}
 	if w.cluster != nil {
@@ -216,7 +217,7 @@ func (w *world) undo(id, control string) harden.Plan {
 	return p
 }
 
-// State, List, FreeBytes and ReadOnlyFS are the node's files, for facts, plans and the applier.
+// State, List, FreeBytes, ReadOnlyFS, CheckReplace and CheckAttributes are the node's files, for facts, plans and the applier.
 func (w *world) State(p string) (harden.State, error) {
 	info, err := w.fsys.Stat(p)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -253,6 +254,15 @@ func (w *world) FreeBytes(dir string) (uint64, error) {
 	}
 	return 1 << 30, nil
 }
+
+func (w *world) CheckReplace(p string) error {
+	if p == w.unsafe {
+		return fmt.Errorf("refusing %q: it is immutable (lsattr shows i)", p)
+	}
+	return nil
+}
+
+func (w *world) CheckAttributes(p string) error { return w.CheckReplace(p) }
 
 // snapshot reads everything but the store's own.
 func (w *world) snapshot() map[string]harden.State {

@@ -16,6 +16,8 @@ type root interface {
 	State(path string) (backups.State, error)
 	Resolve(path string) (string, error)
 	List(path string) ([]string, error)
+	CheckReplace(path string) error
+	CheckAttributes(path string) error
 	Close() error
 }
 

@@ -176,6 +176,10 @@ func (r *plainRoot) Resolve(p string) (string, error) {
 	return p, nil
 }
 
+// Nobody else can change the sandbox's directory.
+func (r *plainRoot) CheckReplace(string) error    { return nil }
+func (r *plainRoot) CheckAttributes(string) error { return nil }
+
 func (r *plainRoot) State(p string) (backups.State, error) {
 	info, err := r.Stat(p)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -21,7 +21,7 @@ var (
 	_ apply.Node   = (*Node)(nil)
 	_ collect.Live = (*Node)(nil)
 	_ collect.Node = (*Files)(nil)
-	_ apply.Space  = (*Files)(nil)
+	_ apply.Files  = (*Files)(nil)
 )
 
 const (
