@@ -84,6 +84,7 @@ var readers = map[harden.Need][]reader{
 	harden.NeedNodes:     {readNodes},
 	harden.NeedWorkloads: {readNamespaces, readPods, readServices, readPolicies, readWebhooks, readAPIServices, readDaemonSets},
 	harden.NeedTokens:    {readStaleTokens},
+	harden.NeedKubeadm:   {readKubeadm},
 }
 
 func readNodes(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err error) {
@@ -147,6 +148,21 @@ func readWebhooks(ctx context.Context, c *Client, facts *harden.ClusterFacts) er
 		return err
 	}
 	facts.Webhooks = append(append(validating, mutating...), conversions...)
+	return nil
+}
+
+func readKubeadm(ctx context.Context, c *Client, facts *harden.ClusterFacts) error {
+	const doing, subject = "reading kubeadm's configuration", "ConfigMap kube-system/kubeadm-config"
+	var config objects.KubeadmConfig
+	path := []string{"/api/v1/namespaces/kube-system/configmaps/kubeadm-config"}
+	if _, err := c.do(ctx, request{doing: doing, subject: subject, verb: http.MethodGet, path: path}, &config); err != nil {
+		return err
+	}
+	fact, err := config.Fact()
+	if err != nil {
+		return c.fault(doing, subject, err)
+	}
+	facts.Kubeadm = fact
 	return nil
 }
 

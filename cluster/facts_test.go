@@ -16,7 +16,9 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-var allNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens}
+var allNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm}
+
+const kubeadmConfig = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
 
 // lists are answers of a small cluster, by path.
 var lists = map[string]string{
@@ -24,6 +26,7 @@ var lists = map[string]string{
 		"nodeInfo": {"machineID": "m1", "kubeletVersion": "v1.36.1"}, "conditions": [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": "True"}],
 		"addresses": [{"type": "InternalIP", "address": "192.0.2.11"}]}},
 		{"metadata": {"name": "w1"}, "status": {"nodeInfo": {"kubeletVersion": "strange"}}}]}`,
+	kubeadmConfig: `{"data": {"ClusterConfiguration": "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer:\n  extraArgs: [{name: profiling, value: 'false'}]\n"}}`,
 	"/api/v1/namespaces": `{"items": [{"metadata": {"name": "shop", "labels": {"team": "a"}}, "status": {"phase": "Active"}},
 		{"metadata": {"name": "old"}, "status": {"phase": "Terminating"}}]}`,
 	"/api/v1/pods": `{"items": [
@@ -103,6 +106,8 @@ func TestFacts(t *testing.T) {
 		APIServices: []harden.APIServiceFact{{Name: "v1beta1.metrics.k8s.io", Namespace: "kube-system", Service: "metrics-server", Port: 443}},
 		DaemonSets:  []harden.DaemonSetFact{{Namespace: "kube-system", Name: "calico-node", Images: []string{"calico/node:v3"}}},
 		StaleTokens: &stale,
+		Kubeadm: &harden.KubeadmFact{APIVersion: "kubeadm.k8s.io/v1beta4", CertificatesDir: "/etc/kubernetes/pki",
+			ExtraArgs: map[harden.ComponentID][]harden.KubeadmArg{harden.APIServer: {{Name: "profiling", Value: "false"}}}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		g, _ := json.MarshalIndent(got, "", " ")
@@ -110,7 +115,7 @@ func TestFacts(t *testing.T) {
 		t.Errorf("got %s\nwant %s", g, w)
 	}
 	for _, r := range a.got() {
-		if strings.Contains(r.query, "resourceVersion") || strings.HasPrefix(r.path, "/api") && r.path != rootCA && !strings.Contains(r.query, "limit=") {
+		if strings.Contains(r.query, "resourceVersion") || strings.HasPrefix(r.path, "/api") && r.path != rootCA && r.path != kubeadmConfig && !strings.Contains(r.query, "limit=") {
 			t.Errorf("%s?%s: not a page of a consistent list", r.path, r.query)
 		}
 	}
@@ -143,7 +148,7 @@ func TestFactsWithoutAnAPI(t *testing.T) {
 	c := a.client(t)
 	a.Close()
 	facts, missing := c.Facts(t.Context(), allNeeds)
-	if facts == nil || len(missing) != 3 {
+	if facts == nil || len(missing) != 4 {
 		t.Fatalf("facts %v, missing %v", facts, missing)
 	}
 	for need, why := range missing {

@@ -22,6 +22,9 @@ func assessOne(f *Facts, a Area, c Control) Finding {
 		Control: c.ID, Area: a.ID, Status: v.Status, Severity: c.Severity, Title: c.Title,
 		Message: v.Message, Evidence: v.Evidence, Refs: c.Refs, Remedies: []string{},
 	}
+	if f.Components[c.Component] != nil && v.Status != StatusUnknown && v.Status != StatusNotApplicable {
+		out.Evidence = append(slices.Clip(out.Evidence), disagreements(f, c, out.Evidence)...)
+	}
 	if out.Evidence == nil {
 		out.Evidence = []Evidence{}
 	}

@@ -1,7 +1,6 @@
 package harden
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -32,22 +31,6 @@ type ObjectPreview struct {
 	UID, ResourceVersion string
 }
 
-// Plans are what Build makes: one transaction each, any of them possibly empty.
-type Plans struct {
-	Node Plan
-	// Etcd is the node's too, and a transaction of its own: its quorum is proven before anything else may be changed again.
-	Etcd    Plan
-	Cluster Plan
-}
-
-// InOrder are the plans in the order in which they are applied. An empty plan of etcd is left out: most runs have none.
-func (p Plans) InOrder() []Plan {
-	if p.Etcd.Empty() {
-		return []Plan{p.Node, p.Cluster}
-	}
-	return []Plan{p.Node, p.Etcd, p.Cluster}
-}
-
 // Build makes the plans of the choices. It reads through its input only.
 func Build(in BuildInput) (Plans, error) {
 	p := planner{in: in, skipped: slices.Clone(in.Skipped)}
@@ -63,50 +46,18 @@ func Build(in BuildInput) (Plans, error) {
 		return Plans{}, err
 	}
 	out := Plans{Node: p.empty(ScopeNode), Etcd: p.empty(ScopeNode), Cluster: p.empty(ScopeCluster)}
-	of := map[part]*Plan{partNode: &out.Node, partEtcd: &out.Etcd, partCluster: &out.Cluster}
-	split := map[*Plan][]Step{}
-	for _, s := range steps {
-		plan := of[p.partOf(s)]
-		split[plan] = append(split[plan], s)
-	}
-	for _, plan := range []*Plan{&out.Node, &out.Etcd} {
-		if len(split[plan]) == 0 {
-			continue
-		}
-		stage, err := stageOf(Msg("this node"), split[plan], in.Facts, p.proofs)
-		if err != nil {
+	for _, x := range []struct {
+		part part
+		plan *Plan
+	}{{partNode, &out.Node}, {partEtcd, &out.Etcd}, {partCluster, &out.Cluster}} {
+		if err := p.fill(x.plan, x.part, steps); err != nil {
 			return Plans{}, err
 		}
-		plan.Stages = []Stage{stage}
-		plan.Preflight = append(plan.Preflight, componentChecks(in.Facts, stage)...)
-		plan.Preflight = append(plan.Preflight, targetChecks(in.Writes, split[plan])...)
-	}
-	if objects := split[&out.Cluster]; len(objects) > 0 {
-		out.Cluster.Stages = []Stage{objectStage(objects)}
-	}
-	for _, c := range p.checks {
-		plan := of[p.parts[c.Control]]
-		plan.Preflight = append(plan.Preflight, c)
-	}
-	for _, c := range p.taken {
-		plan := of[p.parts[c.Control]]
-		plan.Choices = append(plan.Choices, c)
+		x.plan.Switch = switchFor(*x.plan, p.lockOut)
 	}
 	out.Node.Skipped = p.skipped
-	for _, plan := range of {
-		plan.Switch = switchFor(*plan, p.lockOut)
-	}
 	return out, nil
 }
-
-// part is which of the plans a control has a part in.
-type part int
-
-const (
-	partNode part = iota
-	partEtcd
-	partCluster
-)
 
 type planner struct {
 	in      BuildInput
@@ -117,38 +68,6 @@ type planner struct {
 	taken   []Choice
 	lockOut []string        // controls whose remedies can lock the operator out
 	parts   map[string]part // by control
-}
-
-// partOf a step: what the node's controls ask for too is the node's.
-func (p *planner) partOf(s Step) part {
-	if s.Kind == StepObject {
-		return partCluster
-	}
-	for _, control := range s.Controls() {
-		if p.parts[control] != partEtcd {
-			return partNode
-		}
-	}
-	return partEtcd
-}
-
-// partOfIntents says which plan a remedy belongs to. Etcd shares its transaction with nothing, so a remedy cannot either.
-func partOfIntents(intents []Intent) (part, error) {
-	out, etcd, others := partNode, false, false
-	for _, i := range intents {
-		switch {
-		case i.Kind == IntentPutObject:
-			out = partCluster
-		case i.Component == Etcd || i.Restarts == Etcd:
-			out, etcd = partEtcd, true
-		case i.Component != "" || i.Restarts != "":
-			others = true
-		}
-	}
-	if etcd && (others || out == partCluster) {
-		return out, errors.New("it asks for a change of etcd together with another one, and etcd has a transaction of its own")
-	}
-	return out, nil
 }
 
 func (p *planner) empty(scope Scope) Plan {

@@ -148,6 +148,23 @@ func TestEtcdIsPlannedApart(t *testing.T) {
 	if err := harden.CheckPlan(joined, in.Facts); err == nil || !strings.Contains(err.Error(), "transaction of its own") {
 		t.Errorf("one plan for both: %v", err)
 	}
+	in.Areas = append(in.Areas, harden.Area{ID: "files", Controls: []harden.Control{
+		failing("mode", harden.RiskNode, harden.SetMode("/etc/kubernetes/manifests/etcd.yaml", 0o400)),
+	}})
+	in.Choices = []harden.Choice{{Control: "mode"}}
+	if alone, err := harden.Build(in); err != nil || len(alone.Node.Steps()) != 1 || len(alone.Node.Stages[0].Effects) != 0 {
+		t.Errorf("a mode alone is the node's, and restarts nothing: %+v, %v", alone, err)
+	}
+	in.Choices = []harden.Choice{{Control: "profiling"}, {Control: "suites"}, {Control: "mode"}}
+	plans, err = harden.Build(in)
+	if err != nil || len(plans.Node.Steps()) != 1 || len(plans.Etcd.Choices) != 2 {
+		t.Fatalf("a mode beside a flag goes with it: %+v, %v", plans, err)
+	}
+	for _, p := range plans.InOrder() {
+		if err := harden.CheckPlan(p, in.Facts); err != nil {
+			t.Error(err)
+		}
+	}
 	in.Choices = []harden.Choice{{Control: "both"}}
 	if _, err := harden.Build(in); err == nil || !strings.Contains(err.Error(), "both: it asks for a change of etcd together") {
 		t.Errorf("one control for both: %v", err)

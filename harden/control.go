@@ -17,6 +17,10 @@ type Control struct {
 	Severity Severity
 	// Versions it holds for, judged by the oldest component involved; elsewhere it is NotApplicable.
 	Versions VersionRange
+	// Component and Flags say from which command line the verdict is read. Where the running process, its manifest and
+	// kubeadm's configuration disagree about one of these flags, the engine says so in the evidence.
+	Component ComponentID
+	Flags     []string
 	// Needs are the facts without which the engine sets Unknown and does not call Assess.
 	Needs []Need
 	// Applies is nil where the control applies wherever its facts are; the message says why it does not.
@@ -29,11 +33,13 @@ type Control struct {
 
 // Refs are where a recommendation comes from.
 type Refs struct {
-	CIS  []string `json:"cis,omitempty"`  // CIS Kubernetes Benchmark 1.12
-	STIG []string `json:"stig,omitempty"` // DISA Kubernetes STIG
-	NSA  []string `json:"nsa,omitempty"`  // NSA/CISA Kubernetes Hardening Guide 1.2, topic
-	Seed []string `json:"seed,omitempty"` // the area of the document that the product grew from
-	Docs []string `json:"docs,omitempty"` // kubernetes.io pages, KEPs
+	CIS []string `json:"cis,omitempty"` // CIS Kubernetes Benchmark 1.12
+	// Older is what the benchmarks 1.10 and 1.11 ask differently under these ids.
+	Older Message  `json:"older,omitzero"`
+	STIG  []string `json:"stig,omitempty"` // DISA Kubernetes STIG
+	NSA   []string `json:"nsa,omitempty"`  // NSA/CISA Kubernetes Hardening Guide 1.2, topic
+	Seed  []string `json:"seed,omitempty"` // the area of the document that the product grew from
+	Docs  []string `json:"docs,omitempty"` // kubernetes.io pages, KEPs
 }
 
 // Severity orders findings.

@@ -12,12 +12,18 @@ import (
 type Need string
 
 const (
-	NeedAPIServer Need = "kube-apiserver"      // its manifest, decoded; its process where one runs
+	// Of a static pod: its manifest, decoded, its process where one runs, and the files that its flags name.
+	NeedAPIServer         Need = "kube-apiserver"
+	NeedControllerManager Need = "kube-controller-manager"
+	NeedScheduler         Need = "kube-scheduler"
+	NeedEtcd              Need = "etcd"
+
 	NeedKubelet   Need = "kubelet"             // its configuration in all layers
 	NeedSysctls   Need = "sysctls"             // kernel settings and the files that make them persistent
 	NeedNodes     Need = "nodes"               // cluster: Node objects
 	NeedWorkloads Need = "workloads"           // cluster: namespaces, pods, services, policies, webhooks
 	NeedTokens    Need = "service-account-use" // cluster: API server metrics about stale tokens
+	NeedKubeadm   Need = "kubeadm-config"      // cluster: what kubeadm writes manifests from
 )
 
 // Facts is what was observed of a node and its cluster: a plain value, JSON in and out. Controls only read it.
@@ -145,6 +151,8 @@ type ClusterFacts struct {
 	DaemonSets  []DaemonSetFact  `json:"daemonSets,omitempty"`
 	// StaleTokens is the API server's serviceaccount_stale_tokens_total since it started; nil when not read.
 	StaleTokens *float64 `json:"staleTokens,omitempty"`
+	// Kubeadm is nil where it was not read, or is not there.
+	Kubeadm *KubeadmFact `json:"kubeadm,omitempty"`
 }
 
 // NodeFact is a Node object.

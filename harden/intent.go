@@ -16,8 +16,10 @@ const (
 	IntentMergeList     IntentKind = "MergeList"     // Component, Key, Add, Remove
 	IntentMount         IntentKind = "Mount"         // Component, Mount
 	IntentTCPProbes     IntentKind = "TCPProbes"     // Component
+	IntentProbeHost     IntentKind = "ProbeHost"     // Component, Value
 	IntentAnnotate      IntentKind = "Annotate"      // Component, Key, Value
 	IntentSetField      IntentKind = "SetField"      // Path (a YAML file), Key (a field path), Value
+	IntentAddItem       IntentKind = "AddItem"       // Path (a YAML file), Key (a list's path), Variable (the item's name), Value
 	IntentSetEnvFlag    IntentKind = "SetEnvFlag"    // Path, Variable, Key, Value
 	IntentRemoveEnvFlag IntentKind = "RemoveEnvFlag" // Path, Variable, Key
 	IntentWriteFile     IntentKind = "WriteFile"     // Path, Data, Mode
@@ -96,6 +98,21 @@ func MountPath(c ComponentID, m patches.Mount) Intent {
 // TCPProbes asks that the component's HTTP probes become TCP probes.
 func TCPProbes(c ComponentID) Intent { return Intent{Kind: IntentTCPProbes, Component: c} }
 
+// ProbeHost asks that the component's probes ask at a host.
+func ProbeHost(c ComponentID, host string) Intent {
+	return Intent{Kind: IntentProbeHost, Component: c, Value: host}
+}
+
+// AddItem asks that a list of a YAML file has an item, whose "name" it is; others of the list stay. An item of that name that
+// is there is for SetField.
+func AddItem(path, list, name string, fields map[string]any, restarts ComponentID) Intent {
+	item := map[string]any{"name": name}
+	for k, v := range fields {
+		item[k] = v
+	}
+	return Intent{Kind: IntentAddItem, Path: path, Key: list, Variable: name, Value: item, Restarts: restarts}
+}
+
 // RemoveEnvFlag asks for the absence of a flag from a variable of an environment file that restarts names the reader of.
 func RemoveEnvFlag(path, variable, flag string, restarts ComponentID) Intent {
 	return Intent{Kind: IntentRemoveEnvFlag, Path: path, Variable: variable, Key: flag, Restarts: restarts}
@@ -149,8 +166,10 @@ func (i Intent) slot() string {
 		return fmt.Sprintf("flag --%s of %s", i.Key, i.Component)
 	case IntentMount:
 		return fmt.Sprintf("mount %s of %s", i.Mount.MountPath, i.Component)
-	case IntentTCPProbes:
+	case IntentTCPProbes, IntentProbeHost:
 		return fmt.Sprintf("probes of %s", i.Component)
+	case IntentAddItem:
+		return fmt.Sprintf("%s of %s in %s", i.Variable, i.Key, i.Path)
 	case IntentAnnotate:
 		return fmt.Sprintf("annotation %s of %s", i.Key, i.Component)
 	case IntentSetEnvFlag, IntentRemoveEnvFlag:

@@ -70,6 +70,14 @@ func (i Intent) edit(data []byte, container string) ([]byte, error) {
 		return patches.MergeList(data, container, i.Key, i.Add, i.Remove)
 	case IntentMount:
 		return patches.AddMount(data, container, *i.Mount)
+	case IntentProbeHost:
+		return patches.SetProbeHost(data, container, text)
+	case IntentAddItem:
+		path, err := patches.ParsePath(i.Key)
+		if err != nil {
+			return nil, err
+		}
+		return patches.Insert(data, path, i.Value)
 	case IntentTCPProbes:
 		return patches.SetProbeTCP(data, container)
 	case IntentAnnotate:

@@ -62,6 +62,33 @@ func SetProbeTCP(pod []byte, container string) ([]byte, error) {
 	return out, byHand(err, "replace httpGet by tcpSocket, with host and port only, in the probes of container %s", container)
 }
 
+// SetProbeHost lets the HTTP and TCP probes of a container ask at a host. Containers without probes stay as they are.
+func SetProbeHost(pod []byte, container, host string) ([]byte, error) {
+	d, err := read(pod)
+	if err == nil && d.root == nil {
+		err = refuse(0, "", "the document is empty")
+	}
+	if err != nil {
+		return nil, byHand(err, "let the probes of container %s ask at %s", container, host)
+	}
+	at, err := d.containerPath(container)
+	if err != nil {
+		return nil, byHand(err, "let the probes of container %s ask at %s", container, host)
+	}
+	out := pod
+	for _, probe := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
+		for _, kind := range []string{"httpGet", "tcpSocket"} {
+			if lookup(d.root, at.with(probe, kind)) == nil {
+				continue
+			}
+			if out, err = Set(out, at.with(probe, kind, "host"), host); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
 // probeTCP returns the splices and the probe after them; nil when there is nothing to change.
 func (d *document) probeTCP(at Path) ([]splice, *yaml.Node, error) {
 	if lookup(d.root, at.with("httpGet")) == nil {

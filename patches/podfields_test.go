@@ -179,6 +179,44 @@ func TestAnnotations(t *testing.T) {
 	})
 }
 
+func TestSetProbeHost(t *testing.T) {
+	eachPod(t, func(t *testing.T, pod []byte, container string) {
+		after, err := SetProbeHost(pod, container, "203.0.113.9")
+		if err != nil {
+			t.Fatal(err)
+		}
+		was := object(t, decoded(t, pod), "spec", "containers", 0).(map[string]any)
+		is := object(t, decoded(t, after), "spec", "containers", 0).(map[string]any)
+		asked := 0
+		for _, name := range []string{"livenessProbe", "readinessProbe", "startupProbe"} {
+			before, _ := was[name].(map[string]any)
+			if before == nil {
+				continue
+			}
+			asked++
+			before["httpGet"].(map[string]any)["host"] = "203.0.113.9"
+			if !reflect.DeepEqual(is[name], before) {
+				t.Errorf("%s: %v", name, is[name])
+			}
+		}
+		if asked == 0 {
+			t.Error("the pod has no probes to look at")
+		}
+		again, err := SetProbeHost(after, container, "203.0.113.9")
+		if err != nil || !bytes.Equal(again, after) {
+			t.Errorf("the same edit again: %v", err)
+		}
+	})
+	const pod = "spec:\n  containers:\n  - name: c\n    livenessProbe:\n      tcpSocket:\n        port: 1\n    startupProbe:\n      exec:\n        command: [x]\n"
+	after, err := SetProbeHost([]byte(pod), "c", "::1")
+	if want := strings.Replace(pod, "        port: 1\n", "        host: ::1\n        port: 1\n", 1); err != nil || string(after) != want {
+		t.Errorf("%v\n%s", err, after)
+	}
+	if _, err := SetProbeHost([]byte(pod), "other", "::1"); err == nil {
+		t.Error("a container that is not there")
+	}
+}
+
 func TestSetProbeTCP(t *testing.T) {
 	eachPod(t, func(t *testing.T, pod []byte, container string) {
 		after, err := SetProbeTCP(pod, container)

@@ -178,6 +178,9 @@ func references(c harden.Control) [][2]string {
 		}
 	}
 	add("CIS 1.12", c.Refs.CIS)
+	if !c.Refs.Older.IsZero() {
+		out = append(out, [2]string{"CIS 1.10, 1.11", c.Refs.Older.String()})
+	}
 	add("STIG", c.Refs.STIG)
 	add("NSA 1.2", c.Refs.NSA)
 	add("seed", c.Refs.Seed)

@@ -43,6 +43,20 @@ func (c *Cluster) readWorkloads(f *harden.ClusterFacts) error {
 	return nil
 }
 
+func (c *Cluster) readKubeadm(f *harden.ClusterFacts) error {
+	ref := harden.ObjectRef{APIVersion: "v1", Kind: "ConfigMap", Namespace: "kube-system", Name: "kubeadm-config"}
+	r, ok := c.records[ref]
+	if !ok {
+		return notFound("reading kubeadm's configuration", ref)
+	}
+	config, err := as[objects.KubeadmConfig](r.Object)
+	if err != nil {
+		return err
+	}
+	f.Kubeadm, err = config.Fact()
+	return err
+}
+
 // each calls f with the objects of a kind, by namespace and name.
 func each[T any](c *Cluster, kind string, f func(T)) error {
 	for _, ref := range c.refs() {

@@ -102,7 +102,29 @@ func inventory(f Fixture) []objects.Object {
 		o["spec"] = spec
 		all = append(all, o)
 	}
-	return append(all, webhook(), metricsAPI())
+	return append(all, webhook(), metricsAPI(), kubeadmConfig(f))
+}
+
+// kubeadmConfig is what kubeadm init without extra arguments keeps.
+func kubeadmConfig(f Fixture) objects.Object {
+	o := object("v1", "ConfigMap", "kube-system", "kubeadm-config", nil)
+	o["data"] = map[string]any{"ClusterConfiguration": fmt.Sprintf(`apiServer: {}
+apiVersion: kubeadm.k8s.io/v1beta4
+certificatesDir: /etc/kubernetes/pki
+clusterName: kubernetes
+controllerManager: {}
+etcd:
+  local:
+    dataDir: /var/lib/etcd
+kind: ClusterConfiguration
+kubernetesVersion: %s
+networking:
+  dnsDomain: cluster.local
+  podSubnet: 10.244.0.0/16
+  serviceSubnet: 10.96.0.0/12
+scheduler: {}
+`, f.Identity.KubernetesVersion)}
+	return o
 }
 
 func object(apiVersion, kind, namespace, name string, labels map[string]any) objects.Object {

@@ -229,7 +229,7 @@ func (c *Cluster) Facts(ctx context.Context, needs []harden.Need) (*harden.Clust
 	}
 	if err := c.enter(ctx, "listing objects"); err != nil {
 		for _, need := range needs {
-			if slices.Contains([]harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens}, need) {
+			if slices.Contains([]harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm}, need) {
 				fail(need, err)
 			}
 		}
@@ -246,6 +246,8 @@ func (c *Cluster) Facts(ctx context.Context, needs []harden.Need) (*harden.Clust
 			err = c.readWorkloads(facts)
 		case harden.NeedTokens:
 			facts.StaleTokens = new(float64)
+		case harden.NeedKubeadm:
+			err = c.readKubeadm(facts)
 		}
 		if err != nil {
 			fail(need, err)

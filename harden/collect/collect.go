@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +42,7 @@ type Cluster interface {
 }
 
 // clusterNeeds are the groups that come from the API.
-var clusterNeeds = []harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens}
+var clusterNeeds = []harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm}
 
 // Options say what the root is.
 type Options struct {
@@ -76,7 +74,11 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 		f.Missing[harden.NeedKubelet] = harden.Msg("%s", err.Error())
 	}
 	if err := collectStaticPods(n, live, f); err != nil {
-		f.Missing[harden.NeedAPIServer] = harden.Msg("%s", err.Error())
+		for _, c := range harden.Components {
+			if c.StaticPod() {
+				f.Missing[harden.Need(c.ID)] = harden.Msg("%s", err.Error())
+			}
+		}
 	}
 	collectReferenced(n, f)
 	if err := collectSysctls(n, live, f); err != nil {
@@ -178,46 +180,6 @@ func identify(n Node, live Live, f *harden.Facts) {
 	if c := f.Component(harden.APIServer); c != nil && !c.Version.IsZero() {
 		id.KubernetesVersion = c.Version.String()
 	}
-}
-
-// fileFlags are flags of the API server that name files whose content controls judge. Files with secrets are not here.
-var fileFlags = []string{"audit-policy-file", "authentication-config", "authorization-config", "admission-control-config-file"}
-
-func collectReferenced(n Node, f *harden.Facts) {
-	c := f.Component(harden.APIServer)
-	if c == nil {
-		return
-	}
-	var paths []string
-	for _, name := range fileFlags {
-		for _, fact := range []harden.FlagFact{c.Flag(name), c.FileFlag(name)} {
-			if host, ok := c.HostPath(fact.Last()); ok && fact.Set && !slices.Contains(paths, host) {
-				paths = append(paths, host)
-			}
-		}
-	}
-	// Where our remedies put files: what is there already is judged, not overwritten unseen.
-	for _, p := range []string{"/etc/kubernetes/policies/audit-policy.yaml", "/etc/kubernetes/authn/config.yaml"} {
-		if !slices.Contains(paths, p) {
-			paths = append(paths, p)
-		}
-	}
-	for _, p := range paths {
-		f.Files[p] = readFile(n, p)
-	}
-	for _, dir := range []string{path.Dir(c.Flag("audit-log-path").Last())} {
-		if free, err := n.FreeBytes(dir); err == nil && path.IsAbs(dir) {
-			f.Disks[dir] = harden.DiskFact{Path: dir, Free: free}
-		}
-	}
-}
-
-func readFile(n Node, p string) harden.FileFact {
-	s, err := n.State(p)
-	if err != nil {
-		return harden.FileFact{Path: p, Unread: harden.Msg("%s", err.Error())}
-	}
-	return harden.FileFact{Path: p, State: s}
 }
 
 // WithoutCluster gives facts that say why the API could not be asked; f stays as it is.

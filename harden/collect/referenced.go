@@ -1,0 +1,105 @@
+package collect
+
+import (
+	"path"
+
+	"sigs.k8s.io/yaml"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// fileFlags are flags that name files whose content controls judge. Files with secrets are not here: of them facts hold only
+// what may be known (secrets.go).
+var fileFlags = map[harden.ComponentID][]string{
+	harden.APIServer: {
+		"audit-policy-file", "authentication-config", "authorization-config", "admission-control-config-file",
+		"client-ca-file", "kubelet-certificate-authority", "tls-cert-file",
+	},
+	harden.ControllerManager: {"tls-cert-file"},
+	harden.Scheduler:         {"config", "tls-cert-file"},
+	harden.Etcd:              {"config-file", "cert-file", "peer-cert-file", "trusted-ca-file", "peer-trusted-ca-file"},
+}
+
+// ours are where remedies put files: what is there already is judged, not overwritten unseen.
+var ours = []string{
+	"/etc/kubernetes/policies/audit-policy.yaml", "/etc/kubernetes/authn/config.yaml",
+}
+
+func collectReferenced(n Node, f *harden.Facts) {
+	for id, flags := range fileFlags {
+		c := f.Component(id)
+		if c == nil {
+			continue
+		}
+		for _, name := range flags {
+			for _, fact := range []harden.FlagFact{c.Flag(name), c.FileFlag(name)} {
+				readReferred(n, f, c, fact.Last())
+			}
+		}
+	}
+	c := f.Component(harden.APIServer)
+	if c == nil {
+		return
+	}
+	collectAdmission(n, f, c)
+	for _, p := range ours {
+		readInto(n, f, p)
+	}
+	if dir := path.Dir(c.Flag("audit-log-path").Last()); path.IsAbs(dir) {
+		if free, err := n.FreeBytes(dir); err == nil {
+			f.Disks[dir] = harden.DiskFact{Path: dir, Free: free}
+		}
+	}
+}
+
+// collectAdmission reads the files that the admission configuration names, beside it where their paths are relative.
+func collectAdmission(n Node, f *harden.Facts, c *harden.ComponentFacts) {
+	const flag = "admission-control-config-file"
+	for _, at := range []string{c.Flag(flag).Last(), c.FileFlag(flag).Last()} {
+		host, ok := c.HostPath(at)
+		if !ok {
+			continue
+		}
+		var config struct {
+			Plugins []struct {
+				Path string `json:"path"`
+			} `json:"plugins"`
+		}
+		if yaml.Unmarshal(f.Files[host].State.Data, &config) != nil {
+			continue
+		}
+		for _, p := range config.Plugins {
+			switch {
+			case p.Path == "":
+			case path.IsAbs(p.Path):
+				readReferred(n, f, c, p.Path)
+			default:
+				readReferred(n, f, c, path.Join(path.Dir(at), p.Path))
+			}
+		}
+	}
+}
+
+// readReferred reads the file of the host that a path in the component's container shows.
+func readReferred(n Node, f *harden.Facts, c *harden.ComponentFacts, inContainer string) {
+	if !path.IsAbs(inContainer) {
+		return
+	}
+	if host, ok := c.HostPath(inContainer); ok {
+		readInto(n, f, host)
+	}
+}
+
+func readInto(n Node, f *harden.Facts, p string) {
+	if _, done := f.Files[p]; !done {
+		f.Files[p] = readFile(n, p)
+	}
+}
+
+func readFile(n Node, p string) harden.FileFact {
+	s, err := n.State(p)
+	if err != nil {
+		return harden.FileFact{Path: p, Unread: harden.Msg("%s", err.Error())}
+	}
+	return harden.FileFact{Path: p, State: s}
+}
