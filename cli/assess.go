@@ -57,7 +57,7 @@ func (a *app) assessCommand() *cobra.Command {
 }
 
 // nodeNeeds are the facts that the node itself gives.
-var nodeNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedKubelet, harden.NeedSysctls}
+var nodeNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedKubelet, harden.NeedSysctls, harden.NeedFiles, harden.NeedCertificates}
 
 // facts are the node's and the cluster's. What could not be read is said at once; which verdicts lack it is in the facts.
 func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,13 +41,62 @@ func (f rootFiles) List(dir string) ([]string, error) {
 	return names, err
 }
 
+// Look describes a path, following no link.
+func (f rootFiles) Look(path string) (harden.StatFact, error) {
+	e, err := f.Entry(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return harden.StatFact{}, nil
+	}
+	if err != nil {
+		return harden.StatFact{}, err
+	}
+	return f.stat(path, e), nil
+}
+
+// LookInto describes what a directory holds; a missing one holds nothing.
+func (f rootFiles) LookInto(dir string) ([]harden.StatFact, error) {
+	entries, err := f.Entries(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := make([]harden.StatFact, len(entries))
+	for i, e := range entries {
+		out[i] = f.stat(filepath.Join(dir, e.Name), e)
+	}
+	return out, nil
+}
+
+func (f rootFiles) stat(path string, e host.Entry) harden.StatFact {
+	out := harden.StatFact{Path: path, Mode: e.Mode, UID: e.UID, GID: e.GID, Size: e.Size, Modified: e.Modified}
+	switch e.Kind {
+	case 0:
+		out.Kind = harden.StatFile
+	case fs.ModeDir:
+		out.Kind = harden.StatDir
+	case fs.ModeSymlink:
+		out.Kind = harden.StatLink
+		if to, err := f.Resolve(path); err == nil {
+			out.Target = to
+		}
+	default:
+		out.Kind = harden.StatOther
+	}
+	return out
+}
+
 // Unit reads the unit files below the root.
 func (f rootFiles) Unit(name string) (collect.Unit, error) {
 	u, err := f.UnitFiles(name)
 	if err != nil {
 		return collect.Unit{}, err
 	}
-	out := collect.Unit{Environment: u.Environment}
+	out := collect.Unit{Environment: u.Environment, Files: u.DropIns}
+	if u.Fragment != "" {
+		out.Files = append([]string{u.Fragment}, u.DropIns...)
+	}
 	if len(u.ExecStart) > 0 {
 		out.ExecStart = u.ExecStart[len(u.ExecStart)-1]
 	}

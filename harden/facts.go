@@ -40,8 +40,12 @@ type Facts struct {
 	// SysctlFiles are the settings from sysctl.d in the order in which they are loaded; the last one of a key wins.
 	SysctlFiles []SysctlSetting `json:"sysctlFiles,omitempty"`
 	// Disks by the path that was asked for.
-	Disks   map[string]DiskFact `json:"disks,omitempty"`
-	Cluster *ClusterFacts       `json:"cluster,omitempty"`
+	Disks map[string]DiskFact `json:"disks,omitempty"`
+	// Stats are owners and modes of host files, by path; see Stat.
+	Stats        map[string]StatFact `json:"stats,omitempty"`
+	Kubeconfigs  []KubeconfigFact    `json:"kubeconfigs,omitempty"`
+	Certificates []CertificateFact   `json:"certificates,omitempty"`
+	Cluster      *ClusterFacts       `json:"cluster,omitempty"`
 	// Missing says why a group of facts could not be read. A group that is not here is known.
 	Missing map[Need]Message `json:"missing,omitempty"`
 }
@@ -111,6 +115,8 @@ type KubeletFacts struct {
 	// ServingKey is the kind of key of the serving certificate: "RSA", "ECDSA" or "".
 	ServingKey    string `json:"servingKey,omitempty"`
 	StaticPodPath string `json:"staticPodPath,omitempty"`
+	// UnitFiles are the unit and its drop-ins, where the files below the root have any.
+	UnitFiles []string `json:"unitFiles,omitempty"`
 }
 
 // KubeletLayer is one source of kubelet configuration.

@@ -28,6 +28,8 @@ type tree interface {
 	ReadLink(path string) (string, error)
 	State(path string) (backups.State, error)
 	List(path string) ([]string, error)
+	Entry(path string) (Entry, error)
+	Entries(path string) ([]Entry, error)
 	Glob(pattern string) ([]string, error)
 	FreeBytes(path string) (uint64, error)
 	ReadOnlyFS(path string) (bool, error)

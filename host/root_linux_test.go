@@ -273,3 +273,33 @@ func BenchmarkStateOfManifest(b *testing.B) {
 		}
 	}
 }
+
+func TestEntriesAreLookedAtWithoutBeingOpened(t *testing.T) {
+	r, dir := newRoot(t)
+	put(t, dir, "etc/file", "x")
+	must(t, os.Chmod(filepath.Join(dir, "etc/file"), 0o640))
+	must(t, os.Symlink("/etc/file", filepath.Join(dir, "etc/link")))
+	must(t, unix.Mkfifo(filepath.Join(dir, "etc/pipe"), 0o600))
+	must(t, os.Symlink("/etc", filepath.Join(dir, "alias")))
+	entries, err := r.Entries("/alias")
+	must(t, err)
+	kinds := map[string]fs.FileMode{}
+	for _, e := range entries {
+		kinds[e.Name] = e.Kind
+		one, err := r.Entry("/etc/" + e.Name)
+		if err != nil || !reflect.DeepEqual(one, e) {
+			t.Errorf("%s: alone %+v, in its directory %+v, %v", e.Name, one, e, err)
+		}
+		if e.Name == "file" && (e.Mode != 0o640 || e.Size != 1 || e.Modified.IsZero()) {
+			t.Errorf("%+v", e)
+		}
+	}
+	if want := map[string]fs.FileMode{"file": 0, "link": fs.ModeSymlink, "pipe": fs.ModeNamedPipe, "kubernetes": fs.ModeDir}; !reflect.DeepEqual(kinds, want) {
+		t.Errorf("got %v, want %v", kinds, want)
+	}
+	for _, path := range []string{"/nothing", "/etc/file"} {
+		if _, err := r.Entries(path); err == nil {
+			t.Errorf("%s has entries", path)
+		}
+	}
+}

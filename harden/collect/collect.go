@@ -89,6 +89,7 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 			f.Disks[p] = harden.DiskFact{Path: p, Free: free}
 		}
 	}
+	collectFiles(n, f)
 	identify(n, live, f)
 	for _, need := range clusterNeeds {
 		f.Missing[need] = harden.Msg("the cluster's API was not asked")

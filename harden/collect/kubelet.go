@@ -29,6 +29,7 @@ type Unit struct {
 	ExecStart   string
 	Environment []string // assignments
 	EnvFiles    []string // paths, in order
+	Files       []string // the unit's own file and its drop-ins
 }
 
 // kubeadmUnit is what kubeadm's packages install; the second file is Debian's, the third Red Hat's.
@@ -46,6 +47,7 @@ func kubeletArgs(n Node, k *harden.KubeletFacts) error {
 	if u, ok := n.(Units); ok {
 		if found, err := u.Unit("kubelet.service"); err == nil && found.ExecStart != "" {
 			unit = found
+			k.UnitFiles = found.Files
 		}
 	}
 	words := strings.Fields(unit.ExecStart)

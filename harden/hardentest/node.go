@@ -18,6 +18,10 @@ import (
 type Node struct {
 	Files map[string]harden.State
 	Free  uint64 // bytes, for every path
+	// Links lead from a path to where they lead in the end; what lies there is a file as any other.
+	Links map[string]string
+	// Modified is when a path's content was changed last, as far as a test says so.
+	Modified map[string]time.Time
 }
 
 // Fixture reads the node that kubeadm of the minor wrote, with its modes.
@@ -28,7 +32,10 @@ func Fixture(t testing.TB, minor string) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Node{Files: map[string]harden.State{"/": {Exists: true, Dir: true, Mode: 0o755}}, Free: 20 << 30}
+	n := &Node{
+		Files: map[string]harden.State{"/": {Exists: true, Dir: true, Mode: 0o755}}, Free: 20 << 30,
+		Links: map[string]string{}, Modified: map[string]time.Time{},
+	}
 	for line := range strings.Lines(string(list)) {
 		name, mode, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		bits, err := strconv.ParseUint(mode, 8, 32)
@@ -51,7 +58,12 @@ func Fixture(t testing.TB, minor string) *Node {
 }
 
 // State implements collect.Node.
-func (n *Node) State(p string) (harden.State, error) { return n.Files[p], nil }
+func (n *Node) State(p string) (harden.State, error) {
+	if to, ok := n.Links[p]; ok {
+		p = to
+	}
+	return n.Files[p], nil
+}
 
 // List implements collect.Node.
 func (n *Node) List(dir string) ([]string, error) {
@@ -61,8 +73,40 @@ func (n *Node) List(dir string) ([]string, error) {
 			names = append(names, path.Base(p))
 		}
 	}
+	for p := range n.Links {
+		if path.Dir(p) == path.Clean(dir) {
+			names = append(names, path.Base(p))
+		}
+	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// Look implements collect.Attributes.
+func (n *Node) Look(p string) (harden.StatFact, error) {
+	if to, ok := n.Links[p]; ok {
+		return harden.StatFact{Path: p, Kind: harden.StatLink, Mode: 0o777, Target: to}, nil
+	}
+	s, ok := n.Files[p]
+	if !ok {
+		return harden.StatFact{}, nil
+	}
+	out := harden.StatFact{Path: p, Kind: harden.StatFile, Mode: s.Mode, UID: s.UID, GID: s.GID, Size: int64(len(s.Data)), Modified: n.Modified[p]}
+	if s.Dir {
+		out.Kind = harden.StatDir
+	}
+	return out, nil
+}
+
+// LookInto implements collect.Attributes.
+func (n *Node) LookInto(dir string) ([]harden.StatFact, error) {
+	names, err := n.List(dir)
+	var out []harden.StatFact
+	for _, name := range names {
+		s, _ := n.Look(path.Join(dir, name))
+		out = append(out, s)
+	}
+	return out, err
 }
 
 // FreeBytes implements collect.Node.

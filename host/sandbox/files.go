@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 
 	"kubectl-harden.io/kubectl-harden/backups"
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -116,6 +117,39 @@ func (f *Files) List(dir string) ([]string, error) {
 		return nil, nil
 	}
 	return names, err
+}
+
+// Look describes a path. The sandbox has no links.
+func (f *Files) Look(path string) (harden.StatFact, error) {
+	info, err := f.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return harden.StatFact{}, nil
+	}
+	if err != nil {
+		return harden.StatFact{}, err
+	}
+	out := harden.StatFact{Path: path, Kind: harden.StatOther, Mode: info.Mode, UID: info.UID, GID: info.GID, Size: info.Size}
+	switch info.Kind {
+	case 0:
+		out.Kind = harden.StatFile
+	case fs.ModeDir:
+		out.Kind = harden.StatDir
+	}
+	return out, nil
+}
+
+// LookInto describes what a directory holds; a missing one holds nothing.
+func (f *Files) LookInto(dir string) ([]harden.StatFact, error) {
+	names, err := f.List(dir)
+	var out []harden.StatFact
+	for _, name := range names {
+		s, err := f.Look(path.Join(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, err
 }
 
 // FreeBytes is plenty: what the temporary directory has left is no fact of the node.
