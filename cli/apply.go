@@ -34,7 +34,8 @@ func (a *app) applyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.confirmAndApply(cmd.Context(), e, plans, "apply")
+			done, err := a.confirmAndApply(cmd.Context(), e, plans, "apply")
+			return a.stays(done, err)
 		},
 	}
 	a.sel.add(cmd.Flags())
@@ -56,39 +57,68 @@ func (a *app) plansToApply(ctx context.Context, e *engine, args []string) ([]har
 	return readPlans(args[0])
 }
 
-// confirmAndApply prints the diff, checks that nothing speaks against it, asks unless --yes, and applies plan after plan.
-func (a *app) confirmAndApply(ctx context.Context, e *engine, plans []harden.Plan, verb string) error {
+// confirmAndApply prints the diff, checks that nothing speaks against it, asks unless --yes, and applies plan after plan. It
+// gives what was done, also when a later plan fails.
+func (a *app) confirmAndApply(ctx context.Context, e *engine, plans []harden.Plan, verb string) (done []harden.Result, err error) {
 	if err := printPlans(a.Out, plans, true); err != nil {
-		return err
+		return nil, err
 	}
 	work := slices.DeleteFunc(slices.Clone(plans), harden.Plan.Empty)
 	if len(work) == 0 {
-		return a.afterwards(plans)
+		// That there is nothing to do must not hide what an earlier run has left half done.
+		if res, open := e.Pending(); open && e.m.cannotWrite == nil {
+			return nil, a.report(res)
+		}
+		return nil, a.afterwards(plans)
 	}
 	for _, p := range work {
 		if res := e.Check(ctx, p); res.Outcome != harden.OutcomeApplied {
-			return a.report(res)
+			return nil, a.report(res)
 		}
 	}
 	if a.sel.dryRun {
 		fmt.Fprintln(a.Err, "dry run: nothing was changed")
-		return a.afterwards(plans)
+		return nil, a.afterwards(plans)
 	}
 	if e.m.cannotWrite != nil {
-		return e.m.cannotWrite
+		return nil, e.m.cannotWrite
 	}
 	if !a.sel.yes {
 		if err := a.ask(ctx, work[0].Target.Node, verb); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for _, p := range work {
 		res := e.Apply(ctx, p, a.tell)
 		if err := a.report(res); err != nil {
-			return err
+			return done, err
 		}
+		done = append(done, res)
 	}
-	return a.afterwards(plans)
+	return done, a.afterwards(plans)
+}
+
+// stays says, after a failure, what was done before it and is not undone by it. The exit code tells of both: what has to be
+// settled comes first, else it is that only a part was done.
+func (a *app) stays(done []harden.Result, err error) error {
+	if err == nil || len(done) == 0 || exitCode(err) == exitSkipped {
+		return err
+	}
+	a.complain(err)
+	for _, res := range done {
+		fmt.Fprintf(a.Err, "transaction %s was done before that and stays: %s\n", oneLine(res.Transaction), sentence(res.Message.String()))
+		a.printHints(res.Hints)
+	}
+	return &codeError{partly(exitCode(err))}
+}
+
+// partly is the exit code where a plan ended with last and others had been applied before it, which stay.
+func partly(last int) int {
+	switch last {
+	case exitDone, exitUnsettled, exitMixed:
+		return last
+	}
+	return exitSkipped
 }
 
 // afterwards says what was named and left out; leaving it out is worth an exit code.
@@ -180,8 +210,12 @@ func (a *app) report(res harden.Result) error {
 		fmt.Fprintf(a.Err, "%-12s %s\n", string(t.Is), oneLine(stateLine(t)))
 	}
 	a.printHints(res.Hints)
-	if res.Script != "" && (code == exitMixed || code == exitUnsettled) {
+	switch {
+	case res.Script == "":
+	case code == exitMixed || code == exitUnsettled:
 		a.printHints([]string{a.where.byHand(res.Script)})
+	default: // everything is as before; whoever doubts it has a way of their own
+		fmt.Fprintf(a.Err, "way out by hand: %s\n", oneLine(a.where.byHand(res.Script)))
 	}
 	return &codeError{code}
 }

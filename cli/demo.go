@@ -423,16 +423,16 @@ func (s *story) again(ctx context.Context, before []harden.Finding) error {
 }
 
 func (s *story) undo(ctx context.Context) error {
-	ids, err := s.e.lastRun(ctx)
+	last, _, err := s.e.lastRun(ctx)
 	if err != nil {
 		return err
 	}
-	for _, id := range ids {
-		plans, err := s.e.Undo(ctx, id, "")
+	for _, t := range last {
+		plans, err := s.e.Undo(ctx, t.ID, "")
 		if err != nil {
 			return err
 		}
-		if err := s.applyAll(ctx, "Undo "+id, plans); err != nil {
+		if err := s.applyAll(ctx, "Undo "+t.ID, plans); err != nil {
 			return err
 		}
 	}

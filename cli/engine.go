@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"kubectl-harden.io/kubectl-harden/backups"
@@ -115,15 +116,23 @@ func (e *engine) Apply(ctx context.Context, p harden.Plan, events func(harden.Ev
 	})
 }
 
+// Pending says what an earlier run has left to settle, or that one is under way.
+func (e *engine) Pending() (harden.Result, bool) {
+	h, held, err := e.store.Holder()
+	switch {
+	case err != nil:
+		return refused(err), true
+	case held:
+		return locked(&backups.LockedError{Path: e.m.lockPath, Holder: h}), true
+	}
+	return apply.Pending(e.transactions(nil))
+}
+
 // Check says by OutcomeApplied that Apply would begin the plan, or else what it would answer. It goes the way of Apply, to
 // the point where the first thing is written.
 func (e *engine) Check(ctx context.Context, p harden.Plan) harden.Result {
-	h, held, err := e.store.Holder()
-	if err != nil {
-		return refused(err)
-	}
-	if held {
-		return locked(&backups.LockedError{Path: e.m.lockPath, Holder: h})
+	if res, open := e.Pending(); open {
+		return res
 	}
 	s := &unbegun{transactions: e.transactions(nil)}
 	a, err := e.applier(ctx, s, p.Scope == harden.ScopeCluster)
@@ -216,12 +225,12 @@ func (e *engine) History(context.Context) ([]harden.TransactionSummary, error) {
 	}
 	out := e.summaries(list)
 	for i, t := range out {
-		if t.Undoes == "" || t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 {
+		p, err := e.loadPlan(t.ID)
+		if err != nil {
+			out[i].Damage = strings.TrimPrefix(err.Error(), "transaction "+t.ID+": ")
 			continue
 		}
-		p, err := loadPlan(e.store, t.ID)
-		if err != nil {
-			out[i].Damage = err.Error()
+		if t.Undoes == "" || t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 {
 			continue
 		}
 		at := slices.IndexFunc(out[i:], func(older harden.TransactionSummary) bool { return older.ID == t.Undoes })
@@ -231,6 +240,14 @@ func (e *engine) History(context.Context) ([]harden.TransactionSummary, error) {
 		}
 	}
 	return out, nil
+}
+
+// damaged are the settled transactions that are not what was written, newest first. Unsettled ones are recover's.
+func (e *engine) damaged(ctx context.Context) ([]harden.TransactionSummary, error) {
+	history, err := e.History(ctx)
+	return slices.DeleteFunc(history, func(t harden.TransactionSummary) bool {
+		return t.Damage == "" || t.Outcome == harden.OutcomeUnsettled || t.Outcome == harden.OutcomeMixed
+	}), err
 }
 
 // Events are the progress of a transaction, from its journal.
@@ -285,7 +302,7 @@ func (e *engine) undoInput(ctx context.Context, history []harden.TransactionSumm
 	if in.Facts, err = e.Facts(ctx); err != nil {
 		return in, err
 	}
-	if in.Done.Plan, err = loadPlan(e.store, history[at].ID); err != nil {
+	if in.Done.Plan, err = e.loadPlan(history[at].ID); err != nil {
 		return in, err
 	}
 	in.Done.ID = history[at].ID
@@ -294,7 +311,7 @@ func (e *engine) undoInput(ctx context.Context, history []harden.TransactionSumm
 			continue
 		}
 		if t.Undoes == in.Done.ID {
-			p, err := loadPlan(e.store, t.ID)
+			p, err := e.loadPlan(t.ID)
 			if err != nil {
 				return in, err
 			}
@@ -304,9 +321,9 @@ func (e *engine) undoInput(ctx context.Context, history []harden.TransactionSumm
 		if t.Undoes != "" {
 			continue
 		}
-		p, err := loadPlan(e.store, t.ID)
+		p, err := e.loadPlan(t.ID)
 		if err != nil {
-			return in, err
+			continue // it cannot be named where the same lines are in the way; that they are is seen in the file
 		}
 		in.Later = append(in.Later, harden.Done{ID: t.ID, Plan: p})
 	}
@@ -329,31 +346,29 @@ type clusterError struct{ err error }
 func (e *clusterError) Error() string { return "undoing: " + e.err.Error() }
 func (e *clusterError) Unwrap() error { return e.err }
 
-// lastRun are the applied transactions of the newest run that is not undone, newest first.
-func (e *engine) lastRun(ctx context.Context) ([]string, error) {
+// lastRun are the applied transactions of the newest run that is not undone and can be read, newest first, and the damaged
+// ones above it.
+func (e *engine) lastRun(ctx context.Context) (last, damaged []harden.TransactionSummary, err error) {
 	history, err := e.History(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var ids []string
 	run := ""
 	for _, t := range history {
-		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 || t.Undoes != "" {
+		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 || t.Undoes != "" && t.Damage == "" {
 			continue
 		}
-		p, err := loadPlan(e.store, t.ID)
-		if err != nil {
-			return nil, &hintedError{
-				err:   fmt.Errorf("looking for the newest run: %w", err),
-				hints: []string{program + " history", program + " rollback TX"},
-			}
+		p, err := e.loadPlan(t.ID)
+		switch {
+		case err != nil && len(last) == 0:
+			damaged = append(damaged, t)
+			continue
+		case err != nil || len(last) > 0 && p.Run != run:
+			return last, damaged, nil
 		}
-		if len(ids) > 0 && p.Run != run {
-			break
-		}
-		ids, run = append(ids, t.ID), p.Run
+		last, run = append(last, t), p.Run
 	}
-	return ids, nil
+	return last, damaged, nil
 }
 
 // holder is who takes the lock.

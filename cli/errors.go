@@ -42,7 +42,7 @@ var exitCodes = []struct {
 	{exitMixed, "the undo failed too: restore.sh is named"},
 	{exitRefused, "refused before anything was changed"},
 	{exitConfirm, "applied, waiting for confirm (no change of this version arms a switch)"},
-	{exitSkipped, "applied, but some of what was named was skipped"},
+	{exitSkipped, "applied, but some of what was named was skipped, refused or rolled back"},
 }
 
 // hintedError is an error with hints. Commands in them begin with the program's own name and a command: where and how is
@@ -71,6 +71,15 @@ type refusedError struct{ err error }
 func (e *refusedError) Error() string { return e.err.Error() }
 func (e *refusedError) Unwrap() error { return e.err }
 
+// damagedError is a transaction that is not what was written, with the way out that does not need the rest of it.
+type damagedError struct {
+	err    error
+	script string
+}
+
+func (e *damagedError) Error() string { return e.err.Error() }
+func (e *damagedError) Unwrap() error { return e.err }
+
 // codeError ends the program with a code; what is to be said has been said.
 type codeError struct{ code int }
 
@@ -90,6 +99,8 @@ func exitCode(err error) int {
 		return exitRefused
 	case errors.Is(err, backups.ErrLocked):
 		return exitLocked
+	case errors.As(err, new(*damagedError)):
+		return exitUnsettled
 	}
 	return exitError
 }
@@ -149,6 +160,10 @@ func (a *app) wholeHint(err error) string {
 	var hinted *hintedError
 	if errors.As(err, &hinted) && hinted.whole != "" {
 		return hinted.whole
+	}
+	var damaged *damagedError
+	if errors.As(err, &damaged) {
+		return a.where.byHand(damaged.script)
 	}
 	if errors.Is(err, fs.ErrPermission) && os.Geteuid() > 0 {
 		return "sudo " + strings.TrimPrefix(a.again(), "sudo ")

@@ -121,7 +121,7 @@ func (a *app) oneTransaction(ctx context.Context, e *engine, list []harden.Trans
 		return &hintedError{err: fmt.Errorf("reading the history: there is no transaction %s", id), hints: []string{program + " history"}}
 	}
 	t := list[at]
-	p, err := loadPlan(e.store, id)
+	p, err := e.loadPlan(id)
 	if err != nil {
 		return err
 	}

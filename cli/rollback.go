@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -26,37 +28,35 @@ func (a *app) rollbackCommand() *cobra.Command {
 				return err
 			}
 			e.soak = a.sel.soak
-			ids := args
-			if len(ids) == 0 {
-				if ids, err = e.lastRun(cmd.Context()); err != nil {
-					return err
-				}
+			if len(args) == 1 {
+				return a.undoAll(cmd.Context(), e, args, control)
 			}
-			if ids, err = a.having(e, ids, control); err != nil {
+			last, damaged, err := e.lastRun(cmd.Context())
+			if err != nil {
 				return err
 			}
-			if len(ids) == 0 {
-				return a.nothingToUndo(e)
+			ids := make([]string, len(last))
+			for i, t := range last {
+				ids[i] = t.ID
 			}
-			// One at a time: an undo is planned on what the one before has left.
-			var owed error
-			for _, id := range ids {
-				plans, err := e.Undo(cmd.Context(), id, control)
-				// An API that is away keeps nobody from undoing what is on the node.
-				if errors.As(err, new(*clusterError)) && len(ids) > 1 {
-					a.complain(err)
-					a.printHints([]string{program + " rollback " + id})
-					owed = &codeError{exitUnsettled}
-					continue
-				}
-				if err != nil {
-					return a.undoConflict(err)
-				}
-				if err := a.confirmAndApply(cmd.Context(), e, plans, "undo"); err != nil {
-					return err
-				}
+			if len(damaged) == 0 {
+				return a.undoAll(cmd.Context(), e, ids, control)
 			}
-			return owed
+			for _, t := range damaged {
+				a.complain(&damagedError{fmt.Errorf("looking for the newest run: transaction %s is left out: %s", t.ID, t.Damage), t.Script})
+			}
+			if len(last) == 0 {
+				return &codeError{exitUnsettled}
+			}
+			if slices.ContainsFunc(damaged, func(t harden.TransactionSummary) bool { return mayReach(t, last) }) {
+				fmt.Fprintf(a.Err, "error: below it, what transaction %s did may have been changed again; undo by hand what is left out, or say that you mean the older one\n", oneLine(ids[0]))
+				a.printHints([]string{program + " rollback " + ids[0]})
+				return &codeError{exitUnsettled}
+			}
+			if err := a.undoAll(cmd.Context(), e, ids, control); err != nil {
+				return err
+			}
+			return &codeError{exitUnsettled} // of what was left out
 		},
 	}
 	f := cmd.Flags()
@@ -68,6 +68,49 @@ func (a *app) rollbackCommand() *cobra.Command {
 	return cmd
 }
 
+// undoAll undoes transactions, newest first, one at a time: an undo is planned on what the one before has left.
+func (a *app) undoAll(ctx context.Context, e *engine, ids []string, control string) error {
+	ids, err := a.having(e, ids, control)
+	if err != nil {
+		return err
+	}
+	if len(ids) == 0 {
+		return a.nothingToUndo(e)
+	}
+	var done []harden.Result
+	var owed error
+	for _, id := range ids {
+		plans, err := e.Undo(ctx, id, control)
+		// An API that is away keeps nobody from undoing what is on the node.
+		if errors.As(err, new(*clusterError)) && len(ids) > 1 {
+			a.complain(err)
+			a.printHints([]string{program + " rollback " + id})
+			owed = &codeError{exitUnsettled}
+			continue
+		}
+		if err != nil {
+			return a.stays(done, a.undoConflict(err))
+		}
+		undone, err := a.confirmAndApply(ctx, e, plans, "undo")
+		if err != nil {
+			return a.stays(done, err)
+		}
+		done = append(done, undone...)
+	}
+	return owed
+}
+
+// mayReach says that a transaction which cannot be read may have changed what the others did.
+func mayReach(damaged harden.TransactionSummary, others []harden.TransactionSummary) bool {
+	for _, t := range others {
+		if damaged.Scope == "" || damaged.Scope == t.Scope && t.Scope == harden.ScopeCluster ||
+			slices.ContainsFunc(damaged.Targets, func(p string) bool { return slices.Contains(t.Targets, p) }) {
+			return true
+		}
+	}
+	return false
+}
+
 // having leaves the transactions in which the control has a part; without a control all of them.
 func (a *app) having(e *engine, ids []string, control string) ([]string, error) {
 	if control == "" || len(ids) == 0 {
@@ -75,7 +118,7 @@ func (a *app) having(e *engine, ids []string, control string) ([]string, error) 
 	}
 	var out, known []string
 	for _, id := range ids {
-		p, err := loadPlan(e.store, id)
+		p, err := e.loadPlan(id)
 		if err != nil {
 			return nil, err
 		}
@@ -90,17 +133,10 @@ func (a *app) having(e *engine, ids []string, control string) ([]string, error) 
 	return out, nil
 }
 
-// nothingToUndo does not hide a transaction that was interrupted.
+// nothingToUndo does not hide a transaction that has to be settled.
 func (a *app) nothingToUndo(e *engine) error {
-	open, err := e.store.Interrupted()
-	if err != nil {
-		return err
-	}
-	if len(open) > 0 {
-		return a.report(harden.Result{
-			Outcome: harden.OutcomeUnsettled, Transaction: open[0].ID, Script: e.script(open[0].Dir),
-			Message: harden.Msg("nothing is applied, and a transaction was interrupted"), Hints: []string{program + " recover"},
-		})
+	if res, open := e.Pending(); open {
+		return a.report(res)
 	}
 	fmt.Fprintln(a.Out, "nothing to undo")
 	return nil
@@ -131,7 +167,13 @@ func (a *app) recoverCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(open) == 0 {
+			worst := exitDone
+			if whole, err := a.whole(cmd.Context(), e); err != nil {
+				return err
+			} else if !whole {
+				worst = exitUnsettled
+			}
+			if len(open) == 0 && worst == exitDone {
 				fmt.Fprintln(a.Out, "nothing to recover")
 				return nil
 			}
@@ -141,14 +183,13 @@ func (a *app) recoverCommand() *cobra.Command {
 				})
 			}
 			// The newest first: it was begun on what the older ones have left.
-			worst := exitDone
 			for _, t := range open {
 				res := e.Recover(cmd.Context(), t.ID, finish, a.tell)
 				if res.Script == "" {
 					res.Script = e.script(t.Dir)
 				}
 				if res.Outcome == harden.OutcomeRolledBack {
-					fmt.Fprintln(a.Out, oneLine(fmt.Sprintf("transaction %s is undone: everything is as before", t.ID)))
+					fmt.Fprintln(a.Out, oneLine(fmt.Sprintf("transaction %s is undone: %s", t.ID, res.Message)))
 					continue
 				}
 				if err := a.report(res); err != nil {
@@ -165,6 +206,26 @@ func (a *app) recoverCommand() *cobra.Command {
 	return cmd
 }
 
+// whole says whether every settled transaction still is what was written. What is not can be undone by hand only.
+func (a *app) whole(ctx context.Context, e *engine) (bool, error) {
+	damaged, err := e.damaged(ctx)
+	for _, t := range damaged {
+		fmt.Fprintf(a.Err, "error: transaction %s (%s) is damaged: %s\n", oneLine(t.ID), t.Outcome, sentence(t.Damage))
+		a.printHints(a.ways(e, t))
+	}
+	return len(damaged) == 0, err
+}
+
+// ways are the commands for a damaged transaction: undoing by hand what is still in force, and putting its record aside.
+func (a *app) ways(e *engine, t harden.TransactionSummary) []string {
+	dir := path.Dir(t.Script)
+	aside := a.where.sudo() + "mv " + shellWord(dir) + " " + shellWord(path.Join(path.Dir(path.Dir(dir)), t.ID+".damaged"))
+	if t.Outcome == harden.OutcomeApplied && len(t.UndoneBy) == 0 {
+		return []string{a.where.byHand(t.Script), aside}
+	}
+	return []string{aside}
+}
+
 func (a *app) confirmCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "confirm TX", Short: "Disarm the dead man's switch of a transaction", Args: exactlyOne("transaction"),
@@ -173,7 +234,7 @@ func (a *app) confirmCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := e.store.Load(args[0]); err != nil {
+			if _, err := e.loadPlan(args[0]); err != nil {
 				return err
 			}
 			// No change of this version arms a switch, so there is never one to disarm.

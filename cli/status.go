@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,12 +13,13 @@ import (
 
 // statusView is what status -o json prints (docs/schema/status.json).
 type statusView struct {
-	APIVersion string     `json:"apiVersion"`
-	Kind       string     `json:"kind"`
-	Lock       *lockView  `json:"lock"`      // null: nobody holds it
-	Unsettled  []openView `json:"unsettled"` // transactions that need recover
-	Switch     *string    `json:"switch"`    // the armed dead man's switch; null: none
-	Canary     *string    `json:"canary"`    // a canary that is left; null: none
+	APIVersion string       `json:"apiVersion"`
+	Kind       string       `json:"kind"`
+	Lock       *lockView    `json:"lock"`      // null: nobody holds it
+	Unsettled  []openView   `json:"unsettled"` // transactions that need recover
+	Damaged    []brokenView `json:"damaged"`   // settled ones that are not what was written
+	Switch     *string      `json:"switch"`    // the armed dead man's switch; null: none
+	Canary     *string      `json:"canary"`    // a canary that is left; null: none
 }
 
 type lockView struct {
@@ -37,6 +37,15 @@ type openView struct {
 	Running bool      `json:"running"` // the lock holder is at it
 	Mixed   bool      `json:"mixed"`   // its undo failed; recover tries again
 	Owed    []string  `json:"owed"`    // objects that could not be put back
+}
+
+type brokenView struct {
+	ID      string         `json:"id"`
+	Began   time.Time      `json:"began"`
+	Outcome harden.Outcome `json:"outcome"`
+	Script  string         `json:"script"`
+	Damage  string         `json:"damage"`
+	ways    []string       // commands for people
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -66,10 +75,8 @@ func (a *app) statusCommand() *cobra.Command {
 			} else {
 				a.printStatus(v)
 			}
-			for _, o := range v.Unsettled {
-				if err == nil && !o.Running {
-					return &codeError{exitUnsettled}
-				}
+			if err == nil && (len(v.Damaged) > 0 || slices.ContainsFunc(v.Unsettled, func(o openView) bool { return !o.Running })) {
+				return &codeError{exitUnsettled}
 			}
 			return err
 		},
@@ -92,7 +99,7 @@ func (a *app) clean(e *engine) error {
 }
 
 func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
-	v := statusView{APIVersion: "harden/v1", Kind: "Status", Unsettled: []openView{}}
+	v := statusView{APIVersion: "harden/v1", Kind: "Status", Unsettled: []openView{}, Damaged: []brokenView{}}
 	h, held, err := e.store.Holder()
 	if err != nil {
 		return v, err
@@ -110,8 +117,8 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 			o.Damage = t.Damage.Error()
 		}
 		events, err := e.Events(cmd.Context(), t.ID)
-		if err != nil {
-			o.Damage = errors.Join(t.Damage, err).Error()
+		if err != nil && t.Damage == nil {
+			o.Damage = err.Error()
 		}
 		for _, ev := range events {
 			o.Owed = slices.DeleteFunc(o.Owed, func(target string) bool { return target == ev.Target })
@@ -121,7 +128,11 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 		}
 		v.Unsettled = append(v.Unsettled, o)
 	}
-	return v, nil
+	damaged, err := e.damaged(cmd.Context())
+	for _, t := range damaged {
+		v.Damaged = append(v.Damaged, brokenView{t.ID, t.Started, t.Outcome, t.Script, t.Damage, a.ways(e, t)})
+	}
+	return v, err
 }
 
 func (a *app) printStatus(v statusView) {
@@ -147,6 +158,13 @@ func (a *app) printStatus(v statusView) {
 		}
 		for _, owed := range o.Owed {
 			fmt.Fprintf(a.Out, "  owed: %s\n", oneLine(owed))
+		}
+	}
+	for _, b := range v.Damaged {
+		fmt.Fprintf(a.Out, "transaction %s (%s) cannot be read any more: its undo is by hand only\n", oneLine(b.ID), b.Outcome)
+		fmt.Fprintf(a.Out, "  damaged: %s\n", sentence(b.Damage))
+		for _, way := range b.ways {
+			fmt.Fprintf(a.Out, "  by hand: %s\n", oneLine(way))
 		}
 	}
 }

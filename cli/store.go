@@ -53,7 +53,7 @@ func unsettled(s *backups.Store) ([]backups.Summary, error) {
 	return slices.DeleteFunc(list, func(t backups.Summary) bool { return t.Outcome != "" && t.Outcome != backups.Mixed }), err
 }
 
-func (s *transactions) Plan(id string) (harden.Plan, error) { return loadPlan(s.e.store, id) }
+func (s *transactions) Plan(id string) (harden.Plan, error) { return s.e.loadPlan(id) }
 
 func (s *transactions) Begin(p harden.Plan, script apply.Script) (apply.Tx, error) {
 	data, err := json.Marshal(p)
@@ -75,7 +75,7 @@ func (s *transactions) Resume(id string) (apply.Tx, harden.Plan, error) {
 	if err != nil {
 		return nil, harden.Plan{}, err
 	}
-	plan, err := loadPlan(s.e.store, id)
+	plan, err := s.e.loadPlan(id)
 	if err != nil {
 		return nil, harden.Plan{}, err
 	}
@@ -94,8 +94,11 @@ func targets(p harden.Plan) []backups.Target {
 }
 
 // loadPlan is the plan that a transaction was to write.
-func loadPlan(s *backups.Store, id string) (harden.Plan, error) {
-	rec, err := s.Load(id)
+func (e *engine) loadPlan(id string) (harden.Plan, error) {
+	rec, err := e.store.Load(id)
+	if errors.Is(err, backups.ErrDamaged) {
+		return harden.Plan{}, &damagedError{err, e.script(path.Join(e.m.stateDir, "transactions", id))}
+	}
 	if err != nil {
 		return harden.Plan{}, err
 	}

@@ -76,12 +76,17 @@ func (a *app) called(sandbox bool) string {
 	return a.where.called()
 }
 
-// walked turns what was applied in the walk into the exit code of the last plan, or says that one was left mixed.
+// walked turns what was applied in the walk into the exit code of the last run, or says that one was left mixed.
 func (a *app) walked(sum tui.Summary) error {
 	last := exitDone
-	for _, r := range sum.Applied {
-		if last != exitMixed {
-			last = outcomeCode(r.Result.Outcome)
+	for i, r := range sum.Applied {
+		code := outcomeCode(r.Result.Outcome)
+		switch {
+		case last == exitMixed:
+		case i > 0 && r.Run == sum.Applied[i-1].Run && last == exitDone:
+			last = partly(code)
+		default:
+			last = code
 		}
 	}
 	if last != exitDone {

@@ -171,7 +171,7 @@ func (m *Model) finish(r *run, results []harden.Result) {
 			res.Hints = []string{m.opts.Command + " recover"}
 			results[i] = res
 		}
-		m.summary.Applied = append(m.summary.Applied, Applied{Scope: r.plans[i].Scope, Undoes: r.plans[i].Undoes, Result: res})
+		m.summary.Applied = append(m.summary.Applied, Applied{Run: r.plans[i].Run, Scope: r.plans[i].Scope, Undoes: r.plans[i].Undoes, Result: res})
 		if res.Outcome == harden.OutcomeApplied {
 			m.summary.stale = true
 			for _, c := range r.plans[i].Choices {

@@ -59,11 +59,11 @@ func (e *DriftError) picture() *harden.Drift {
 
 // Apply does what the plan says. When anything fails after the first change, everything is undone, gated too.
 func (a *Applier) Apply(ctx context.Context, p harden.Plan) harden.Result {
+	if r, open := Pending(a.Store); open {
+		return r
+	}
 	if p.Empty() {
 		return harden.Result{Outcome: harden.OutcomeApplied, Message: harden.Msg("nothing to do")}
-	}
-	if r, open := a.unsettled(); open {
-		return r
 	}
 	if err := a.preflight(ctx, p); err != nil {
 		return a.refusal(err)
@@ -75,11 +75,11 @@ func (a *Applier) Apply(ctx context.Context, p harden.Plan) harden.Result {
 	return newRun(a, p, tx).forward(ctx)
 }
 
-// unsettled refuses to build on what an earlier transaction has left.
-func (a *Applier) unsettled() (harden.Result, bool) {
-	open, err := a.Store.Unsettled()
+// Pending says what an earlier transaction has left to settle, so that nothing is built on it.
+func Pending(s Store) (harden.Result, bool) {
+	open, err := s.Unsettled()
 	if err != nil {
-		return a.refusal(fmt.Errorf("looking for interrupted transactions: %w", err)), true
+		return harden.Result{Outcome: harden.OutcomeRefused, Message: harden.Msg("looking for interrupted transactions: %s", oneLine(err))}, true
 	}
 	if len(open) == 0 {
 		return harden.Result{}, false
