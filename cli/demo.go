@@ -165,6 +165,15 @@ func (s *sandboxAPI) AdminGet(ctx context.Context, path, userAgent string) (int,
 	return s.now().AdminGet(ctx, path, userAgent)
 }
 
+func (s *sandboxAPI) ControlPlanes(ctx context.Context) ([]harden.ControlPlane, error) {
+	return s.now().ControlPlanes(ctx)
+}
+
+func (s *sandboxAPI) ReadyAt(ctx context.Context, address string) error {
+	return s.now().ReadyAt(ctx, address)
+}
+func (s *sandboxAPI) Endpoints(ctx context.Context) ([]string, error) { return s.now().Endpoints(ctx) }
+
 func (s *sandboxAPI) Leases(ctx context.Context) (map[string]harden.Lease, error) {
 	return s.now().Leases(ctx)
 }

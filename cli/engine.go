@@ -198,6 +198,12 @@ func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (
 		Node: e.m.node, Store: s, Clock: e.clock, Facts: f, Areas: e.areas, Files: e.m.files, StateDir: e.m.stateDir,
 		Soak: e.soak, NewMarker: func() string { return word(8) },
 	}
+	switch {
+	case e.m.sandbox:
+		a.Etcd = sandboxEtcd{f.Identity.Node}
+	case !f.Identity.Offline:
+		a.Etcd = &nodeEtcd{files: e.m.files, facts: f}
+	}
 	if e.m.connect != nil {
 		c, err := e.m.connect(ctx)
 		if err == nil {
@@ -209,9 +215,9 @@ func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (
 		case err != nil:
 			// A node's plan needs no cluster.
 		case needCluster:
-			a.Cluster, a.Facts = c, collect.AddCluster(ctx, f, c)
+			a.Cluster, a.Members, a.Facts = c, c, collect.AddCluster(ctx, f, c)
 		default:
-			a.Cluster = c
+			a.Cluster, a.Members = c, c
 		}
 	}
 	return a, nil

@@ -39,6 +39,7 @@ type files interface {
 type api interface {
 	collect.Cluster
 	apply.Cluster
+	apply.Members
 	// Preview is the server's dry run.
 	Preview(ctx context.Context, ref harden.ObjectRef, yaml []byte) (harden.ObjectPreview, error)
 }

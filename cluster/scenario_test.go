@@ -28,6 +28,9 @@ type surface interface {
 	Configz(ctx context.Context, node string) (map[string]any, error)
 	AdminGet(ctx context.Context, path, userAgent string) (status int, err error)
 	Readyz(ctx context.Context) (ready bool, failing []string, err error)
+	ControlPlanes(ctx context.Context) ([]harden.ControlPlane, error)
+	ReadyAt(ctx context.Context, address string) error
+	Endpoints(ctx context.Context) ([]string, error)
 	Leases(ctx context.Context) (map[string]harden.Lease, error)
 }
 

@@ -39,6 +39,12 @@ type Lease struct {
 	Renewed  time.Time `json:"renewed,omitzero"`
 }
 
+// ControlPlane is the API server of one control-plane node.
+type ControlPlane struct {
+	Node    string `json:"node"`
+	Address string `json:"address"` // its own, with the port: 192.0.2.11:6443
+}
+
 // ElectedBy are the leases in kube-system that a component renews when it runs with these arguments; elsewhere says that its
 // lease is in another namespace.
 func (c Component) ElectedBy(args []string) (leases []string, elsewhere bool) {

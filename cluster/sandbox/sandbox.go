@@ -205,6 +205,37 @@ func (c *Cluster) Readyz(ctx context.Context) (ready bool, failing []string, err
 	return true, nil, nil
 }
 
+// ControlPlanes is its only node.
+func (c *Cluster) ControlPlanes(ctx context.Context) ([]harden.ControlPlane, error) {
+	if err := c.enter(ctx, "listing control planes"); err != nil {
+		return nil, err
+	}
+	defer c.mu.Unlock()
+	return []harden.ControlPlane{{Node: c.fixture.Identity.Node, Address: c.fixture.Address + ":6443"}}, nil
+}
+
+// ReadyAt knows the address of its only node.
+func (c *Cluster) ReadyAt(ctx context.Context, address string) error {
+	const doing = "asking whether the API server is ready"
+	if err := c.enter(ctx, doing); err != nil {
+		return err
+	}
+	defer c.mu.Unlock()
+	if address != c.fixture.Address+":6443" {
+		return &objects.Error{Doing: doing, Subject: address, Reason: objects.Unreachable, Cause: errors.New("no route to host")}
+	}
+	return nil
+}
+
+// Endpoints is the address of its only node.
+func (c *Cluster) Endpoints(ctx context.Context) ([]string, error) {
+	if err := c.enter(ctx, "listing endpoints of the API"); err != nil {
+		return nil, err
+	}
+	defer c.mu.Unlock()
+	return []string{c.fixture.Address + ":6443"}, nil
+}
+
 // Leases of the components are renewed all the time, by its only node.
 func (c *Cluster) Leases(ctx context.Context) (map[string]harden.Lease, error) {
 	if err := c.enter(ctx, "listing leases"); err != nil {

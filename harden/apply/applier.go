@@ -17,8 +17,12 @@ type Applier struct {
 	Node Node
 	// Cluster is nil where there is none to ask.
 	Cluster Cluster
-	Store   Store
-	Clock   Clock
+	// Members are the other control planes; nil where there is no API to ask for them.
+	Members Members
+	// Etcd is nil where it is not known how to ask it.
+	Etcd  Etcd
+	Store Store
+	Clock Clock
 	// Facts are of the node as it is now; a plan made elsewhere, or for another state of it, is refused.
 	Facts *harden.Facts
 	// Areas are the controls that the plan's choices name.

@@ -174,7 +174,7 @@ var gateRows = []row{
 			w.leaseWhile(harden.APIServer, "--goaway-chance", harden.Lease{Holder: "cp1_old", Renewed: begin})
 		}},
 	{name: "the controller manager is not restarted for a long time", controls: []string{"anonymous"}, outcome: harden.OutcomeApplied,
-		event: "whether kube-controller-manager works with the new API server is not known: it does not run yet",
+		event: "whether kube-controller-manager works with the new kube-apiserver is not known: it does not run yet",
 		arrange: func(w *world, _ func()) {
 			w.node.pods[harden.ControllerManager].running = nil
 			w.leaseWhile(harden.APIServer, "--goaway-chance", harden.Lease{Holder: "cp1_old", Renewed: begin})

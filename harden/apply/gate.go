@@ -57,6 +57,9 @@ func (r *run) prove(ctx context.Context, c harden.Component, g harden.Gate, w wa
 	if err := r.awaitLeases(ctx, c, s.now, w.undo); err != nil {
 		return gateError(c, err)
 	}
+	if err := r.awaitMembers(ctx, c, s.now); err != nil {
+		return gateError(c, err)
+	}
 	if err := r.awaitOthers(ctx, c); err != nil {
 		return gateError(c, err)
 	}

@@ -38,10 +38,10 @@ func (r *run) planRestarts(id harden.ComponentID) bool {
 	return false
 }
 
-// awaitOthers waits, after the API server has restarted, until the components that live by its leases renew them again: they
-// may have lost them meanwhile, or cannot use the new API server.
+// awaitOthers waits, after the API server or etcd has restarted, until the components that live by leases renew them again: they
+// may have lost them meanwhile, or cannot use what is new.
 func (r *run) awaitOthers(ctx context.Context, c harden.Component) error {
-	if c.ID != harden.APIServer {
+	if c.ID != harden.APIServer && c.ID != harden.Etcd {
 		return nil
 	}
 	for _, other := range harden.Components {
@@ -50,7 +50,7 @@ func (r *run) awaitOthers(ctx context.Context, c harden.Component) error {
 		}
 		i, err := r.Node.Instance(ctx, other)
 		if err != nil && !errors.Is(err, ErrNotRunning) {
-			r.unproven(c.ID, harden.Msg("whether %s works with the new API server is not known: %s", other.ID, oneLine(err)))
+			r.unproven(c.ID, harden.Msg("whether %s works with the new %s is not known: %s", other.ID, c.ID, oneLine(err)))
 			continue
 		}
 		if err := r.awaitRenewal(ctx, c.ID, other, i.Args, leaseWaitOthers); err != nil {
@@ -98,8 +98,8 @@ func (r *run) awaitRenewal(ctx context.Context, gate harden.ComponentID, c harde
 		return err
 	}
 	if _, gone := r.Node.Instance(ctx, c); gate != c.ID && errors.Is(gone, ErrNotRunning) {
-		// The kubelet makes what exited several times wait for minutes: that says nothing about the new API server.
-		r.unproven(gate, harden.Msg("whether %s works with the new API server is not known: it does not run yet", c.ID))
+		// The kubelet makes what exited several times wait for minutes: that says nothing about what is new.
+		r.unproven(gate, harden.Msg("whether %s works with the new %s is not known: it does not run yet", c.ID, gate))
 		return nil
 	}
 	return fmt.Errorf("%s does not do its work: %w", c.ID, err)

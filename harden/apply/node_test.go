@@ -86,7 +86,7 @@ type pod struct {
 	crashes  []time.Time
 }
 
-var ports = map[int]harden.ComponentID{6443: harden.APIServer, 10257: harden.ControllerManager, 10259: harden.Scheduler, 10248: harden.Kubelet}
+var ports = map[int]harden.ComponentID{6443: harden.APIServer, 10257: harden.ControllerManager, 10259: harden.Scheduler, 2381: harden.Etcd, 10248: harden.Kubelet}
 
 func newNode(c *clock, state func(string) (harden.State, error), read func(string) ([]byte, error)) *node {
 	n := &node{

@@ -74,7 +74,10 @@ func (a *Applier) stillRight(ctx context.Context, p harden.Plan) error {
 	if p.Target.Offline {
 		return nil
 	}
-	return a.healthyNow(ctx, p)
+	if err := a.healthyNow(ctx, p); err != nil {
+		return err
+	}
+	return a.bears(ctx, p)
 }
 
 func (a *Applier) sameUndo(ctx context.Context, p harden.Plan) error {

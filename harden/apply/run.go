@@ -154,6 +154,9 @@ func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component
 	effect, restarts := st.Effect(c.ID)
 	restarts = restarts && r.live()
 	if restarts {
+		if err := r.askMembers(ctx, c); err != nil {
+			return err
+		}
 		if err := r.remember(ctx, c); err != nil {
 			return err
 		}

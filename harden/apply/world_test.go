@@ -62,6 +62,7 @@ func areas() []harden.Area {
 			harden.SetFlag(harden.APIServer, "audit-log-path", logDir+"/audit.log"),
 			harden.SetFlag(harden.APIServer, "audit-policy-file", policyFile)),
 		control("anonymous", proof(harden.ProofAnonymous, "/api", 403, nil), harden.SetFlag(harden.APIServer, "goaway-chance", "0")),
+		control("etcd", nil, harden.SetFlag(harden.Etcd, "snapshot-count", "5000")),
 		control("scheduler", nil, harden.SetFlag(harden.Scheduler, "profiling", "false")),
 		control("pids", proof(harden.ProofConfigz, "podPidsLimit", 0, 4096), harden.SetField(kubeletConfig, "podPidsLimit", 4096, harden.Kubelet)),
 		control("port", proof(harden.ProofConfigz, "readOnlyPort", 0, 0), harden.SetField(kubeletConfig, "readOnlyPort", 0, harden.Kubelet)),
@@ -80,6 +81,8 @@ type world struct {
 	clock   *clock
 	node    *node
 	cluster *cluster
+	members *members
+	etcd    *etcd
 	applier *apply.Applier
 	areas   []harden.Area
 	events  []harden.Event
@@ -130,6 +133,7 @@ func worldOn(t testing.TB, fsys backups.FS) *world {
 	w := &world{t: t, fsys: fsys, watch: &backupstest.Watch{FS: fsys}, clock: &clock{now: begin}, cluster: newCluster(), areas: areas()}
 	w.node = newNode(w.clock, w.State, fsys.ReadFile)
 	w.cluster.now = w.clock.Now
+	w.members, w.etcd = newMembers("cp1"), newEtcd("cp1")
 	w.before = w.snapshot()
 	return w
 }
@@ -147,6 +151,12 @@ func (w *world) process() *apply.Applier {
 	}
 	if w.cluster != nil {
 		w.applier.Cluster = w.cluster
+	}
+	if w.members != nil {
+		w.applier.Members = w.members
+	}
+	if w.etcd != nil {
+		w.applier.Etcd = w.etcd
 	}
 	return w.applier
 }

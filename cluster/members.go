@@ -1,0 +1,101 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// addressAnnotation is where kubeadm writes an API server's own address, in its static pod.
+const addressAnnotation = "kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint"
+
+// ControlPlanes are the API servers that kubeadm has set up, by the static pods that the API knows. One whose machine is away
+// is among them.
+func (c *Client) ControlPlanes(ctx context.Context) ([]harden.ControlPlane, error) {
+	type pod struct {
+		Meta struct {
+			Name        string            `json:"name"`
+			Annotations map[string]string `json:"annotations"`
+		} `json:"metadata"`
+		Spec struct {
+			Node string `json:"nodeName"`
+		} `json:"spec"`
+	}
+	const doing = "control planes"
+	found, err := list(ctx, c, doing, "/api/v1/namespaces/kube-system/pods?labelSelector="+
+		url.QueryEscape("component=kube-apiserver,tier=control-plane"), func(p pod) []harden.ControlPlane {
+		// A pod that anybody may make and label so is not one that a kubelet runs from a file.
+		if p.Meta.Annotations["kubernetes.io/config.source"] != "file" || p.Meta.Name != "kube-apiserver-"+p.Spec.Node {
+			return nil
+		}
+		return []harden.ControlPlane{{Node: p.Spec.Node, Address: p.Meta.Annotations[addressAnnotation]}}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, c.fault("listing "+doing, "", fmt.Errorf("there are none: no static pod of an API server is known"))
+	}
+	return found, nil
+}
+
+// ReadyAt asks the API server at an address ("192.0.2.11:6443") of its own for its readiness.
+func (c *Client) ReadyAt(ctx context.Context, address string) error {
+	const doing = "asking whether the API server is ready"
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return c.fault(doing, strconv.Quote(address), fmt.Errorf("it is not an address with a port"))
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, (&url.URL{Scheme: "https", Host: address, Path: "/readyz"}).String(), nil)
+	if err != nil {
+		return c.fault(doing, strconv.Quote(address), err)
+	}
+	utilnet.CloseIdleConnectionsFor(c.http.Transport)
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return c.fault(doing, address, err)
+	}
+	defer answer.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20))
+	if answer.StatusCode != http.StatusOK {
+		return c.fault(doing, address, genericStatus(answer.StatusCode))
+	}
+	return nil
+}
+
+// Endpoints are the addresses that the Service default/kubernetes leads to: those of the API servers that serve.
+func (c *Client) Endpoints(ctx context.Context) ([]string, error) {
+	type slice struct {
+		Ports []struct {
+			Port int `json:"port"`
+		} `json:"ports"`
+		Endpoints []struct {
+			Addresses  []string `json:"addresses"`
+			Conditions struct {
+				Ready *bool `json:"ready"`
+			} `json:"conditions"`
+		} `json:"endpoints"`
+	}
+	return list(ctx, c, "endpoints of the API", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector="+
+		url.QueryEscape("kubernetes.io/service-name=kubernetes"), func(s slice) (out []string) {
+		for _, e := range s.Endpoints {
+			for _, a := range e.Addresses {
+				for _, p := range s.Ports {
+					if e.Conditions.Ready == nil || *e.Conditions.Ready {
+						out = append(out, net.JoinHostPort(strings.TrimSpace(a), strconv.Itoa(p.Port)))
+					}
+				}
+			}
+		}
+		return out
+	})
+}
