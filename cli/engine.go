@@ -139,6 +139,7 @@ func (e *engine) Check(ctx context.Context, p harden.Plan) harden.Result {
 	if err != nil {
 		return refused(err)
 	}
+	a.Courtesy, a.CheckOnly = nil, true
 	if res := a.Apply(ctx, p); !s.reached {
 		return res
 	}
@@ -218,6 +219,8 @@ func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (
 			a.Cluster, a.Members, a.Facts = c, c, collect.AddCluster(ctx, f, c)
 		default:
 			a.Cluster, a.Members = c, c
+			a.Courtesy, _ = c.(apply.Courtesy)
+			a.Holder = fmt.Sprintf("%s: process %d of %s", f.Identity.Node, os.Getpid(), who(e.meta.Who))
 		}
 	}
 	return a, nil

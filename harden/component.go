@@ -39,6 +39,15 @@ type Lease struct {
 	Renewed  time.Time `json:"renewed,omitzero"`
 }
 
+// Same says that nothing has happened to a lease since.
+func (l Lease) Same(o Lease) bool {
+	return l.Holder == o.Holder && l.Acquired.Equal(o.Acquired) && l.Renewed.Equal(o.Renewed)
+}
+
+// CourtesyDuration is how long the lease holds, by which runs on several control planes wait for each other, after it was
+// renewed last.
+const CourtesyDuration = time.Minute
+
 // ControlPlane is the API server of one control-plane node.
 type ControlPlane struct {
 	Node    string `json:"node"`

@@ -19,6 +19,11 @@ type Applier struct {
 	Cluster Cluster
 	// Members are the other control planes; nil where there is no API to ask for them.
 	Members Members
+	// Courtesy is nil where runs on other control planes are not waited for. Holder is who they are told runs here.
+	Courtesy Courtesy
+	Holder   string
+	// CheckOnly says that nothing will be begun: what may pass by itself until then refuses nothing.
+	CheckOnly bool
 	// Etcd is nil where it is not known how to ask it.
 	Etcd  Etcd
 	Store Store
@@ -70,6 +75,14 @@ func (a *Applier) Apply(ctx context.Context, p harden.Plan) harden.Result {
 		return harden.Result{Outcome: harden.OutcomeApplied, Message: harden.Msg("nothing to do")}
 	}
 	if err := a.preflight(ctx, p); err != nil {
+		return a.refusal(err)
+	}
+	release, refusal := a.takeTurn(ctx, p)
+	if refusal != nil {
+		return *refusal
+	}
+	defer release()
+	if err := a.bears(ctx, p); err != nil {
 		return a.refusal(err)
 	}
 	tx, err := a.Store.Begin(p, scriptFor(p))

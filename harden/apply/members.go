@@ -131,11 +131,14 @@ func (a *Applier) ready(ctx context.Context, others []harden.ControlPlane) error
 // bears refuses, before anything is begun, restarts that the other members would not bear. An undo is not refused: it may be
 // what brings them back.
 func (a *Applier) bears(ctx context.Context, p harden.Plan) error {
+	if p.Undoes != "" || p.Target.Offline {
+		return nil
+	}
 	for _, st := range p.Stages {
 		for _, e := range st.Effects {
 			c, ok := harden.ComponentByID(e.Component)
-			if !ok {
-				continue
+			if !ok || a.CheckOnly && c.ID == harden.APIServer {
+				continue // another member may be restarting now, and be waited for
 			}
 			unknown, err := a.spare(ctx, c)
 			switch {

@@ -74,10 +74,7 @@ func (a *Applier) stillRight(ctx context.Context, p harden.Plan) error {
 	if p.Target.Offline {
 		return nil
 	}
-	if err := a.healthyNow(ctx, p); err != nil {
-		return err
-	}
-	return a.bears(ctx, p)
+	return a.healthyNow(ctx, p)
 }
 
 func (a *Applier) sameUndo(ctx context.Context, p harden.Plan) error {

@@ -325,12 +325,12 @@ func (r *run) journal(e *harden.Event) {
 	_ = r.tx.Log(KindEvent, *e)
 }
 
-func (r *run) hear(e harden.Event) {
+func (a *Applier) hear(e harden.Event) {
 	if e.Time.IsZero() {
-		e.Time = r.Clock.Now()
+		e.Time = a.Clock.Now()
 	}
-	if r.Events != nil {
-		r.Events(e)
+	if a.Events != nil {
+		a.Events(e)
 	}
 }
 

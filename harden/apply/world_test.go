@@ -83,6 +83,7 @@ type world struct {
 	cluster *cluster
 	members *members
 	etcd    *etcd
+	turns   *courtesy
 	applier *apply.Applier
 	areas   []harden.Area
 	events  []harden.Event
@@ -134,6 +135,7 @@ func worldOn(t testing.TB, fsys backups.FS) *world {
 	w.node = newNode(w.clock, w.State, fsys.ReadFile)
 	w.cluster.now = w.clock.Now
 	w.members, w.etcd = newMembers("cp1"), newEtcd("cp1")
+	w.turns = &courtesy{}
 	w.before = w.snapshot()
 	return w
 }
@@ -157,6 +159,9 @@ func (w *world) process() *apply.Applier {
 	}
 	if w.etcd != nil {
 		w.applier.Etcd = w.etcd
+	}
+	if w.turns != nil {
+		w.applier.Courtesy, w.applier.Holder = w.turns, "cp1: alice"
 	}
 	return w.applier
 }

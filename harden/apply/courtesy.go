@@ -1,0 +1,88 @@
+package apply
+
+import (
+	"context"
+	"time"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// Courtesy is a Lease in kube-system by which runs on several control planes wait for each other, so that no two API servers
+// restart at once. It is no fence: a run that was frozen may come back and believe that it still holds it. Hence an undo and
+// recovery never need it, and what must hold is asked of the members themselves.
+type Courtesy interface {
+	// Take makes the lease the holder's and keeps it renewed until release; held is whose it is instead. A holder in over has
+	// gone.
+	Take(ctx context.Context, holder string, over harden.Lease) (release func(), held harden.Lease, err error)
+}
+
+const (
+	// courtesyWait is how long another member's run is waited for.
+	courtesyWait  = 10 * time.Minute
+	courtesyEvery = 2 * time.Second
+)
+
+// takeTurn waits until no run on another control plane holds the lease. The refusal is what it ends with when that takes too
+// long.
+func (a *Applier) takeTurn(ctx context.Context, p harden.Plan) (release func(), refusal *harden.Result) {
+	nothing := func() {}
+	if a.Courtesy == nil || p.Undoes != "" || p.Target.Offline || !restartsPods(p) {
+		return nothing, nil
+	}
+	others, err := a.others(ctx)
+	switch {
+	case err != nil:
+		a.say(harden.EventUnproven, harden.Msg("whether a run on another control plane is under way is not known: %s", oneLine(err)))
+		return nothing, nil
+	case len(others) == 0:
+		return nothing, nil
+	}
+	var seen harden.Lease // as it was found, and since when it is like that
+	var since time.Time
+	for begun := a.Clock.Now(); ; {
+		over := harden.Lease{}
+		if !since.IsZero() && a.Clock.Now().Sub(since) > harden.CourtesyDuration {
+			over = seen
+		}
+		release, held, err := a.Courtesy.Take(ctx, a.Holder, over)
+		switch {
+		case interrupted(ctx) != nil:
+			return nothing, &harden.Result{Outcome: harden.OutcomeRefused, Message: harden.Msg("interrupted before anything was changed")}
+		case err != nil:
+			a.say(harden.EventUnproven, harden.Msg("whether a run on another control plane is under way is not known: %s", oneLine(err)))
+			return nothing, nil
+		case held.Holder == "":
+			return release, nil
+		case a.Clock.Now().Sub(begun) >= courtesyWait:
+			return nothing, &harden.Result{
+				Outcome: harden.OutcomeLocked, Hints: []string{"kubectl get lease -n kube-system kubectl-harden -o yaml"},
+				Message: harden.Msg("a run on another control plane is under way, for longer than %s: %s", courtesyWait, held.Holder),
+			}
+		case !held.Same(seen):
+			if held.Holder != seen.Holder {
+				a.hear(harden.Event{
+					Kind: harden.EventAwaiting, Timeout: courtesyWait - a.Clock.Now().Sub(begun),
+					Message: harden.Msg("a run on another control plane ends: %s", held.Holder),
+				})
+			}
+			seen, since = held, a.Clock.Now()
+		}
+		if a.Clock.Sleep(ctx, courtesyEvery) != nil {
+			return nothing, &harden.Result{Outcome: harden.OutcomeRefused, Message: harden.Msg("interrupted before anything was changed")}
+		}
+	}
+}
+
+// restartsPods says that a plan restarts a static pod, which other members may notice.
+func restartsPods(p harden.Plan) bool {
+	for _, st := range p.Stages {
+		for _, e := range st.Effects {
+			if e.Kind == harden.EffectStaticPod {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (a *Applier) say(kind harden.EventKind, m harden.Message) { a.hear(harden.Event{Kind: kind, Message: m}) }
