@@ -85,4 +85,6 @@ func restartsPods(p harden.Plan) bool {
 	return false
 }
 
-func (a *Applier) say(kind harden.EventKind, m harden.Message) { a.hear(harden.Event{Kind: kind, Message: m}) }
+func (a *Applier) say(kind harden.EventKind, m harden.Message) {
+	a.hear(harden.Event{Kind: kind, Message: m})
+}
