@@ -123,6 +123,9 @@ func (a *app) printFindings(f *harden.Facts, findings []harden.Finding) {
 		}
 		fmt.Fprintf(a.Out, "\n%s\n", area.Title)
 		table(a.Out, rows)
+		if area.ID == "certificates" {
+			a.printTimeline(f)
+		}
 	}
 	fmt.Fprintf(a.Out, "\n%s\n", tallyLine(harden.Count(findings)))
 	if n := harden.Count(findings)[harden.StatusFail]; n > 0 {

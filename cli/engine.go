@@ -52,9 +52,12 @@ func (e *engine) Areas() []harden.Area { return e.areas }
 // Facts reads the node, not the cluster.
 func (e *engine) Facts(context.Context) (*harden.Facts, error) {
 	return collect.FromNode(e.m.files, e.m.live, collect.Options{
-		Root: e.m.root, Offline: e.m.offline, Disks: disks, Now: e.clock.Now().UTC(),
+		Root: e.m.root, Offline: e.m.offline, Disks: disks, Now: observedAt(e.clock.Now().UTC()),
 	})
 }
+
+// observedAt is the time of the facts, by which certificates end.
+var observedAt = func(now time.Time) time.Time { return now } // Overridden by test.
 
 // SlowFacts adds what the API shows. Facts that it could not give are named missing, with the reason.
 func (e *engine) SlowFacts(ctx context.Context, f *harden.Facts) (*harden.Facts, error) {

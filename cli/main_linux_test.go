@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -24,6 +25,8 @@ func TestMain(m *testing.M) {
 	if os.Geteuid() != 0 && filepath.Base(os.Args[0]) != program {
 		os.Exit(asRoot())
 	}
+	// The fixtures' certificates end.
+	observedAt = func(time.Time) time.Time { return hardentest.Now }
 	testscript.Main(m, map[string]func(){
 		program: func() {
 			os.Exit(Run(context.Background(), Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[1:]))

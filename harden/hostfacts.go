@@ -61,6 +61,8 @@ func (f *Facts) Stat(path string) (StatFact, bool) {
 type KubeconfigFact struct {
 	Path  string           `json:"path"`
 	Users []CredentialFact `json:"users,omitempty"`
+	// Servers are the API servers that it names, host names or addresses without ports.
+	Servers []string `json:"servers,omitempty"`
 	// Unread says why it could not be read.
 	Unread Message `json:"unread,omitzero"`
 }

@@ -5,6 +5,7 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/apiserver"
 	"kubectl-harden.io/kubectl-harden/harden/audit"
+	"kubectl-harden.io/kubectl-harden/harden/certificates"
 	"kubectl-harden.io/kubectl-harden/harden/files"
 	"kubectl-harden.io/kubectl-harden/harden/kubelet"
 	"kubectl-harden.io/kubectl-harden/harden/networkpolicy"
@@ -17,6 +18,7 @@ func Areas() []harden.Area {
 		audit.Area(),
 		kubelet.Area(),
 		files.Area(),
+		certificates.Area(),
 		networkpolicy.Area(),
 	}
 }

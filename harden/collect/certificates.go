@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -252,7 +253,12 @@ func (c *certCollector) chains() {
 
 // kubeconfig is what is read of one; keys are compared and forgotten.
 type kubeconfig struct {
-	Kind  string `yaml:"kind"`
+	Kind     string `yaml:"kind"`
+	Clusters []struct {
+		Cluster struct {
+			Server string `yaml:"server"`
+		} `yaml:"cluster"`
+	} `yaml:"clusters"`
 	Users []struct {
 		Name string `yaml:"name"`
 		User struct {
@@ -279,6 +285,11 @@ func (c *certCollector) kubeconfig(p string) {
 		return // not one
 	}
 	out := harden.KubeconfigFact{Path: p}
+	for _, cl := range k.Clusters {
+		if u, err := url.Parse(cl.Cluster.Server); err == nil && u.Hostname() != "" {
+			out.Servers = append(out.Servers, u.Hostname())
+		}
+	}
 	for _, u := range k.Users {
 		cred := harden.CredentialFact{Name: u.Name, Kind: "other"}
 		switch {

@@ -128,10 +128,13 @@ func (n *Node) Write(p, data string, mode uint32) {
 	n.Files[p] = harden.State{Exists: true, Data: []byte(data), Mode: mode}
 }
 
+// Now is the time of the facts: shortly after kubeadm made the fixtures' certificates.
+var Now = time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+
 // Facts collects what an offline root of these files shows.
 func (n *Node) Facts(t testing.TB) *harden.Facts {
 	t.Helper()
-	f, err := collect.FromNode(n, nil, collect.Options{Root: "/", Offline: true, Now: time.Unix(1700000000, 0).UTC(), Disks: []string{"/var/log/kubernetes/audit", "/var/log"}})
+	f, err := collect.FromNode(n, nil, collect.Options{Root: "/", Offline: true, Now: Now, Disks: []string{"/var/log/kubernetes/audit", "/var/log"}})
 	if err != nil {
 		t.Fatal(err)
 	}
