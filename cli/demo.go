@@ -111,8 +111,13 @@ func (a *app) openDemo(ctx context.Context, node *sandbox.Node, clock apply.Cloc
 	if err != nil {
 		return nil, nil, err
 	}
+	kubeadm, kubelet, err := sandbox.Kubeadm()
+	if err != nil {
+		return nil, nil, err
+	}
 	c := clustersandbox.New(clustersandbox.Fixture{
 		Identity: f.Identity, Now: clock.Now, Config: node.Configz, Ready: node.Ready, Answer: node.Admin,
+		ClusterConfiguration: kubeadm, KubeletConfiguration: kubelet,
 	})
 	m.connect = func(context.Context) (api, error) { return &sandboxAPI{c, node}, nil }
 	return e, c, nil
@@ -143,6 +148,10 @@ func (s *sandboxAPI) Object(ctx context.Context, ref harden.ObjectRef) (harden.S
 
 func (s *sandboxAPI) Preview(ctx context.Context, ref harden.ObjectRef, yaml []byte) (harden.ObjectPreview, error) {
 	return s.now().Preview(ctx, ref, yaml)
+}
+
+func (s *sandboxAPI) Edited(ctx context.Context, ref harden.ObjectRef, edit func(harden.State) (harden.State, error)) (harden.ObjectPreview, error) {
+	return s.now().Edited(ctx, ref, edit)
 }
 
 func (s *sandboxAPI) Create(ctx context.Context, ref harden.ObjectRef, yaml []byte) (string, string, error) {
@@ -395,12 +404,20 @@ func (s *story) applyAll(ctx context.Context, title string, plans []harden.Plan)
 		if p.Empty() {
 			continue
 		}
-		s.chapter(title + " on the " + string(p.Scope))
+		s.chapter(chapterOf(title, p))
 		if res := s.e.Apply(ctx, p, s.progress); res.Outcome != harden.OutcomeApplied {
 			return s.report(res)
 		}
 	}
 	return nil
+}
+
+// chapterOf says where a plan acts.
+func chapterOf(title string, p harden.Plan) string {
+	if p.Keeps() {
+		return title + " in what kubeadm keeps"
+	}
+	return title + " on the " + string(p.Scope)
 }
 
 // again assesses and plans once more: less fails, and there is nothing left to do.

@@ -74,7 +74,7 @@ func (e *engine) SlowFacts(ctx context.Context, f *harden.Facts) (*harden.Facts,
 // Assess gives the verdicts.
 func (e *engine) Assess(f *harden.Facts) []harden.Finding { return harden.Assess(f, e.areas) }
 
-// Plan makes the plans of the choices, in the order in which they are applied.
+// Plan makes the plans of the choices, in the order in which they are applied; the last one keeps the node\'s through upgrades.
 func (e *engine) Plan(ctx context.Context, f *harden.Facts, choices []harden.Choice) ([]harden.Plan, error) {
 	return e.planOf(ctx, f, choices, nil)
 }
@@ -92,6 +92,9 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 		in.Preview = func(ref harden.ObjectRef, yaml []byte) (harden.ObjectPreview, error) {
 			return c.Preview(ctx, ref, yaml)
 		}
+		in.Edited = func(ref harden.ObjectRef, edit func(harden.State) (harden.State, error)) (harden.ObjectPreview, error) {
+			return c.Edited(ctx, ref, edit)
+		}
 	}
 	built, err := harden.Build(in)
 	if err != nil {
@@ -104,7 +107,11 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 			plans[i].Skipped = []harden.Skip{} // a list in JSON, not null
 		}
 	}
-	return plans, nil
+	kept, err := harden.Persist(in, plans)
+	if err != nil {
+		return nil, &refusedError{err}
+	}
+	return append(plans, kept), nil
 }
 
 // Apply runs one plan under the lock.

@@ -42,4 +42,6 @@ type api interface {
 	apply.Members
 	// Preview is the server's dry run.
 	Preview(ctx context.Context, ref harden.ObjectRef, yaml []byte) (harden.ObjectPreview, error)
+	// Edited is the server's dry run of replacing an object by what edit makes of it.
+	Edited(ctx context.Context, ref harden.ObjectRef, edit func(harden.State) (harden.State, error)) (harden.ObjectPreview, error)
 }

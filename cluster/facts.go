@@ -84,7 +84,7 @@ var readers = map[harden.Need][]reader{
 	harden.NeedNodes:     {readNodes},
 	harden.NeedWorkloads: {readNamespaces, readPods, readServices, readPolicies, readWebhooks, readAPIServices, readDaemonSets},
 	harden.NeedTokens:    {readStaleTokens},
-	harden.NeedKubeadm:   {readKubeadm},
+	harden.NeedKubeadm:   {readKubeadm, readMembers},
 }
 
 func readNodes(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err error) {
@@ -151,19 +151,33 @@ func readWebhooks(ctx context.Context, c *Client, facts *harden.ClusterFacts) er
 	return nil
 }
 
+// readKubeadm reads what kubeadm renders nodes from.
 func readKubeadm(ctx context.Context, c *Client, facts *harden.ClusterFacts) error {
-	const doing, subject = "reading kubeadm's configuration", "ConfigMap kube-system/kubeadm-config"
-	var config objects.KubeadmConfig
-	path := []string{"/api/v1/namespaces/kube-system/configmaps/kubeadm-config"}
-	if _, err := c.do(ctx, request{doing: doing, subject: subject, verb: http.MethodGet, path: path}, &config); err != nil {
+	const doing = "reading kubeadm's configuration"
+	read := func(ref harden.ObjectRef) (objects.ConfigMap, error) {
+		var m objects.ConfigMap
+		path := []string{"/api/v1/namespaces/" + ref.Namespace + "/configmaps/" + ref.Name}
+		_, err := c.do(ctx, request{doing: doing, subject: ref.String(), verb: http.MethodGet, path: path}, &m)
+		return m, err
+	}
+	cluster, err := read(harden.KubeadmConfig)
+	if err != nil {
 		return err
 	}
-	fact, err := config.Fact()
+	kubelet, err := read(harden.KubeletConfig)
 	if err != nil {
-		return c.fault(doing, subject, err)
+		return err
 	}
-	facts.Kubeadm = fact
+	if facts.Kubeadm, err = objects.Kubeadm(cluster, kubelet); err != nil {
+		return c.fault(doing, harden.KubeadmConfig.String(), err)
+	}
 	return nil
+}
+
+func readMembers(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err error) {
+	const path = "/api/v1/namespaces/kube-system/pods?labelSelector=tier%3Dcontrol-plane"
+	facts.Members, err = list(ctx, c, "the control plane's pods", path, some(objects.Pod.Member))
+	return err
 }
 
 // staleTokens counts requests whose token should have been refreshed, since this API server started.

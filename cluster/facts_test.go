@@ -18,7 +18,11 @@ import (
 
 var allNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm}
 
-const kubeadmConfig = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
+const (
+	kubeadmConfig = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
+	kubeletConfig = "/api/v1/namespaces/kube-system/configmaps/kubelet-config"
+	kubeadmText   = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer:\n  extraArgs: [{name: profiling, value: 'false'}]\n"
+)
 
 // lists are answers of a small cluster, by path.
 var lists = map[string]string{
@@ -27,6 +31,12 @@ var lists = map[string]string{
 		"addresses": [{"type": "InternalIP", "address": "192.0.2.11"}]}},
 		{"metadata": {"name": "w1"}, "status": {"nodeInfo": {"kubeletVersion": "strange"}}}]}`,
 	kubeadmConfig: `{"data": {"ClusterConfiguration": "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer:\n  extraArgs: [{name: profiling, value: 'false'}]\n"}}`,
+	kubeletConfig: `{"data": {"kubelet": "podPidsLimit: 4096\n"}}`,
+	"/api/v1/namespaces/kube-system/pods": `{"items": [
+		{"metadata": {"name": "kube-apiserver-cp1", "labels": {"component": "kube-apiserver"}, "annotations": {"kubernetes.io/config.mirror": "m"}},
+			"spec": {"nodeName": "cp1", "containers": [{"name": "kube-apiserver", "command": ["kube-apiserver", "--profiling=false"], "args": ["--v=2"]}]},
+			"status": {"conditions": [{"type": "Ready", "status": "True"}]}},
+		{"metadata": {"name": "fake", "labels": {"component": "kube-apiserver"}}, "spec": {"nodeName": "cp1", "containers": [{"name": "a"}]}}]}`,
 	"/api/v1/namespaces": `{"items": [{"metadata": {"name": "shop", "labels": {"team": "a"}}, "status": {"phase": "Active"}},
 		{"metadata": {"name": "old"}, "status": {"phase": "Terminating"}}]}`,
 	"/api/v1/pods": `{"items": [
@@ -107,7 +117,10 @@ func TestFacts(t *testing.T) {
 		DaemonSets:  []harden.DaemonSetFact{{Namespace: "kube-system", Name: "calico-node", Images: []string{"calico/node:v3"}}},
 		StaleTokens: &stale,
 		Kubeadm: &harden.KubeadmFact{APIVersion: "kubeadm.k8s.io/v1beta4", CertificatesDir: "/etc/kubernetes/pki",
-			ExtraArgs: map[harden.ComponentID][]harden.KubeadmArg{harden.APIServer: {{Name: "profiling", Value: "false"}}}},
+			ExtraArgs:            map[harden.ComponentID][]harden.KubeadmArg{harden.APIServer: {{Name: "profiling", Value: "false"}}},
+			ExtraVolumes:         map[harden.ComponentID][]harden.KubeadmVolume{},
+			ClusterConfiguration: kubeadmText, KubeletConfiguration: "podPidsLimit: 4096\n"},
+		Members: []harden.MemberFact{{Node: "cp1", Component: harden.APIServer, Ready: true, Args: []string{"kube-apiserver", "--profiling=false", "--v=2"}}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		g, _ := json.MarshalIndent(got, "", " ")
@@ -115,7 +128,7 @@ func TestFacts(t *testing.T) {
 		t.Errorf("got %s\nwant %s", g, w)
 	}
 	for _, r := range a.got() {
-		if strings.Contains(r.query, "resourceVersion") || strings.HasPrefix(r.path, "/api") && r.path != rootCA && r.path != kubeadmConfig && !strings.Contains(r.query, "limit=") {
+		if strings.Contains(r.query, "resourceVersion") || strings.HasPrefix(r.path, "/api") && r.path != rootCA && r.path != kubeadmConfig && r.path != kubeletConfig && !strings.Contains(r.query, "limit=") {
 			t.Errorf("%s?%s: not a page of a consistent list", r.path, r.query)
 		}
 	}

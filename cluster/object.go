@@ -78,6 +78,38 @@ func (c *Client) Preview(ctx context.Context, ref harden.ObjectRef, yaml []byte)
 	}, nil
 }
 
+// Edited gives an object as it is, and what the server would make of it if it were replaced by what edit makes of that. It
+// is what Replace does, as a dry run.
+func (c *Client) Edited(ctx context.Context, ref harden.ObjectRef, edit func(harden.State) (harden.State, error)) (harden.ObjectPreview, error) {
+	const doing = "trying to replace"
+	live, err := c.live(ctx, doing, ref)
+	if err != nil {
+		return harden.ObjectPreview{}, err
+	}
+	before, err := live.Normal().YAML()
+	if err != nil {
+		return harden.ObjectPreview{}, c.fault(doing, ref.String(), err)
+	}
+	seen := harden.ObjectPreview{Before: harden.State{Exists: true, Data: before}, UID: live.Meta("uid"), ResourceVersion: live.Meta("resourceVersion")}
+	if seen.After, err = edit(seen.Before); err != nil || seen.After.Equal(seen.Before) {
+		return seen, err
+	}
+	want, err := precise(doing, ref, seen.After.Data, seen.UID, seen.ResourceVersion)
+	if err != nil {
+		return harden.ObjectPreview{}, err
+	}
+	got, _, err := c.write(ctx, doing, ref, http.MethodPut, "application/json", live.With(want), url.Values{
+		"fieldManager": {FieldManager}, "fieldValidation": {"Strict"}, "dryRun": {metav1.DryRunAll},
+	})
+	if err != nil {
+		return harden.ObjectPreview{}, err
+	}
+	if seen.After.Data, err = got.Normal().YAML(); err != nil {
+		return harden.ObjectPreview{}, c.fault(doing, ref.String(), err)
+	}
+	return seen, nil
+}
+
 // Create makes an object that must not exist.
 func (c *Client) Create(ctx context.Context, ref harden.ObjectRef, yaml []byte) (uid, resourceVersion string, err error) {
 	const doing = "creating"

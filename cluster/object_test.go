@@ -246,3 +246,35 @@ func TestPreconditions(t *testing.T) {
 		t.Errorf("modified while replacing: %v", err)
 	}
 }
+
+// What an edit would leave is the server's answer to a dry run of the whole object, and is for what was read only.
+func TestEdited(t *testing.T) {
+	a := withPolicies(t)
+	a.json(policies+"/deny", served("u1", "7"))
+	a.json("PUT "+policies+"/deny", strings.Replace(served("u1", "7"), `"podSelector": {}`, `"podSelector": {"matchLabels": {"a": "b"}}`, 1))
+	c := a.client(t)
+	edit := func(s harden.State) (harden.State, error) {
+		s.Data = []byte(strings.Replace(string(s.Data), "podSelector: {}", "podSelector:\n    matchLabels:\n      a: b", 1))
+		return s, nil
+	}
+	seen, err := c.Edited(t.Context(), deny, edit)
+	if err != nil || seen.UID != "u1" || seen.ResourceVersion != "7" || string(seen.Before.Data) != policyYAML || !strings.Contains(string(seen.After.Data), "a: b") {
+		t.Fatalf("%+v %v", seen, err)
+	}
+	r := last(a)
+	if !strings.Contains(r.query, "dryRun=All") || !strings.Contains(r.body, `"resourceVersion":"7"`) || !strings.Contains(r.body, `"finalizers":["example.com/keep"]`) {
+		t.Errorf("asked %+v", r)
+	}
+	asked := len(a.got())
+	same, err := c.Edited(t.Context(), deny, func(s harden.State) (harden.State, error) { return s, nil })
+	if err != nil || !same.Before.Equal(same.After) || strings.Contains(last(a).query, "dryRun") || len(a.got()) == asked {
+		t.Errorf("no change: %+v %v", same, err)
+	}
+	if _, err := c.Edited(t.Context(), deny, func(harden.State) (harden.State, error) { return harden.State{}, errors.New("by hand") }); err == nil || err.Error() != "by hand" {
+		t.Errorf("an edit that refuses: %v", err)
+	}
+	a.fails("PUT "+policies+"/deny", 409, "Conflict", "the object has been modified")
+	if _, err := c.Edited(t.Context(), deny, edit); reasonOf(err) != objects.Changed {
+		t.Errorf("modified meanwhile: %v", err)
+	}
+}

@@ -21,8 +21,10 @@ type BuildInput struct {
 	Writes WriteChecker
 	// Preview gives what an object is now, and what the server would make of the YAML (its dry run). Nil: no cluster.
 	Preview func(ref ObjectRef, yaml []byte) (ObjectPreview, error)
-	Now     time.Time
-	Tool    string
+	// Edited gives the same where edit makes the whole object from what it is. Nil: no cluster.
+	Edited func(ref ObjectRef, edit func(State) (State, error)) (ObjectPreview, error)
+	Now    time.Time
+	Tool   string
 }
 
 // ObjectPreview is an object before and after, by the server's own dry run.
@@ -216,11 +218,11 @@ func (p *planner) homes() ([]*home, error) {
 }
 
 func (p *planner) homeOf(i Intent) (*home, error) {
-	switch i.Kind {
-	case IntentPutObject:
-		return &home{id: i.Object.String(), kind: StepObject, object: i.Object}, nil
-	case IntentMakeDir:
+	if i.Kind == IntentMakeDir {
 		return &home{id: i.Path, kind: StepDir, path: i.Path}, nil
+	}
+	if i.Object != nil {
+		return &home{id: i.Object.String(), kind: StepObject, object: i.Object}, nil
 	}
 	if i.Component == "" {
 		if !path.IsAbs(i.Path) || path.Clean(i.Path) != i.Path {
@@ -314,7 +316,11 @@ func (p *planner) steps() ([]Step, error) {
 
 func (p *planner) render(h *home) (*Step, error) {
 	s := &Step{ID: h.id, Kind: h.kind, Path: h.path, Object: h.object, Component: h.component, Asks: h.asks}
-	if h.kind == StepObject {
+	if h.kind == StepObject && h.asks[0].Intent.edits() {
+		if err := p.renderObjectEdit(s); err != nil {
+			return nil, err
+		}
+	} else if h.kind == StepObject {
 		ws, err := wishes(h.asks)
 		if err != nil {
 			return nil, err

@@ -227,7 +227,7 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 		if !ok {
 			return nil, &UnknownNameError{What: "remedy of " + c.Control, Name: c.Remedy}
 		}
-		if r.Risk == RiskLockOut {
+		if r.Risk == RiskLockOut && !p.persists(c.Control) {
 			lockOut = append(lockOut, c.Control)
 		}
 		values, err := r.Fill(c.Control, c.Options)
@@ -240,15 +240,18 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 		}
 		for _, i := range intents {
 			wanted[askKey(c.Control, i)] = true
+			if kept, ok := persisted(f, i); ok {
+				wanted[askKey(c.Control, kept)] = true
+			}
 		}
-		if r.Preconditions == nil {
+		if r.Preconditions == nil || p.persists(c.Control) {
 			continue
 		}
 		for _, pre := range r.Preconditions(f, values) {
 			out = append(out, Check{Control: c.Control, Blocks: true, Precondition: pre})
 		}
 	}
-	if err := checkAsks(p, wanted); err != nil {
+	if err := checkAsks(p, f, wanted); err != nil {
 		return nil, err
 	}
 	if err := checkSwitch(p, lockOut); err != nil {
@@ -275,6 +278,18 @@ func checkSwitch(p Plan, lockOut []string) error {
 	return nil
 }
 
+// persists says that all that the plan does for a control is to keep what the node's own plan does for it.
+func (p Plan) persists(control string) bool {
+	for _, s := range p.Steps() {
+		for _, a := range s.Asks {
+			if a.Control == control && !a.Intent.edits() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func sameJSON(a, b any) bool {
 	x, errA := json.Marshal(a)
 	y, errB := json.Marshal(b)
@@ -282,14 +297,16 @@ func sameJSON(a, b any) bool {
 }
 
 // checkAsks refuses a plan that asks, in a control's name, for what none of its remedies asks. What planning adds by itself
-// are missing directories above a target and the annotation that restarts a pod.
-func checkAsks(p Plan, wanted map[string]bool) error {
+// are missing directories above a target and the annotation that restarts a pod. What kubeadm is to keep may also be what the
+// node runs already.
+func checkAsks(p Plan, f *Facts, wanted map[string]bool) error {
 	steps := p.Steps()
 	for _, s := range steps {
 		for _, a := range s.Asks {
 			added := a.Intent.Kind == IntentAnnotate && a.Intent.Key == FilesAnnotation ||
 				a.Intent.Kind == IntentMakeDir && slices.ContainsFunc(steps, func(o Step) bool { return strings.HasPrefix(o.Path, a.Intent.Path+"/") })
-			if !added && !wanted[askKey(a.Control, a.Intent)] {
+			kept := a.Intent.edits() && runsWith(f, a.Intent)
+			if !added && !kept && !wanted[askKey(a.Control, a.Intent)] {
 				return &PlanError{s.ID, "it has something that " + a.Control + " does not ask for on this node"}
 			}
 		}

@@ -23,7 +23,7 @@ const (
 	NeedNodes     Need = "nodes"               // cluster: Node objects
 	NeedWorkloads Need = "workloads"           // cluster: namespaces, pods, services, policies, webhooks
 	NeedTokens    Need = "service-account-use" // cluster: API server metrics about stale tokens
-	NeedKubeadm   Need = "kubeadm-config"      // cluster: what kubeadm writes manifests from
+	NeedKubeadm   Need = "kubeadm-config"      // cluster: what kubeadm renders nodes from, and what the members run
 )
 
 // Facts is what was observed of a node and its cluster: a plain value, JSON in and out. Controls only read it.
@@ -155,10 +155,20 @@ type ClusterFacts struct {
 	Webhooks    []WebhookFact    `json:"webhooks,omitempty"`
 	APIServices []APIServiceFact `json:"apiServices,omitempty"`
 	DaemonSets  []DaemonSetFact  `json:"daemonSets,omitempty"`
+	// Members are the control plane's static pods of all nodes, as their mirror pods show them.
+	Members []MemberFact `json:"members,omitempty"`
 	// StaleTokens is the API server's serviceaccount_stale_tokens_total since it started; nil when not read.
 	StaleTokens *float64 `json:"staleTokens,omitempty"`
 	// Kubeadm is nil where it was not read, or is not there.
 	Kubeadm *KubeadmFact `json:"kubeadm,omitempty"`
+}
+
+// MemberFact is a mirror pod of the control plane.
+type MemberFact struct {
+	Node      string      `json:"node"`
+	Component ComponentID `json:"component"`
+	Args      []string    `json:"args"` // command and args of the component's container
+	Ready     bool        `json:"ready"`
 }
 
 // NodeFact is a Node object.

@@ -45,7 +45,8 @@ type Intent struct {
 	Mode      uint32         `json:"mode,omitempty"`
 	Owner     *Owner         `json:"owner,omitempty"`
 	// Dir says that the path is a directory's, for kinds that files and directories share.
-	Dir    bool       `json:"dir,omitempty"`
+	Dir bool `json:"dir,omitempty"`
+	// Object is the target of PutObject; another intent that names one of kubeadm's ConfigMaps is rendered into that.
 	Object *ObjectRef `json:"object,omitempty"`
 	// Restarts names the component that reads the file only at its start, so that writing it restarts that one.
 	Restarts ComponentID `json:"restarts,omitempty"`
@@ -158,6 +159,9 @@ func Sysctl(path, key, value string) Intent {
 func PutObject(ref ObjectRef, yaml []byte) Intent {
 	return Intent{Kind: IntentPutObject, Object: &ref, Data: yaml}
 }
+
+// edits says that the intent is for an object that is edited, as opposed to one that is put.
+func (i Intent) edits() bool { return i.Object != nil && i.Kind != IntentPutObject }
 
 // slot names the thing that an intent decides. Two intents for one slot must ask for the same.
 func (i Intent) slot() string {

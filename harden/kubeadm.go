@@ -7,13 +7,27 @@ import (
 	"strings"
 )
 
-// KubeadmFact is the ClusterConfiguration in the ConfigMap kubeadm-config: what kubeadm writes manifests from.
+// KubeadmFact is what kubeadm renders nodes from: the ClusterConfiguration in the ConfigMap kubeadm-config, and the kubelet's
+// configuration in kubelet-config.
 type KubeadmFact struct {
 	APIVersion      string `json:"apiVersion"` // "kubeadm.k8s.io/v1beta4"
 	CertificatesDir string `json:"certificatesDir,omitempty"`
 	ExternalEtcd    bool   `json:"externalEtcd,omitempty"`
 	// ExtraArgs by component, in their order; a flag may be there twice.
-	ExtraArgs map[ComponentID][]KubeadmArg `json:"extraArgs,omitempty"`
+	ExtraArgs    map[ComponentID][]KubeadmArg    `json:"extraArgs,omitempty"`
+	ExtraVolumes map[ComponentID][]KubeadmVolume `json:"extraVolumes,omitempty"`
+	// The texts as they are.
+	ClusterConfiguration string `json:"clusterConfiguration,omitempty"`
+	KubeletConfiguration string `json:"kubeletConfiguration,omitempty"`
+}
+
+// KubeadmVolume is an entry of extraVolumes. Etcd has none.
+type KubeadmVolume struct {
+	Name      string `json:"name"`
+	HostPath  string `json:"hostPath"`
+	MountPath string `json:"mountPath"`
+	ReadOnly  bool   `json:"readOnly,omitempty"`
+	PathType  string `json:"pathType,omitempty"`
 }
 
 // KubeadmArg is an entry of extraArgs.
@@ -37,23 +51,37 @@ var kubeadmDefaults = map[ComponentID]map[string]string{
 		"kubelet-client-certificate": "./apiserver-kubelet-client.crt", "kubelet-client-key": "./apiserver-kubelet-client.key",
 		"service-account-key-file": "./sa.pub", "service-account-signing-key-file": "./sa.key",
 		"etcd-cafile": "./etcd/ca.crt", "etcd-certfile": "./apiserver-etcd-client.crt", "etcd-keyfile": "./apiserver-etcd-client.key",
+		"requestheader-allowed-names": "front-proxy-client", "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+		"requestheader-group-headers": "X-Remote-Group", "requestheader-username-headers": "X-Remote-User",
+		"requestheader-client-ca-file": "./front-proxy-ca.crt", "proxy-client-cert-file": "./front-proxy-client.crt",
+		"proxy-client-key-file": "./front-proxy-client.key",
 	},
 	ControllerManager: {
-		"bind-address": "127.0.0.1", "use-service-account-credentials": "true",
+		"allocate-node-cidrs": "true", "bind-address": "127.0.0.1", "controllers": "*,bootstrapsigner,tokencleaner", "leader-elect": "true",
+		"use-service-account-credentials": "true", "client-ca-file": "./ca.crt", "requestheader-client-ca-file": "./front-proxy-ca.crt",
 		"root-ca-file": "./ca.crt", "service-account-private-key-file": "./sa.key",
 	},
-	Scheduler: {"bind-address": "127.0.0.1"},
+	Scheduler: {"bind-address": "127.0.0.1", "leader-elect": "true"},
 	Etcd: {
 		"cert-file": "./etcd/server.crt", "key-file": "./etcd/server.key", "trusted-ca-file": "./etcd/ca.crt", "client-cert-auth": "true",
 		"peer-cert-file": "./etcd/peer.crt", "peer-key-file": "./etcd/peer.key", "peer-trusted-ca-file": "./etcd/ca.crt",
-		"peer-client-cert-auth": "true",
+		"peer-client-cert-auth": "true", "snapshot-count": "10000", "watch-progress-notify-interval": "5s",
+		"experimental-initial-corrupt-check": "true", "experimental-watch-progress-notify-interval": "5s",
 	},
 }
 
-// kubeadmOwn are flags whose value kubeadm makes for each node, so that they cannot be compared.
+// kubeadmOwn are flags whose value kubeadm makes for each node or takes from elsewhere, so that they cannot be compared.
 var kubeadmOwn = map[ComponentID][]string{
 	APIServer: {"advertise-address", "etcd-servers", "secure-port", "service-account-issuer", "service-cluster-ip-range"},
-	Etcd:      {"listen-metrics-urls", "feature-gates", "listen-client-urls", "listen-peer-urls", "initial-cluster"},
+	ControllerManager: {
+		"authentication-kubeconfig", "authorization-kubeconfig", "kubeconfig", "cluster-cidr", "cluster-name", "service-cluster-ip-range",
+		"cluster-signing-cert-file", "cluster-signing-key-file",
+	},
+	Scheduler: {"authentication-kubeconfig", "authorization-kubeconfig", "kubeconfig"},
+	Etcd: {
+		"listen-metrics-urls", "feature-gates", "listen-client-urls", "listen-peer-urls", "initial-cluster", "initial-cluster-state",
+		"advertise-client-urls", "initial-advertise-peer-urls", "data-dir", "name",
+	},
 }
 
 // Flag is what kubeadm would write for the component. ok is false where that is made for each node.

@@ -35,7 +35,7 @@ func partOfIntents(intents []Intent) (part, error) {
 	out, etcd, others := partNode, false, false
 	for _, i := range intents {
 		switch {
-		case i.Kind == IntentPutObject:
+		case i.Object != nil:
 			out = partCluster
 		case i.Component == Etcd || i.Restarts == Etcd:
 			out, etcd = partEtcd, true

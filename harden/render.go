@@ -8,8 +8,14 @@ import (
 	"kubectl-harden.io/kubectl-harden/patches"
 )
 
+// Render applies an intent that needs no container to the state of its home: a pure function.
+func (i Intent) Render(s State) (State, error) { return i.render(s, "") }
+
 // render applies an intent to the state of its home: a pure function State -> State.
 func (i Intent) render(s State, container string) (State, error) {
+	if i.edits() {
+		return i.renderConfigMap(s)
+	}
 	switch i.Kind {
 	case IntentMakeDir:
 		if !s.Exists {

@@ -44,11 +44,13 @@ func (m *Model) newReview(undoes string, plans []harden.Plan) *reviewScreen {
 }
 
 func (s *reviewScreen) title(m *Model) (string, string) {
-	n := 0
+	chosen := map[string]bool{} // a control may have a part in several plans
 	for _, p := range s.plans {
-		n += len(p.Choices)
+		for _, c := range p.Choices {
+			chosen[c.Control] = true
+		}
 	}
-	left := "Plan: " + plural(n, "control", "controls") + ", " + plural(len(s.targets), "target", "targets")
+	left := "Plan: " + plural(len(chosen), "control", "controls") + ", " + plural(len(s.targets), "target", "targets")
 	if s.undoes != "" {
 		left = "Undo of " + m.theme.inert(s.undoes) + ": " + plural(len(s.targets), "target", "targets")
 	}

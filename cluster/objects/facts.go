@@ -106,11 +106,15 @@ type Pod struct {
 		InitContainers []container `json:"initContainers"`
 	} `json:"spec"`
 	Status struct {
-		Phase corev1.PodPhase `json:"phase"`
+		Phase      corev1.PodPhase       `json:"phase"`
+		Conditions []corev1.PodCondition `json:"conditions"`
 	} `json:"status"`
 }
 
 type container struct {
+	Name          string                 `json:"name"`
+	Command       []string               `json:"command"`
+	Args          []string               `json:"args"`
 	Image         string                 `json:"image"`
 	Ports         []corev1.ContainerPort `json:"ports"`
 	RestartPolicy string                 `json:"restartPolicy"`
@@ -119,6 +123,34 @@ type container struct {
 // Over says that the pod has succeeded or failed, so that it takes part in nothing any more.
 func (p Pod) Over() bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
+// Member is the fact of a mirror pod of the control plane; ok is false for other pods.
+func (p Pod) Member() (m harden.MemberFact, ok bool) {
+	id := harden.ComponentID(p.Meta.Labels["component"])
+	if _, known := harden.ComponentByID(id); !known || p.Meta.Annotations[corev1.MirrorPodAnnotationKey] == "" {
+		return harden.MemberFact{}, false
+	}
+	m = harden.MemberFact{Node: p.Spec.NodeName, Component: id}
+	for _, c := range p.Spec.Containers {
+		if c.Name == string(id) || len(p.Spec.Containers) == 1 {
+			m.Args = slices.Concat(c.Command, c.Args)
+		}
+	}
+	for _, c := range p.Status.Conditions {
+		m.Ready = m.Ready || c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	}
+	return m, true
+}
+
+// ConfigMap is a core/v1 ConfigMap.
+type ConfigMap struct {
+	Data map[string]string `json:"data"`
+}
+
+// Kubeadm is the fact in kubeadm's ConfigMaps.
+func Kubeadm(cluster, kubelet ConfigMap) (*harden.KubeadmFact, error) {
+	return harden.ParseKubeadm(cluster.Data["ClusterConfiguration"], kubelet.Data["kubelet"])
 }
 
 // Fact of the pod. Ports of init containers count where those run beside the others.

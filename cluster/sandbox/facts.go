@@ -16,6 +16,29 @@ func (c *Cluster) readNodes(facts *harden.ClusterFacts, report corev1.NodeCondit
 	})
 }
 
+func (c *Cluster) readKubeadm(f *harden.ClusterFacts) error {
+	read := func(ref harden.ObjectRef) (objects.ConfigMap, error) {
+		r, ok := c.records[ref]
+		if !ok {
+			return objects.ConfigMap{}, nil
+		}
+		return as[objects.ConfigMap](r.Object)
+	}
+	cluster, err := read(harden.KubeadmConfig)
+	if err != nil {
+		return err
+	}
+	kubelet, err := read(harden.KubeletConfig)
+	if err != nil {
+		return err
+	}
+	if c.fixture.Members != nil {
+		f.Members = c.fixture.Members()
+	}
+	f.Kubeadm, err = objects.Kubeadm(cluster, kubelet)
+	return err
+}
+
 func (c *Cluster) readWorkloads(f *harden.ClusterFacts) error {
 	for _, err := range []error{
 		each(c, "Namespace", func(n objects.Namespace) { f.Namespaces = append(f.Namespaces, n.Fact()) }),
@@ -43,21 +66,6 @@ func (c *Cluster) readWorkloads(f *harden.ClusterFacts) error {
 	return nil
 }
 
-func (c *Cluster) readKubeadm(f *harden.ClusterFacts) error {
-	ref := harden.ObjectRef{APIVersion: "v1", Kind: "ConfigMap", Namespace: "kube-system", Name: "kubeadm-config"}
-	r, ok := c.records[ref]
-	if !ok {
-		return notFound("reading kubeadm's configuration", ref)
-	}
-	config, err := as[objects.KubeadmConfig](r.Object)
-	if err != nil {
-		return err
-	}
-	f.Kubeadm, err = config.Fact()
-	return err
-}
-
-// each calls f with the objects of a kind, by namespace and name.
 func each[T any](c *Cluster, kind string, f func(T)) error {
 	for _, ref := range c.refs() {
 		if ref.Kind != kind {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"kubectl-harden.io/kubectl-harden/cluster/objects"
+	"kubectl-harden.io/kubectl-harden/harden"
 )
 
 // workload is a line of the inventory: what runs in the sandbox.
@@ -102,13 +103,17 @@ func inventory(f Fixture) []objects.Object {
 		o["spec"] = spec
 		all = append(all, o)
 	}
-	return append(all, webhook(), metricsAPI(), kubeadmConfig(f))
+	cluster := f.ClusterConfiguration
+	if cluster == "" {
+		cluster = fmt.Sprintf(plainConfiguration, f.Identity.KubernetesVersion)
+	}
+	return append(all, webhook(), metricsAPI(),
+		configMap(harden.KubeadmConfig, map[string]any{"ClusterConfiguration": cluster}),
+		configMap(harden.KubeletConfig, map[string]any{"kubelet": f.KubeletConfiguration}))
 }
 
-// kubeadmConfig is what kubeadm init without extra arguments keeps.
-func kubeadmConfig(f Fixture) objects.Object {
-	o := object("v1", "ConfigMap", "kube-system", "kubeadm-config", nil)
-	o["data"] = map[string]any{"ClusterConfiguration": fmt.Sprintf(`apiServer: {}
+// plainConfiguration is what kubeadm init without extra arguments keeps.
+const plainConfiguration = `apiServer: {}
 apiVersion: kubeadm.k8s.io/v1beta4
 certificatesDir: /etc/kubernetes/pki
 clusterName: kubernetes
@@ -123,7 +128,11 @@ networking:
   podSubnet: 10.244.0.0/16
   serviceSubnet: 10.96.0.0/12
 scheduler: {}
-`, f.Identity.KubernetesVersion)}
+`
+
+func configMap(ref harden.ObjectRef, data map[string]any) objects.Object {
+	o := object(ref.APIVersion, ref.Kind, ref.Namespace, ref.Name, nil)
+	o["data"] = data
 	return o
 }
 

@@ -30,6 +30,11 @@ type Fixture struct {
 	Config func() map[string]any
 	// Ready is the kubelet's latest report; why is for when it is not ready. Left out: ready as of now.
 	Ready func() (ready bool, heartbeat time.Time, why string)
+	// ClusterConfiguration and KubeletConfiguration are the texts in kubeadm's ConfigMaps. Left out: of a kubeadm init without
+	// extra arguments, and an empty one.
+	ClusterConfiguration, KubeletConfiguration string
+	// Members are the control plane's static pods as they run now; left out: none is known.
+	Members func() []harden.MemberFact
 	// Answer is the API server's status for a path asked as the administrator. Left out: 200 for health, version, metrics and
 	// APIs, else 404.
 	Answer func(path, userAgent string) int

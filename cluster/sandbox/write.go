@@ -80,6 +80,29 @@ func (c *Cluster) Preview(ctx context.Context, ref harden.ObjectRef, yaml []byte
 	}, nil
 }
 
+// Edited gives an object as it is and as replacing it by what edit makes of it would leave it.
+func (c *Cluster) Edited(ctx context.Context, ref harden.ObjectRef, edit func(harden.State) (harden.State, error)) (harden.ObjectPreview, error) {
+	const doing = "trying to replace"
+	before, uid, version, err := c.Object(ctx, ref)
+	if err != nil {
+		return harden.ObjectPreview{}, err
+	}
+	if !before.Exists {
+		return harden.ObjectPreview{}, notFound(doing, ref)
+	}
+	seen := harden.ObjectPreview{Before: before, UID: uid, ResourceVersion: version}
+	if seen.After, err = edit(before); err != nil || seen.After.Equal(before) {
+		return seen, err
+	}
+	want, err := c.enterWith(ctx, doing, ref, seen.After.Data)
+	if err != nil {
+		return harden.ObjectPreview{}, err
+	}
+	defer c.mu.Unlock()
+	seen.After.Data, err = want.Normal().YAML()
+	return seen, err
+}
+
 // Create makes an object that must not exist.
 func (c *Cluster) Create(ctx context.Context, ref harden.ObjectRef, yaml []byte) (uid, resourceVersion string, err error) {
 	const doing = "creating"

@@ -9,6 +9,7 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden/files"
 	"kubectl-harden.io/kubectl-harden/harden/kubelet"
 	"kubectl-harden.io/kubectl-harden/harden/networkpolicy"
+	"kubectl-harden.io/kubectl-harden/harden/upgrade"
 )
 
 // Areas are all areas, in the order in which an operator walks through them.
@@ -20,5 +21,6 @@ func Areas() []harden.Area {
 		files.Area(),
 		certificates.Area(),
 		networkpolicy.Area(),
+		upgrade.Area(),
 	}
 }

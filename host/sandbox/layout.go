@@ -12,7 +12,7 @@ import (
 
 // kubeadm is what kubeadm 1.37 writes on a first control-plane node, but for private keys, and the modes of it all.
 //
-//go:embed fixtures/kubeadm-1.37/root fixtures/kubeadm-1.37/modes.tsv
+//go:embed fixtures/kubeadm-1.37/root fixtures/kubeadm-1.37/modes.tsv fixtures/kubeadm-1.37/cluster
 var kubeadm embed.FS
 
 const fixture = "fixtures/kubeadm-1.37/"

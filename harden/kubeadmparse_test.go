@@ -1,4 +1,4 @@
-package objects
+package harden_test
 
 import (
 	"reflect"
@@ -8,7 +8,7 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-func TestKubeadmConfig(t *testing.T) {
+func TestParseKubeadm(t *testing.T) {
 	const v1beta3 = `apiServer:
   extraArgs:
     profiling: "false"
@@ -33,7 +33,7 @@ etcd:
 `
 	fact := func(text string) *harden.KubeadmFact {
 		t.Helper()
-		f, err := KubeadmConfig{Data: map[string]string{"ClusterConfiguration": text}}.Fact()
+		f, err := harden.ParseKubeadm(text, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +66,7 @@ etcd:
 	}
 	for _, bad := range []string{"", "kind: Other\napiVersion: kubeadm.k8s.io/v1beta4\n", "kind: ClusterConfiguration\napiVersion: v1\n",
 		strings.Replace(v1, "extraArgs:", "extraArgs: 3 #", 1), "{"} {
-		if f, err := (KubeadmConfig{Data: map[string]string{"ClusterConfiguration": bad}}).Fact(); err == nil {
+		if f, err := harden.ParseKubeadm(bad, ""); err == nil {
 			t.Errorf("%q gives %+v", bad, f)
 		}
 	}

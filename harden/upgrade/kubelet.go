@@ -1,0 +1,107 @@
+package upgrade
+
+import (
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+
+	"sigs.k8s.io/yaml"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+var kubeletFields = harden.Control{
+	ID: "upgrade-kubelet", Title: "An upgrade keeps the kubelet's configuration", Severity: harden.Medium,
+	Why: harden.Msg("`kubeadm upgrade node` writes the kubelet's configuration anew from the ConfigMap kubelet-config. " +
+		"A setting that stands in the file of this node alone is gone after it, and nodes that join later never have it."),
+	Refs:  harden.Refs{Docs: []string{reconfigure}},
+	Needs: []harden.Need{harden.NeedKubelet, harden.NeedKubeadm},
+	Applies: func(f *harden.Facts) (bool, harden.Message) {
+		return f.Kubelet != nil, harden.Msg("no kubelet is set up here")
+	},
+	Assess: assessKubelet,
+	Remedies: []harden.Remedy{{
+		ID: "persist", Title: harden.Msg("Write the settings of this node into kubelet-config"), Risk: harden.RiskWorkloads,
+		Impact: harden.Msg("Nothing restarts. New nodes, and all of them at their next kubeadm upgrade, workers too, get these settings."),
+		Breaks: []harden.Message{
+			harden.Msg("A setting that is right for this node may be wrong for others: a limit, a path, kernel settings that only this node has. What each would do to a worker is for a person to judge; choose this only then."),
+		},
+		Intents: func(f *harden.Facts, _ harden.Values) ([]harden.Intent, error) {
+			var out []harden.Intent
+			for _, d := range differences(f) {
+				i := harden.SetField("", d.path, d.now, "")
+				i.Object = &harden.KubeletConfig
+				out = append(out, i)
+			}
+			return out, nil
+		},
+	}},
+}
+
+// ofThisNode are fields that kubeadm sets for each node by itself, or that one node's protection needs.
+var ofThisNode = []string{"containerRuntimeEndpoint", "resolvConf", "protectKernelDefaults", "kind", "apiVersion"}
+
+// difference is a field of the node's file that kubelet-config has not, or not so.
+type difference struct {
+	path      string
+	now, then any
+}
+
+func differences(f *harden.Facts) []difference {
+	var node, shared map[string]any
+	if yaml.Unmarshal(f.Kubelet.Config.State.Data, &node) != nil || yaml.Unmarshal([]byte(f.Cluster.Kubeadm.KubeletConfiguration), &shared) != nil {
+		return nil
+	}
+	for _, k := range ofThisNode {
+		delete(node, k)
+	}
+	return compare("", node, shared)
+}
+
+func compare(prefix string, node, shared map[string]any) []difference {
+	var out []difference
+	for _, k := range slices.Sorted(maps.Keys(node)) {
+		path := k
+		if prefix != "" {
+			path = prefix + "." + k
+		}
+		n, isMap := node[k].(map[string]any)
+		s, _ := shared[k].(map[string]any)
+		switch {
+		case isMap && len(n) > 0:
+			out = append(out, compare(path, n, s)...)
+		case !isMap && !reflect.DeepEqual(node[k], shared[k]):
+			out = append(out, difference{path, node[k], shared[k]})
+		}
+	}
+	return out
+}
+
+func assessKubelet(f *harden.Facts) harden.Verdict {
+	const source = "ConfigMap kube-system/kubelet-config"
+	if why := f.Kubelet.Config.Unread; !why.IsZero() || !f.Kubelet.Config.State.Exists {
+		return harden.NeedsPerson(harden.Msg("the kubelet's configuration file is not there or cannot be read"), harden.Evidence{Source: f.Kubelet.Config.Path, Value: why.String()})
+	}
+	diff := differences(f)
+	if len(diff) == 0 {
+		return harden.Passed(harden.Msg("kubelet-config has what the file of this node has"), harden.Evidence{Source: source, Value: "has what " + f.Kubelet.Config.Path + " has"})
+	}
+	var evidence []harden.Evidence
+	for _, d := range diff {
+		then := "would be gone"
+		if d.then != nil {
+			then = "would be " + text(d.then)
+		}
+		evidence = append(evidence, harden.Evidence{Source: f.Kubelet.Config.Path, Value: d.path + ": " + text(d.now) + " " + then})
+	}
+	return harden.Failed(harden.Msg("the next kubeadm upgrade takes back %d settings", len(diff)), evidence...)
+}
+
+func text(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return "?"
+	}
+	return string(data)
+}
