@@ -9,11 +9,8 @@ import (
 	"time"
 )
 
-// kills is how many runs are killed; the seed makes them the same ones.
-const (
-	kills    = 20
-	killSeed = 20260923
-)
+// killSeed makes the killed runs the same ones each time.
+const killSeed = 20260923
 
 // A run that is killed at a random moment loses nothing: recover, and where it had finished rollback, bring everything back.
 func TestKilledWhileApplying(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -89,22 +90,34 @@ func (p *onPTY) await(words ...string) string {
 	}
 }
 
+// until looks at the screen again and again.
+func (p *onPTY) until(what string, ok func(text string) bool) {
+	p.t.Helper()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for range 1200 {
+		p.mu.Lock()
+		text := p.screen.String()
+		p.mu.Unlock()
+		if ok(text) {
+			return
+		}
+		<-again.C
+	}
+	p.t.Fatalf("the screen does not show %s", what)
+}
+
 // insist presses keys until they show: what is typed just after a question comes up is swallowed.
 func (p *onPTY) insist(keys, word string) {
 	p.t.Helper()
-	again := time.NewTicker(200 * time.Millisecond)
-	defer again.Stop()
-	for range 100 {
-		p.keys(keys)
-		<-again.C
-		p.mu.Lock()
-		shown := strings.Contains(p.screen.String(), word)
-		p.mu.Unlock()
-		if shown {
-			return
+	again := time.Now()
+	p.until(word, func(text string) bool {
+		if time.Since(again) > 200*time.Millisecond {
+			again = time.Now()
+			p.keys(keys)
 		}
-	}
-	p.t.Fatalf("%q did not come onto the screen", word)
+		return strings.Contains(text, word)
+	})
 }
 
 func (p *onPTY) keys(s string) {
@@ -139,6 +152,27 @@ func TestTheWholeWalkOnATerminal(t *testing.T) {
 	p.await("History", "applied")
 	p.keys("u")
 	p.await("Undo of", "nothing is changed yet", "by apiserver-profiling")
+	p.keys("q")
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("leaving: %v", err)
+	}
+}
+
+// TestSuspended: ctrl+z gives the terminal back, and when the shell continues the program it is where it was, and hears keys.
+func TestSuspended(t *testing.T) {
+	p := startOnPTY(t, "demo")
+	p.await("SANDBOX", "fail")
+	p.keys("\r")
+	p.await("API server", "Profiling is off")
+	p.keys("\x1a")
+	p.until("the screen as it was before", func(text string) bool { return strings.TrimSpace(text) == "" })
+	// The process group has no shell, so the kernel does not stop it; it waits to be continued all the same.
+	p.until("the walk again", func(text string) bool {
+		_ = p.cmd.Process.Signal(syscall.SIGCONT)
+		return strings.Contains(text, "Profiling is off")
+	})
+	p.keys("\x1b")
+	p.await("Areas")
 	p.keys("q")
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("leaving: %v", err)

@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 			root := filepath.Join(env.WorkDir, "r")
 			env.Setenv("R", root)
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("ESC", "\x1b")
 			env.Setenv("BIDI", "\u202e")
 			return errors.Join(os.Mkdir(root, 0o755), os.Chmod(env.WorkDir, 0o755), makeRoot(t, root, "1.37"))

@@ -171,7 +171,7 @@ func TestGuardThatDoesNotStartIsNotArmed(t *testing.T) {
 		if power, err := g.Arm(t.Context(), canary, time.Minute); err == nil || power != GuardNone {
 			t.Errorf("%s: Arm = %q, %v", name, power, err)
 		}
-		fake.result, fake.properties = "done", waitingTimer
+		fake.becomes(waitingTimer, "done")
 		must(t, g.Disarm(t.Context(), canary.Name))
 		if after := tree(t, dir); !slices.Equal(before, after) {
 			t.Errorf("%s: left is %q", name, after)

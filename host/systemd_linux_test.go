@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 
 // fakeSystemd answers on a D-Bus socket as systemd does, one connection of a client after another.
 type fakeSystemd struct {
+	mu         sync.Mutex // of properties and result, once it listens
 	properties map[string]godbus.Variant
 	result     string // how a restart ends; empty: it never does
 	calls      chan string
@@ -44,12 +46,23 @@ func (s *fakeSystemd) listen(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			c := &fakeClient{conn, bufio.NewReader(conn)}
-			s.clients <- c
-			go s.serve(c)
+			go s.serve(&fakeClient{conn, bufio.NewReader(conn)})
 		}
 	}()
 	return socket
+}
+
+func (s *fakeSystemd) now() (properties map[string]godbus.Variant, result string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.properties, s.result
+}
+
+// becomes another one than it was when it began to listen.
+func (s *fakeSystemd) becomes(properties map[string]godbus.Variant, result string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.properties, s.result = properties, result
 }
 
 func (s *fakeSystemd) serve(c *fakeClient) {
@@ -69,11 +82,13 @@ func (s *fakeSystemd) serve(c *fakeClient) {
 			fmt.Fprint(c, "ERROR\r\n")
 		}
 	}
+	s.clients <- c // signals go to those who have said who they are
 	for {
 		call, err := godbus.DecodeMessage(c.in)
 		if err != nil {
 			return
 		}
+		properties, result := s.now()
 		member := call.Headers[godbus.FieldMember].Value().(string)
 		s.calls <- fmt.Sprint(member, call.Body)
 		reply := &godbus.Message{Type: godbus.TypeMethodReply, Headers: map[godbus.HeaderField]godbus.Variant{
@@ -91,17 +106,17 @@ func (s *fakeSystemd) serve(c *fakeClient) {
 		case "Hello":
 			answer(":1.7")
 		case "GetAll":
-			answer(s.properties)
+			answer(properties)
 		case "RestartUnit", "StopUnit":
-			if s.properties == nil {
+			if properties == nil {
 				reply.Type = godbus.TypeError
 				reply.Headers[godbus.FieldErrorName] = godbus.MakeVariant("org.freedesktop.systemd1.NoSuchUnit")
 				answer("Unit " + call.Body[0].(string) + " not found.")
 				continue
 			}
 			answer(job)
-			if s.result != "" {
-				s.signal("JobRemoved", uint32(7), job, call.Body[0], s.result)
+			if result != "" {
+				s.signal("JobRemoved", uint32(7), job, call.Body[0], result)
 			}
 		default:
 			answer()
@@ -195,11 +210,11 @@ func drain(calls chan string) []string {
 
 func TestRestartFailures(t *testing.T) {
 	for name, tt := range map[string]struct {
-		fake fakeSystemd
+		fake *fakeSystemd
 		want string
 	}{
-		"the job fails":    {fakeSystemd{properties: kubeletProperties, result: "failed"}, `restarting "kubelet.service": the restart ended as "failed"`},
-		"there is no unit": {fakeSystemd{}, `restarting "kubelet.service": Unit kubelet.service not found.`},
+		"the job fails":    {&fakeSystemd{properties: kubeletProperties, result: "failed"}, `restarting "kubelet.service": the restart ended as "failed"`},
+		"there is no unit": {&fakeSystemd{}, `restarting "kubelet.service": Unit kubelet.service not found.`},
 	} {
 		s := &Systemd{Private: tt.fake.listen(t)}
 		if err := s.RestartUnit(t.Context(), "kubelet.service"); err == nil || err.Error() != tt.want {

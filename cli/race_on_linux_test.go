@@ -1,0 +1,6 @@
+//go:build race
+
+package cli
+
+// kills is how many runs are killed: the race detector makes each of them slow.
+const kills = 6
