@@ -101,7 +101,17 @@ func (f rootFiles) Unit(name string) (collect.Unit, error) {
 		out.ExecStart = u.ExecStart[len(u.ExecStart)-1]
 	}
 	for _, e := range u.EnvironmentFiles {
-		out.EnvFiles = append(out.EnvFiles, e.Path)
+		optional := ""
+		if e.Optional {
+			optional = "-"
+		}
+		found, err := f.Glob(e.Path)
+		if err != nil || len(found) == 0 {
+			found = []string{e.Path}
+		}
+		for _, p := range found {
+			out.EnvFiles = append(out.EnvFiles, optional+p)
+		}
 	}
 	return out, nil
 }

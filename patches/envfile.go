@@ -50,6 +50,23 @@ func EnvFlags(file []byte, variable string) ([]Flag, error) {
 	return flags, nil
 }
 
+// EnvValue is the value of a variable in an environment file, as systemd reads it: of several assignments the last one
+// counts. found says that there is one; it may be empty.
+func EnvValue(file []byte, variable string) (value string, found bool, err error) {
+	env, _, err := readEnv(file, variable)
+	return env.text, env.found, err
+}
+
+// SplitArgs gives the arguments that systemd makes of a command line in a unit, or of the value of a $VARIABLE there: it
+// splits at white space outside of quotes, which are dropped.
+func SplitArgs(line string) []string {
+	value := make([]envByte, len(line))
+	for i := range len(line) {
+		value[i] = envByte{line[i], i, i + 1}
+	}
+	return assignment{words: splitWords([]byte(line), value)}.args()
+}
+
 func editEnv(file []byte, variable string, plan func(args []string, flags []argFlag) argEdit) ([]byte, error) {
 	env, all, err := readEnv(file, variable)
 	if err != nil {

@@ -17,8 +17,9 @@ type envWord struct {
 // assignment is the last one of a variable in an environment file.
 type assignment struct {
 	found    bool
-	from, to int  // the value with its quotes
-	quote    byte // around the whole value; 0 when there are none
+	from, to int    // the value with its quotes
+	quote    byte   // around the whole value; 0 when there are none
+	text     string // the value without its quotes
 	words    []envWord
 	problem  *Refusal // why it cannot be read for certain
 }
@@ -115,6 +116,11 @@ func readAssignment(file []byte, at int) (a assignment, next int) {
 			a.to = value[len(value)-1].to
 		}
 	}
+	text := make([]byte, len(value))
+	for i, b := range value {
+		text[i] = b.b
+	}
+	a.text = string(text)
 	a.words = splitWords(file, value)
 	return a, next
 }

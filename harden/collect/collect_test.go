@@ -1,6 +1,7 @@
 package collect_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,7 +55,7 @@ func TestKubeletFlagsComeFromTheUnitAndItsFiles(t *testing.T) {
 	n.Write("/etc/kubernetes/kubelet.conf.d/10.conf", "kind: KubeletConfiguration\nreadOnlyPort: 1\npodPidsLimit: 7\nstaticPodPath: null\n", 0o644)
 	n.Files["/etc/kubernetes/kubelet.conf.d"] = harden.State{Exists: true, Dir: true, Mode: 0o755}
 	unit := collect.Unit{
-		ExecStart:   "/usr/bin/kubelet --seccomp-default $CONFIG_ARGS ${KUBELET_EXTRA_ARGS}",
+		ExecStart:   "/usr/bin/kubelet --seccomp-default $CONFIG_ARGS $KUBELET_EXTRA_ARGS",
 		Environment: []string{"CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml --config-dir=/etc/kubernetes/kubelet.conf.d"},
 		EnvFiles:    []string{"/etc/default/kubelet"},
 	}
@@ -72,6 +73,61 @@ func TestKubeletFlagsComeFromTheUnitAndItsFiles(t *testing.T) {
 		if got := f.Kubelet.Field(path); got != want {
 			t.Errorf("%s: %+v, want %+v", path, got, want)
 		}
+	}
+}
+
+func TestTheKubeletsCommandLineIsExpandedAsSystemdDoes(t *testing.T) {
+	const start = "/usr/bin/kubelet --config=/var/lib/kubelet/config.yaml "
+	for _, row := range []struct {
+		name  string
+		unit  collect.Unit
+		files map[string]string
+		want  string   // arguments behind --config, with | between them
+		from  []string // environment files that give flags
+		fails string
+	}{
+		{name: "a later assignment wins", unit: collect.Unit{ExecStart: start + "$A", Environment: []string{"A=--v=1", "A=--v=2"}}, want: "--v=2"},
+		{name: "a file wins over an assignment", unit: collect.Unit{ExecStart: start + "$A", Environment: []string{"A=--v=1"}, EnvFiles: []string{"/e/a"}},
+			files: map[string]string{"/e/a": "A=--v=2\n"}, want: "--v=2", from: []string{"/e/a"}},
+		{name: "a later file wins over an earlier one", unit: collect.Unit{ExecStart: start + "$A $B", EnvFiles: []string{"/e/a", "/e/b"}},
+			files: map[string]string{"/e/a": "A=--v=2\nB=--x\n", "/e/b": "A='--v=3 --y'\n"}, want: "--v=3|--y|--x", from: []string{"/e/b", "/e/a"}},
+		{name: "an empty value wins too", unit: collect.Unit{ExecStart: start + "$A --end", Environment: []string{"A=--v=1"}, EnvFiles: []string{"/e/a"}},
+			files: map[string]string{"/e/a": "A=\n"}, want: "--end"},
+		{name: "a file that may be missing", unit: collect.Unit{ExecStart: start + "$A --end", EnvFiles: []string{"-/e/a"}}, want: "--end"},
+		{name: "a file that may not", unit: collect.Unit{ExecStart: start + "$A", EnvFiles: []string{"/e/a"}}, fails: "/e/a is missing"},
+		{name: "braces do not split", unit: collect.Unit{ExecStart: start + `${A} --ip=${B} "$B"`, Environment: []string{"A=--a b", "B=1 2"}}, want: "--a b|--ip=1 2|1|2"},
+		{name: "quotes", unit: collect.Unit{ExecStart: start + `"--a=b c" $A`, Environment: []string{`A=--x='1 2' --y`}}, want: "--a=b c|--x=1 2|--y"},
+		{name: "dollars", unit: collect.Unit{ExecStart: start + "--a=$$x --b=$A $$A $UNSET ${UNSET}", Environment: []string{"A=1"}}, want: "--a=$x|--b=$A|$A|"},
+		{name: "open braces", unit: collect.Unit{ExecStart: start + "--a=${A"}, fails: "is not closed"},
+		{name: "a file that cannot be read for certain is noted", unit: collect.Unit{ExecStart: start + "$A", EnvFiles: []string{"/e/a"}},
+			files: map[string]string{"/e/a": "A=\"--v=2\n"}, from: []string{"/e/a"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			n := hardentest.Fixture(t, "1.37")
+			for p, text := range row.files {
+				n.Write(p, text, 0o644)
+			}
+			f, err := collect.FromNode(withUnit{n, row.unit}, nil, collect.Options{Root: "/", Offline: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if row.fails != "" {
+				if why := f.Missing[harden.NeedKubelet]; !strings.Contains(why.String(), row.fails) {
+					t.Errorf("missing because %q, want %q", why, row.fails)
+				}
+				return
+			}
+			if got := strings.Join(f.Kubelet.Args[2:], "|"); got != row.want {
+				t.Errorf("arguments %q, want %q", got, row.want)
+			}
+			var from []string
+			for _, e := range f.Kubelet.EnvFiles {
+				from = append(from, e.File.Path)
+			}
+			if !slices.Equal(from, row.from) {
+				t.Errorf("flags from %q, want %q", from, row.from)
+			}
+		})
 	}
 }
 

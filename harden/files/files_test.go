@@ -20,7 +20,7 @@ func (n node) Unit(string) (collect.Unit, error) {
 	u := collect.Unit{
 		ExecStart:   "/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS",
 		Environment: []string{"KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml", "KUBELET_KUBECONFIG_ARGS=--kubeconfig=/etc/kubernetes/kubelet.conf"},
-		EnvFiles:    []string{"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet"},
+		EnvFiles:    []string{"-/var/lib/kubelet/kubeadm-flags.env", "-/etc/default/kubelet"},
 		Files:       []string{unitFile, dropIn, "/usr/lib/systemd/system/service.d/10-timeout-abort.conf"},
 	}
 	return u, nil
