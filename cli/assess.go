@@ -65,17 +65,20 @@ func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
 	if err != nil {
 		return nil, err
 	}
+	if why, newer := harden.Untried(f); newer {
+		fmt.Fprintf(a.Err, "warning: %s\n", sentence(why.String()))
+	}
 	for _, need := range nodeNeeds {
 		if why, missing := f.Missing[need]; missing {
 			fmt.Fprintf(a.Err, "warning: %s is left out: %s\n", need, sentence(why.String()))
 		}
 	}
-	if e.m.connect == nil {
-		return f, nil
-	}
 	f, _ = e.SlowFacts(ctx, f) // what is missing is in the facts, with the reason
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
+	}
+	if e.m.connect == nil {
+		return f, nil
 	}
 	var reasons []string
 	for need, why := range f.Missing {

@@ -59,22 +59,25 @@ func (e *engine) Facts(context.Context) (*harden.Facts, error) {
 // observedAt is the time of the facts, by which certificates end.
 var observedAt = func(now time.Time) time.Time { return now } // Overridden by test.
 
-// SlowFacts adds what the API shows. Facts that it could not give are named missing, with the reason.
+// SlowFacts adds what the API shows. Facts that it could not give are named missing, with the reason. What the API knows of
+// the kubelet is asked of the node where there is no API.
 func (e *engine) SlowFacts(ctx context.Context, f *harden.Facts) (*harden.Facts, error) {
 	if e.m.connect == nil {
-		return f, nil
+		return collect.AddKubeletVersion(ctx, f, e.m.live), nil
 	}
 	c, err := e.m.connect(ctx)
 	if err != nil {
-		return collect.WithoutCluster(f, err), err
+		f = collect.WithoutCluster(f, err)
+	} else {
+		f = collect.AddCluster(ctx, f, c)
 	}
-	return collect.AddCluster(ctx, f, c), nil
+	return collect.AddKubeletVersion(ctx, f, e.m.live), err
 }
 
 // Assess gives the verdicts.
 func (e *engine) Assess(f *harden.Facts) []harden.Finding { return harden.Assess(f, e.areas) }
 
-// Plan makes the plans of the choices, in the order in which they are applied; the last one keeps the node\'s through upgrades.
+// Plan makes the plans of the choices, in the order in which they are applied; the last one keeps the node's through upgrades.
 func (e *engine) Plan(ctx context.Context, f *harden.Facts, choices []harden.Choice) ([]harden.Plan, error) {
 	return e.planOf(ctx, f, choices, nil)
 }
@@ -205,6 +208,7 @@ func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (
 	if err != nil {
 		return nil, err
 	}
+	f = collect.AddKubeletVersion(ctx, f, e.m.live)
 	a := &apply.Applier{
 		Node: e.m.node, Store: s, Clock: e.clock, Facts: f, Areas: e.areas, Files: e.m.files, StateDir: e.m.stateDir,
 		Soak: e.soak, NewMarker: func() string { return word(8) },

@@ -2,11 +2,13 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,6 +124,8 @@ type hostNode struct {
 
 	mu      sync.Mutex
 	runtime *host.Runtime
+	asked   host.Process    // the kubelet that has said its version
+	kubelet harden.Version  // that version
 	exited  map[string]bool // containers that were seen dead since the change in crashesOf
 	since   time.Time
 }
@@ -151,6 +155,33 @@ func (n *hostNode) Processes(name string) ([]harden.ProcessFact, error) {
 
 func (n *hostNode) Sysctl(key string) (string, error) { return n.root.Sysctl(key) }
 func (n *hostNode) Hostname() (string, error)         { return n.root.Hostname() }
+
+// KubeletVersion asks the running kubelet's own program, once for each of its lives.
+func (n *hostNode) KubeletVersion(ctx context.Context) (harden.Version, error) {
+	ps, err := n.root.Processes(string(harden.Kubelet))
+	if err != nil {
+		return harden.Version{}, err
+	}
+	ps = slices.DeleteFunc(ps, func(p host.Process) bool { return p.UID != 0 || p.ContainerID != "" })
+	if len(ps) == 0 {
+		return harden.Version{}, apply.ErrNotRunning
+	}
+	p := slices.MaxFunc(ps, func(a, b host.Process) int { return cmp.Compare(a.Ticks, b.Ticks) })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.asked.PID == p.PID && n.asked.Ticks == p.Ticks {
+		return n.kubelet, nil
+	}
+	line, err := n.root.ProgramVersion(ctx, p)
+	if err != nil {
+		return harden.Version{}, err
+	}
+	v, err := harden.ParseVersion(strings.TrimPrefix(line, "Kubernetes "))
+	if err == nil {
+		n.asked, n.kubelet = p, v
+	}
+	return v, err
+}
 
 // cri connects once; a runtime that went away is asked for again.
 func (n *hostNode) cri(ctx context.Context) (*host.Runtime, error) {

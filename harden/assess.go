@@ -59,26 +59,67 @@ func verdict(f *Facts, c Control) Verdict {
 	return c.Assess(f)
 }
 
-// VersionFor is the version that a control goes by: that of the oldest component it needs facts of.
+// VersionFor is the version that a control goes by: that of the oldest component it needs facts of. It is not known where
+// one of theirs is not: that one may be the oldest.
 func VersionFor(f *Facts, c Control) Version {
 	var oldest Version
-	older := func(v Version) {
-		if !v.IsZero() && (oldest.IsZero() || !v.AtLeast(oldest.Major, oldest.Minor)) {
+	for i, v := range involved(f, c) {
+		if v.IsZero() {
+			return Version{}
+		}
+		if i == 0 || !v.AtLeast(oldest.Major, oldest.Minor) {
 			oldest = v
 		}
 	}
+	return oldest
+}
+
+// involved are the versions of the components that a control needs facts of; zero ones are not known.
+func involved(f *Facts, c Control) []Version {
+	var out []Version
 	if slices.Contains(c.Needs, NeedKubelet) && f.Kubelet != nil {
-		older(f.Kubelet.Version)
+		out = append(out, f.Kubelet.Version)
 	}
-	for id, comp := range f.Components {
-		if comp != nil && slices.Contains(c.Needs, Need(id)) {
-			older(comp.Version)
+	for _, known := range Components {
+		if comp := f.Component(known.ID); comp != nil && slices.Contains(c.Needs, Need(known.ID)) {
+			out = append(out, comp.Version)
 		}
 	}
 	if slices.Contains(c.Needs, NeedWorkloads) && f.Cluster != nil {
-		older(f.Cluster.Version)
+		out = append(out, f.Cluster.Version)
 	}
-	return oldest
+	return out
+}
+
+// Untried says that a component here is newer than the newest Kubernetes that verdicts and remedies were tried with.
+func Untried(f *Facts) (Message, bool) {
+	for _, c := range Components {
+		if comp := f.Component(c.ID); comp != nil && c.ID != Etcd && comp.Version.newerThan(NewestSupported) {
+			return Msg("%s %s is newer than %s, the newest version that verdicts and remedies were tried with", c.ID, comp.Version, NewestSupported), true
+		}
+	}
+	if k := f.Kubelet; k != nil && k.Version.newerThan(NewestSupported) {
+		return Msg("kubelet %s is newer than %s, the newest version that verdicts and remedies were tried with", k.Version, NewestSupported), true
+	}
+	return Message{}, false
+}
+
+// tried is the precondition of every remedy that acts on a newer Kubernetes than remedies were tried with (promise 14): what it
+// does there is not known. A component whose version is not known may be as new as the API server.
+func tried(f *Facts, c Control) (Precondition, bool) {
+	versions := involved(f, c)
+	if api := f.Component(APIServer); api != nil && slices.Contains(versions, Version{}) {
+		versions = append(versions, api.Version)
+	}
+	for _, v := range versions {
+		if v.newerThan(NewestSupported) && v.Major == NewestSupported.Major { // etcd counts on its own
+			return Precondition{
+				ID: "tried-version", Title: Msg("this remedy was tried with the version that runs here"), State: PreconditionUnknown,
+				Message: Msg("%s is newer than %s, the newest one that it was tried with", v, NewestSupported),
+			}, true
+		}
+	}
+	return Precondition{}, false
 }
 
 // Tally counts findings by status.

@@ -132,7 +132,7 @@ func (p *planner) take(c Choice) error {
 	if err != nil {
 		return err
 	}
-	if !p.permitted(c, remedy, values) {
+	if !p.permitted(c, control, remedy, values) {
 		return nil
 	}
 	intents, err := remedy.Intents(f, values)
@@ -162,20 +162,26 @@ func (p *planner) take(c Choice) error {
 	return nil
 }
 
-// permitted checks the remedy's preconditions: unmet ones block it, unknown ones block a risky one until accepted.
-func (p *planner) permitted(c Choice, r Remedy, values Values) bool {
-	if r.Preconditions == nil {
-		return true
+// permitted checks the remedy's preconditions: unmet ones block it, unknown ones block a risky one until accepted, and any on
+// a version that it was not tried with.
+func (p *planner) permitted(c Choice, control Control, r Remedy, values Values) bool {
+	var all []Precondition
+	if r.Preconditions != nil {
+		all = r.Preconditions(p.in.Facts, values)
+	}
+	untried, newer := tried(p.in.Facts, control)
+	if newer {
+		all = append(all, untried)
 	}
 	ok := true
-	for _, pre := range r.Preconditions(p.in.Facts, values) {
+	for _, pre := range all {
 		p.addCheck(c.Control, r, pre)
 		switch {
 		case !ok:
 		case pre.State == Unmet:
 			p.skip(c, r.ID, Msg("%s: %s", pre.Title, pre.Message))
 			ok = false
-		case pre.State == PreconditionUnknown && r.Risk != RiskNode && !c.Accept:
+		case pre.State == PreconditionUnknown && (r.Risk != RiskNode || newer) && !c.Accept:
 			p.skip(c, r.ID, Msg("%s: not known (%s); accept it with --accept %s", pre.Title, pre.Message, c.Control))
 			ok = false
 		}

@@ -66,6 +66,66 @@ func undo(t *testing.T, n *hardentest.Node, done harden.Plan, control string, la
 	return harden.Undo(harden.UndoInput{Done: harden.Done{ID: "tx1", Plan: done}, Later: later, Control: control, Facts: n.Facts(t), Read: n.State})
 }
 
+// A Kubernetes that is newer than what remedies were tried with holds every remedy back until it is accepted by name.
+func TestNewerVersionsAreHeldBackUntilAccepted(t *testing.T) {
+	newer := harden.Version{Major: 1, Minor: harden.NewestSupported.Minor + 1}
+	control := failing("kubelet-and-server", harden.RiskNode, harden.SetField(kubeletConfig, "podPidsLimit", 4096, harden.Kubelet))
+	control.Needs = []harden.Need{harden.NeedKubelet}
+	areas := []harden.Area{{ID: "test", Controls: []harden.Control{failing("profiling", harden.RiskNode, harden.SetFlag(harden.APIServer, "profiling", "false")), control}}}
+	for _, row := range []struct {
+		name            string
+		server, kubelet harden.Version // zero: not known
+		held            []string
+	}{
+		{"both newer", newer, newer, []string{"profiling", "kubelet-and-server"}},
+		{"the kubelet not upgraded yet", newer, harden.NewestSupported, []string{"profiling"}},
+		{"the kubelet's version not known", newer, harden.Version{}, []string{"profiling", "kubelet-and-server"}},
+		{"none newer", harden.NewestSupported, harden.NewestSupported, nil},
+		{"nothing known", harden.Version{}, harden.Version{}, nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			n := hardentest.Fixture(t, "1.37")
+			f := n.Facts(t)
+			f.Component(harden.APIServer).Version, f.Kubelet.Version = row.server, row.kubelet
+			if _, said := harden.Untried(f); said != (row.held != nil) {
+				t.Errorf("it is said that the version is newer: %v", said)
+			}
+			for _, accept := range []bool{false, true} {
+				var choices []harden.Choice
+				for _, c := range areas[0].Controls {
+					choices = append(choices, harden.Choice{Control: c.ID, Accept: accept})
+				}
+				plans, err := harden.Build(harden.BuildInput{Facts: f, Areas: areas, Choices: choices, Read: n.State})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var held, unknown []string
+				for _, s := range plans.Node.Skipped {
+					held = append(held, s.Control)
+					if !strings.Contains(s.Reason.String(), "is newer than v1.37.0, the newest one that it was tried with); accept it with --accept "+s.Control) {
+						t.Errorf("%s is left out because %s", s.Control, s.Reason)
+					}
+				}
+				for _, c := range plans.Node.Preflight {
+					if c.State == harden.PreconditionUnknown {
+						unknown = append(unknown, c.Control)
+					}
+				}
+				want := row.held
+				if accept {
+					want = nil
+				}
+				if !slices.Equal(held, want) || !slices.Equal(unknown, row.held) {
+					t.Errorf("accepted %v: held back %q, want %q; said of %q", accept, held, want, unknown)
+				}
+				if accept && len(plans.Node.Choices) != 2 {
+					t.Errorf("accepted, and the plan has the choices %v", plans.Node.Choices)
+				}
+			}
+		})
+	}
+}
+
 func TestOneEffectPerComponentHoweverManyControls(t *testing.T) {
 	for _, minor := range hardentest.Minors {
 		n := hardentest.Fixture(t, minor)

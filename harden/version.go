@@ -44,6 +44,9 @@ func (v Version) AtLeast(major, minor int) bool {
 	return v.Major > major || v.Major == major && v.Minor >= minor
 }
 
+// newerThan compares by minor, as AtLeast does.
+func (v Version) newerThan(o Version) bool { return v.AtLeast(o.Major, o.Minor+1) }
+
 // MarshalText writes "v1.37.2", nothing for the zero value.
 func (v Version) MarshalText() ([]byte, error) {
 	if v.IsZero() {

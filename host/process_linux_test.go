@@ -95,6 +95,56 @@ func TestManyArguments(t *testing.T) {
 	}
 }
 
+// The kubelet that runs is asked, not the one that a package has put in its place.
+func TestVersionOfAProgramThatWasReplaced(t *testing.T) {
+	r := live(t)
+	dir := t.TempDir()
+	program := filepath.Join(dir, fmt.Sprintf("versioned-%d", os.Getpid()))
+	cat, err := exec.LookPath("cat")
+	must(t, err)
+	data, err := os.ReadFile(cat)
+	must(t, err)
+	must(t, os.WriteFile(program, data, 0o755))
+	c := exec.Command(program)
+	in, err := c.StdinPipe()
+	must(t, err)
+	must(t, c.Start())
+	ended := false
+	end := func() {
+		if !ended {
+			ended = true
+			in.Close()
+			must(t, c.Wait())
+		}
+	}
+	t.Cleanup(end)
+	want, err := exec.Command(cat, "--version").Output()
+	must(t, err)
+	first, _, _ := strings.Cut(string(want), "\n")
+	must(t, os.Remove(program))
+	must(t, os.WriteFile(program, []byte("#!/bin/sh\necho new\n"), 0o755))
+	found, err := r.Processes(filepath.Base(program))
+	must(t, err)
+	if len(found) != 1 {
+		t.Fatalf("found %+v", found)
+	}
+	if got, err := r.ProgramVersion(t.Context(), found[0]); got != first || err != nil {
+		t.Errorf("version %q, %v; want %q", got, err, first)
+	}
+	later := found[0]
+	later.Ticks++
+	if got, err := r.ProgramVersion(t.Context(), later); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("of a later process with that number: %q, %v", got, err)
+	}
+	end()
+	if got, err := r.ProgramVersion(t.Context(), found[0]); err == nil {
+		t.Errorf("of a process that has ended: %q", got)
+	}
+	if _, err := (&Root{}).ProgramVersion(t.Context(), found[0]); !errors.Is(err, ErrOffline) {
+		t.Errorf("of an offline root: %v", err)
+	}
+}
+
 func TestMachineIdentity(t *testing.T) {
 	const id = "0123456789abcdef0123456789abcdef"
 	r, dir := newRoot(t)

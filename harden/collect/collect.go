@@ -31,6 +31,8 @@ type Live interface {
 	Processes(name string) ([]harden.ProcessFact, error)
 	Sysctl(key string) (string, error)
 	Hostname() (string, error)
+	// KubeletVersion asks the program of the running kubelet, which takes a while.
+	KubeletVersion(ctx context.Context) (harden.Version, error)
 }
 
 // Cluster is what is asked of the API.
@@ -72,6 +74,9 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 	f.Distro = distro
 	if err := collectKubelet(n, live, f); err != nil {
 		f.Missing[harden.NeedKubelet] = harden.Msg("%s", err.Error())
+	}
+	if live == nil && f.Kubelet != nil {
+		f.Kubelet.Version = packagedVersion(n, "kubelet")
 	}
 	if err := collectStaticPods(n, live, f); err != nil {
 		for _, c := range harden.Components {

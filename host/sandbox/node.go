@@ -244,6 +244,11 @@ func (n *Node) Hostname() (string, error) {
 	return strings.TrimSpace(string(s.Data)), err
 }
 
+// KubeletVersion is that of the fixture.
+func (n *Node) KubeletVersion(context.Context) (harden.Version, error) {
+	return harden.Version{Major: 1, Minor: 37, Patch: 2}, nil
+}
+
 // Processes of a component.
 func (n *Node) Processes(name string) ([]harden.ProcessFact, error) {
 	_, done := n.look()
