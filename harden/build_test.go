@@ -126,6 +126,49 @@ func TestNewerVersionsAreHeldBackUntilAccepted(t *testing.T) {
 	}
 }
 
+// A second file that defines the pod, or a process that runs otherwise, blocks plans on whichever component it is (promise 3).
+func TestRivalsAndDriftBlockEveryComponent(t *testing.T) {
+	for _, c := range harden.Components {
+		if !c.StaticPod() {
+			continue
+		}
+		t.Run(string(c.ID), func(t *testing.T) {
+			control := failing("flag", harden.RiskNode, harden.SetFlag(c.ID, "v", "1"))
+			control.Needs = []harden.Need{harden.Need(c.ID)}
+			blocking := func(n *hardentest.Node, change func(*harden.Facts)) string {
+				f := n.Facts(t)
+				change(f)
+				plans, err := harden.Build(harden.BuildInput{Facts: f, Areas: []harden.Area{{ID: "test", Controls: []harden.Control{control}}}, Choices: []harden.Choice{{Control: "flag"}}, Read: n.State})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var out []string
+				for _, p := range []harden.Plan{plans.Node, plans.Etcd} {
+					for _, check := range p.Blocking() {
+						out = append(out, string(check.Component)+" "+check.ID)
+					}
+				}
+				return strings.Join(out, ", ")
+			}
+			n := hardentest.Fixture(t, "1.37")
+			if got := blocking(n, func(*harden.Facts) {}); got != "" {
+				t.Errorf("blocked by %s", got)
+			}
+			drifted := func(f *harden.Facts) {
+				f.Component(c.ID).Process = &harden.ProcessFact{PID: 7, Args: []string{string(c.ID), "--other"}}
+			}
+			if got, want := blocking(n, drifted), string(c.ID)+" file-is-running"; got != want {
+				t.Errorf("drifted: blocked by %q, want %q", got, want)
+			}
+			manifest := harden.StaticPodDir + "/" + c.Manifest
+			n.Write(manifest+".bak", string(n.Files[manifest].Data), 0o600)
+			if got, want := blocking(n, func(*harden.Facts) {}), string(c.ID)+" one-manifest"; got != want {
+				t.Errorf("with a rival: blocked by %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 func TestOneEffectPerComponentHoweverManyControls(t *testing.T) {
 	for _, minor := range hardentest.Minors {
 		n := hardentest.Fixture(t, minor)

@@ -17,6 +17,8 @@ const (
 	NeedControllerManager Need = "kube-controller-manager"
 	NeedScheduler         Need = "kube-scheduler"
 	NeedEtcd              Need = "etcd"
+	// NeedStaticPods is all that lies in the kubelet's static pod directory.
+	NeedStaticPods Need = "static-pods"
 
 	NeedKubelet   Need = "kubelet"             // its configuration in all layers
 	NeedSysctls   Need = "sysctls"             // kernel settings and the files that make them persistent
@@ -33,6 +35,8 @@ type Facts struct {
 	Distro      string                          `json:"distribution"` // "kubeadm", "k3s", ...; other than kubeadm: assess only
 	Components  map[ComponentID]*ComponentFacts `json:"components,omitempty"`
 	Kubelet     *KubeletFacts                   `json:"kubelet,omitempty"`
+	// StaticPods are the files of the static pod directory that the kubelet reads, by name.
+	StaticPods []StaticPodFact `json:"staticPods,omitempty"`
 	// Files that flags and fields refer to, by their path on the host.
 	Files map[string]FileFact `json:"files,omitempty"`
 	// Sysctls are live kernel settings ("vm.overcommit_memory").
@@ -84,6 +88,17 @@ type ComponentFacts struct {
 	// Effective is the path of the file that the kubelet obeys.
 	Effective string  `json:"effective,omitempty"`
 	Version   Version `json:"version"`
+}
+
+// StaticPodFact is a file of the static pod directory and the pod that it defines.
+type StaticPodFact struct {
+	Path      string `json:"path"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	// Component that the pod runs, if it is one.
+	Component ComponentID `json:"component,omitempty"`
+	// Broken says why it defines no pod.
+	Broken Message `json:"broken,omitzero"`
 }
 
 // ProcessFact is a live process.

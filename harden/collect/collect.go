@@ -79,6 +79,7 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 		f.Kubelet.Version = packagedVersion(n, "kubelet")
 	}
 	if err := collectStaticPods(n, live, f); err != nil {
+		f.Missing[harden.NeedStaticPods] = harden.Msg("%s", err.Error())
 		for _, c := range harden.Components {
 			if c.StaticPod() {
 				f.Missing[harden.Need(c.ID)] = harden.Msg("%s", err.Error())

@@ -53,6 +53,7 @@ func collectStaticPods(n Node, live Live, f *harden.Facts) error {
 		}
 		pods = append(pods, podFile{p, s, pod})
 	}
+	f.StaticPods = staticPods(dir, names, pods, broken)
 	for _, c := range harden.Components {
 		if !c.StaticPod() {
 			continue
@@ -70,6 +71,36 @@ func collectStaticPods(n Node, live Live, f *harden.Facts) error {
 		f.Components[c.ID] = facts
 	}
 	return nil
+}
+
+// staticPods tells of every file that the kubelet reads what pod it defines, or why none.
+func staticPods(dir string, names []string, pods []podFile, broken map[string]error) []harden.StaticPodFact {
+	var out []harden.StaticPodFact
+	for _, name := range names {
+		fact := harden.StaticPodFact{Path: path.Join(dir, name)}
+		i := slices.IndexFunc(pods, func(p podFile) bool { return p.path == fact.Path })
+		switch {
+		case broken[name] != nil:
+			fact.Broken = harden.Msg("%s", strings.TrimPrefix(broken[name].Error(), fact.Path+": "))
+		case i < 0:
+			continue // a directory, or a dot-file: the kubelet does not read it
+		case pods[i].pod.Kind != "Pod" || pods[i].pod.Name == "" || len(pods[i].pod.Spec.Containers) == 0:
+			fact.Broken = harden.Msg("it defines no pod with a name and containers")
+		default:
+			pod := &pods[i].pod
+			fact.Name, fact.Namespace = pod.Name, pod.Namespace
+			if fact.Namespace == "" {
+				fact.Namespace = "default" // as the kubelet takes it
+			}
+			for _, c := range harden.Components {
+				if c.StaticPod() && runs(pod, c.ID) {
+					fact.Component = c.ID
+				}
+			}
+		}
+		out = append(out, fact)
+	}
+	return out
 }
 
 func componentFacts(c harden.Component, dir string, pods []podFile) *harden.ComponentFacts {

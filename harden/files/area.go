@@ -10,7 +10,7 @@ func Area() harden.Area {
 	for _, g := range groups {
 		controls = append(controls, g.modeControl(), g.ownerControl())
 	}
-	controls = append(controls, auditLog, superAdmin, adminCredentials)
+	controls = append(controls, strayManifests, auditLog, superAdmin, adminCredentials)
 	return harden.Area{
 		ID:    "files",
 		Title: "Files",
