@@ -16,6 +16,7 @@ const scriptHead = `#!/bin/sh
 #   sh restore.sh              on the running system
 #   ROOT=/mnt sh restore.sh    where its disk is mounted: files only, nothing is restarted
 #   ROOT=/ sh restore.sh       on the running system, said on purpose
+#   FILES=only sh restore.sh   nothing is restarted: at boot, before anything reads the files
 #
 # It may be run again, also after it stopped halfway.
 set -eu
@@ -99,6 +100,7 @@ func restoreScript(id string, targets []target, script Script) []byte {
 			fmt.Fprintf(&b, "saved %s\n", t.Before.SHA256)
 		}
 	}
+	b.WriteString("\n# kubectl-harden looks for this\n: >\"$here/restored\" || :\n")
 	writeCommands(&b, "before", script.Head)
 	for i, t := range slices.Backward(targets) {
 		writeTarget(&b, i+1, t)
@@ -112,7 +114,7 @@ func writeCommands(b *strings.Builder, when string, lines []string) {
 	if len(lines) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\nnow='the commands %s the files'\nif [ -z \"$ROOT\" ]; then\n", when)
+	fmt.Fprintf(b, "\nnow='the commands %s the files'\nif [ -z \"$ROOT${FILES:-}\" ]; then\n", when)
 	for _, line := range lines {
 		fmt.Fprintf(b, "\t%s\n", line)
 	}

@@ -14,6 +14,7 @@ import (
 // Holder is who holds the lock.
 type Holder struct {
 	PID     int       `json:"pid"`
+	Start   uint64    `json:"start,omitempty"` // of the process, in clock ticks since boot: with PID it names this one only
 	Who     string    `json:"who,omitempty"`
 	Command string    `json:"command,omitempty"`
 	Since   time.Time `json:"since"`

@@ -9,6 +9,7 @@
 //	transactions/<id>/after/<sha256>  contents as they were planned
 //	transactions/<id>/restore.sh      undoes the transaction by hand
 //	transactions/<id>/kept/           what restore.sh found that was neither
+//	transactions/<id>/restored        restore.sh was run
 //
 // A transaction appears under its id by one rename, complete. Names that begin with a dot are half made or half
 // removed; the next run that takes the lock clears them.
@@ -149,6 +150,7 @@ func (s *Store) dir(id string) string       { return path.Join(s.transactions(),
 func journalPath(dir string) string         { return path.Join(dir, "journal.jsonl") }
 func planPath(dir string) string            { return path.Join(dir, "plan.json") }
 func scriptPath(dir string) string          { return path.Join(dir, "restore.sh") }
+func restoredPath(dir string) string        { return path.Join(dir, "restored") }
 func beforePath(dir string) string          { return path.Join(dir, "before") }
 func afterPath(dir string) string           { return path.Join(dir, "after") }
 func contentPath(parent, sha string) string { return path.Join(parent, sha) }

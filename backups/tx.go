@@ -50,6 +50,12 @@ func (t *Tx) Dir() string { return t.dir }
 // ScriptPath is the restore.sh that undoes this transaction by hand.
 func (t *Tx) ScriptPath() string { return scriptPath(t.dir) }
 
+// Restored reports that restore.sh was run, whatever became of that.
+func (t *Tx) Restored() bool {
+	_, err := t.x.s.fs.Stat(restoredPath(t.dir))
+	return err == nil
+}
+
 // Targets returns the targets with their contents. After Resume, a content that is damaged is nil: Put or Revert of
 // that target says so.
 func (t *Tx) Targets() []Target {

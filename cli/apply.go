@@ -54,7 +54,15 @@ func (a *app) plansToApply(ctx context.Context, e *engine, args []string) ([]har
 	if a.sel.given() {
 		return nil, usagef("a plan file says already what is applied: leave the selection out")
 	}
-	return readPlans(args[0])
+	if err := a.sel.checkWithin(); err != nil {
+		return nil, err
+	}
+	plans, err := readPlans(args[0])
+	e.within = a.sel.confirmWithin
+	for i := range plans {
+		e.setSwitch(ctx, &plans[i])
+	}
+	return plans, err
 }
 
 // confirmAndApply prints the diff, checks that nothing speaks against it, asks unless --yes, and applies plan after plan. It
@@ -88,9 +96,12 @@ func (a *app) confirmAndApply(ctx context.Context, e *engine, plans []harden.Pla
 			return nil, err
 		}
 	}
-	for _, p := range work {
+	for i, p := range work {
 		res := e.Apply(ctx, p, a.tell)
 		if err := a.report(res); err != nil {
+			if rest := len(work) - i - 1; rest > 0 && res.Outcome == harden.OutcomeWaiting {
+				fmt.Fprintf(a.Err, "error: left for later: %d more plans; run the same command again once this one is confirmed\n", rest)
+			}
 			return done, err
 		}
 		done = append(done, res)
@@ -115,7 +126,7 @@ func (a *app) stays(done []harden.Result, err error) error {
 // partly is the exit code where a plan ended with last and others had been applied before it, which stay.
 func partly(last int) int {
 	switch last {
-	case exitDone, exitUnsettled, exitMixed:
+	case exitDone, exitUnsettled, exitMixed, exitConfirm:
 		return last
 	}
 	return exitSkipped
@@ -195,12 +206,21 @@ func (a *app) report(res harden.Result) error {
 	if res.Transaction != "" {
 		text += " (transaction " + res.Transaction + ")"
 	}
-	if code == exitDone {
+	if code == exitDone || code == exitConfirm {
 		fmt.Fprintln(a.Out, sentence(text))
 		for _, h := range res.Hints {
-			fmt.Fprintf(a.Out, "undo: %s\n", oneLine(a.where.pasteable(h)))
+			label := "undo"
+			if strings.HasPrefix(h, program+" confirm ") {
+				label = "confirm"
+			}
+			fmt.Fprintf(a.Out, "%s: %s\n", label, oneLine(a.where.pasteable(h)))
 		}
+	}
+	switch code {
+	case exitDone:
 		return nil
+	case exitConfirm:
+		return &codeError{code}
 	}
 	fmt.Fprintf(a.Err, "error: %s\n", sentence(text))
 	if res.Drift != nil {

@@ -92,6 +92,7 @@ func (a *app) demo(ctx context.Context, flags demoFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	defer e.m.guards.(*demoGuards).stop()
 	if !flags.yes && !flags.fail {
 		return a.walkWith(ctx, e, true)
 	}
@@ -107,6 +108,7 @@ func (a *app) openDemo(ctx context.Context, node *sandbox.Node, clock apply.Cloc
 	}
 	e := newEngine(m, a.areas, a.meta("demo", "demo"))
 	e.clock, e.soak = clock, demoSoak
+	m.guards = newDemoGuards(e)
 	f, err := e.Facts(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -405,7 +407,12 @@ func (s *story) applyAll(ctx context.Context, title string, plans []harden.Plan)
 			continue
 		}
 		s.chapter(chapterOf(title, p))
-		if res := s.e.Apply(ctx, p, s.progress); res.Outcome != harden.OutcomeApplied {
+		res := s.e.Apply(ctx, p, s.progress)
+		if res.Outcome == harden.OutcomeWaiting {
+			s.say("%s: %s confirm %s", res.Message, program, res.Transaction)
+			res = s.e.Confirm(ctx, res.Transaction)
+		}
+		if res.Outcome != harden.OutcomeApplied {
 			return s.report(res)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/apply"
 	"kubectl-harden.io/kubectl-harden/harden/collect"
+	"kubectl-harden.io/kubectl-harden/host"
 )
 
 // engine joins the machine, the catalogue and the store: all three voices (UI, plain text, JSON) work through it.
@@ -27,6 +28,8 @@ type engine struct {
 	meta  backups.Meta // of transactions begun here
 	clock apply.Clock
 	soak  time.Duration
+	// within is how long there is to confirm; 0: as the plan says.
+	within time.Duration
 }
 
 func newEngine(m *machine, areas []harden.Area, meta backups.Meta) *engine {
@@ -106,6 +109,7 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 	plans, run := built.InOrder(), word(4)
 	for i := range plans {
 		plans[i].Run = run
+		e.setSwitch(ctx, &plans[i])
 		if plans[i].Skipped == nil {
 			plans[i].Skipped = []harden.Skip{} // a list in JSON, not null
 		}
@@ -117,8 +121,11 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 	return append(plans, kept), nil
 }
 
-// Apply runs one plan under the lock.
+// Apply runs one plan under the lock. Of the undo of a transaction that waits, nothing new has to be begun.
 func (e *engine) Apply(ctx context.Context, p harden.Plan, events func(harden.Event)) harden.Result {
+	if e.undoesWaiting(p) {
+		return e.abandon(ctx, p.Undoes, events)
+	}
 	return e.locked(func(s *backups.Session) harden.Result {
 		a, err := e.applier(ctx, e.transactions(s), p.Scope == harden.ScopeCluster)
 		if err != nil {
@@ -144,7 +151,11 @@ func (e *engine) Pending() (harden.Result, bool) {
 // Check says by OutcomeApplied that Apply would begin the plan, or else what it would answer. It goes the way of Apply, to
 // the point where the first thing is written.
 func (e *engine) Check(ctx context.Context, p harden.Plan) harden.Result {
-	if res, open := e.Pending(); open {
+	res, open := e.Pending()
+	switch {
+	case open && res.Outcome == harden.OutcomeUnsettled && e.undoesWaiting(p):
+		return harden.Result{Outcome: harden.OutcomeApplied}
+	case open:
 		return res
 	}
 	s := &unbegun{transactions: e.transactions(nil)}
@@ -202,8 +213,9 @@ func refused(err error) harden.Result {
 	return res
 }
 
-// applier is built anew for each run: the identity is read when it acts, not when it was planned.
-func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (*apply.Applier, error) {
+// applierWithout has no cluster to ask. It is built anew for each run: the identity is read when it acts, not when it was
+// planned.
+func (e *engine) applierWithout(ctx context.Context, s apply.Store) (*apply.Applier, error) {
 	f, err := e.Facts(ctx)
 	if err != nil {
 		return nil, err
@@ -219,6 +231,18 @@ func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (
 	case !f.Identity.Offline:
 		a.Etcd = &nodeEtcd{files: e.m.files, facts: f}
 	}
+	if d := e.deadMan(); d != nil {
+		a.Switch = d
+	}
+	return a, nil
+}
+
+func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (*apply.Applier, error) {
+	a, err := e.applierWithout(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	f := a.Facts
 	if e.m.connect != nil {
 		c, err := e.m.connect(ctx)
 		if err == nil {
@@ -298,7 +322,13 @@ func (e *engine) Undo(ctx context.Context, id, control string) ([]harden.Plan, e
 	if at < 0 {
 		return nil, &hintedError{err: fmt.Errorf("undoing: %s: there is no such transaction", id), hints: []string{program + " history"}}
 	}
-	if o := history[at].Outcome; o != harden.OutcomeApplied {
+	switch o := history[at].Outcome; {
+	case o == harden.OutcomeWaiting && control != "":
+		return nil, &hintedError{
+			err:   fmt.Errorf("undoing: transaction %s: it waits for confirm, and can be undone only wholly until then", id),
+			hints: []string{program + " rollback " + id, program + " confirm " + id},
+		}
+	case o != harden.OutcomeApplied && o != harden.OutcomeWaiting:
 		return nil, &hintedError{err: fmt.Errorf("undoing: transaction %s: it is not applied (%s)", id, o), hints: []string{program + " history " + id}}
 	}
 	in, err := e.undoInput(ctx, history, at, control)
@@ -378,7 +408,8 @@ func (e *engine) lastRun(ctx context.Context) (last, damaged []harden.Transactio
 	}
 	run := ""
 	for _, t := range history {
-		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 || t.Undoes != "" && t.Damage == "" {
+		there := t.Outcome == harden.OutcomeApplied || t.Outcome == harden.OutcomeWaiting
+		if !there || len(t.UndoneBy) > 0 || t.Undoes != "" && t.Damage == "" {
 			continue
 		}
 		p, err := e.loadPlan(t.ID)
@@ -396,7 +427,8 @@ func (e *engine) lastRun(ctx context.Context) (last, damaged []harden.Transactio
 
 // holder is who takes the lock.
 func (e *engine) holder() backups.Holder {
-	return backups.Holder{PID: os.Getpid(), Who: who(e.meta.Who), Command: e.meta.Command, Since: e.clock.Now().UTC()}
+	start, _ := host.ProcessTicks("/proc", os.Getpid()) // without it nobody ends this process, should it hang
+	return backups.Holder{PID: os.Getpid(), Start: start, Who: who(e.meta.Who), Command: e.meta.Command, Since: e.clock.Now().UTC()}
 }
 
 // eventOf reads progress from a journal entry.

@@ -41,7 +41,7 @@ var exitCodes = []struct {
 	{exitLocked, "another run holds the lock"},
 	{exitMixed, "the undo failed too: restore.sh is named"},
 	{exitRefused, "refused before anything was changed"},
-	{exitConfirm, "applied, waiting for confirm (no change of this version arms a switch)"},
+	{exitConfirm, "applied, waiting for confirm: it is undone by itself unless that comes in time"},
 	{exitSkipped, "applied, but some of what was named was skipped, refused or rolled back"},
 }
 

@@ -79,7 +79,7 @@ type selectFlags struct {
 	controls, areas, remedies, set, accept []string
 	file, reason                           string
 	yes, dryRun                            bool
-	soak                                   time.Duration
+	soak, confirmWithin                    time.Duration
 }
 
 func (s *selectFlags) add(f *pflag.FlagSet) {
@@ -89,6 +89,8 @@ func (s *selectFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.remedies, "remedy", nil, "CONTROL=REMEDY: take this remedy")
 	f.StringArrayVar(&s.set, "set", nil, "CONTROL.OPTION=VALUE: take the control with this option of its remedy")
 	f.StringVar(&s.file, "file", "", "choices file, as the UI saves it")
+	f.DurationVar(&s.confirmWithin, "confirm-within", 0,
+		"how long there is to confirm what can lock you out, once it is proven; then it is undone (default "+harden.DefaultConfirmWithin.String()+")")
 	f.StringSliceVar(&s.accept, "accept", nil, "take a control's unknown preconditions on your word")
 }
 

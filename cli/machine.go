@@ -23,6 +23,11 @@ type machine struct {
 	// context names the cluster for people.
 	context string
 
+	// guards act in our place; nil where there is nothing that could.
+	guards guards
+	// flags are how another process of this program finds the same node and cluster.
+	flags []string
+
 	stateDir, lockPath string
 	// cannotWrite says why nothing can be applied here by this user; nil when it can.
 	cannotWrite error

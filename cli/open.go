@@ -53,11 +53,22 @@ func openMachine(w whereFlags) (*machine, error) {
 	if live {
 		m.live = node
 		m.cannotWrite = needRoot()
+		m.guards = guardsOf(root)
 	}
+	m.flags = w.flags()
 	if !w.noCluster {
 		m.connect, m.context = connector(w)
 	}
 	return m, nil
+}
+
+// guardsOf are the node's guards; none where its root is not the running system's own.
+func guardsOf(root *host.Root) guards {
+	g, err := root.Guards()
+	if err != nil {
+		return nil
+	}
+	return nodeGuards{g, root}
 }
 
 // kubeletRunsFrom says whether a directory is the root of the running system, or of a kubelet: it may be seen at another

@@ -39,6 +39,32 @@ func (w whereFlags) called() string {
 	return w.sudo() + strings.Join(words, " ")
 }
 
+// flags are for another process of this program, wherever it runs.
+func (w whereFlags) flags() []string {
+	out := []string{"--root", absolute(w.root), "--state-dir", w.stateDir}
+	if w.kubeconfig != "" {
+		out = append(out, "--kubeconfig", absolute(w.kubeconfig))
+	}
+	if w.context != "" {
+		out = append(out, "--context", w.context)
+	}
+	if w.offline {
+		out = append(out, "--offline")
+	}
+	if w.noCluster {
+		out = append(out, "--no-cluster")
+	}
+	return out
+}
+
+// absolute is the path as another working directory sees it; one that cannot be told stays.
+func absolute(p string) string {
+	if abs, err := filepath.Abs(p); err == nil {
+		return abs
+	}
+	return p
+}
+
 // sudo is what the operator puts before a command that needs root, as far as can be told from this run.
 func (w whereFlags) sudo() string {
 	switch uid := os.Geteuid(); {

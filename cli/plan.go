@@ -62,6 +62,10 @@ func (a *app) plans(ctx context.Context, e *engine) ([]harden.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.sel.checkWithin(); err != nil {
+		return nil, err
+	}
+	e.within = a.sel.confirmWithin
 	f, err := a.facts(ctx, e)
 	if err != nil {
 		return nil, err
@@ -130,6 +134,11 @@ func printPlans(to io.Writer, plans []harden.Plan, people bool) error {
 				if !p.Target.Offline {
 					comment(w, "then: "+effectLine(e))
 				}
+			}
+		}
+		if p.Switch != nil {
+			for _, m := range p.Switch.Review() {
+				comment(w, m.String())
 			}
 		}
 		for _, s := range p.Skipped {

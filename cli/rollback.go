@@ -225,23 +225,3 @@ func (a *app) ways(e *engine, t harden.TransactionSummary) []string {
 	}
 	return []string{aside}
 }
-
-func (a *app) confirmCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "confirm TX", Short: "Disarm the dead man's switch of a transaction", Args: exactlyOne("transaction"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := a.open("confirm")
-			if err != nil {
-				return err
-			}
-			if _, err := e.loadPlan(args[0]); err != nil {
-				return err
-			}
-			// No change of this version arms a switch, so there is never one to disarm.
-			return &hintedError{
-				err:   fmt.Errorf("confirming: transaction %s: no dead man's switch is armed", args[0]),
-				hints: []string{program + " history " + args[0]},
-			}
-		},
-	}
-}

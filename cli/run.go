@@ -105,7 +105,7 @@ Exit codes:
 	a.where.add(root.PersistentFlags())
 	a.look.add(root.PersistentFlags())
 	root.AddCommand(
-		a.assessCommand(), a.planCommand(), a.applyCommand(), a.confirmCommand(), a.rollbackCommand(), a.recoverCommand(),
+		a.assessCommand(), a.planCommand(), a.applyCommand(), a.confirmCommand(), a.switchCommand(), a.rollbackCommand(), a.recoverCommand(),
 		a.historyCommand(), a.statusCommand(), a.demoCommand(), a.versionCommand(), a.completionCommand(),
 	)
 	for _, cmd := range root.Commands() {

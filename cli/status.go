@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,8 +21,11 @@ type statusView struct {
 	Lock       *lockView    `json:"lock"`      // null: nobody holds it
 	Unsettled  []openView   `json:"unsettled"` // transactions that need recover
 	Damaged    []brokenView `json:"damaged"`   // settled ones that are not what was written
-	Switch     *string      `json:"switch"`    // the armed dead man's switch; null: none
+	Switch     *armedView   `json:"switch"`    // the armed dead man's switch; null: none
 	Canary     *string      `json:"canary"`    // a canary that is left; null: none
+	Left       []string     `json:"left"`      // units of switches that nothing needs any more
+
+	armed *harden.ArmedSwitch
 }
 
 type lockView struct {
@@ -29,12 +35,21 @@ type lockView struct {
 	Since   time.Time `json:"since"`
 }
 
+type armedView struct {
+	Transaction string  `json:"transaction"`
+	Waiting     bool    `json:"waiting"`     // only confirm is awaited; otherwise the change is being made
+	SecondsLeft float64 `json:"secondsLeft"` // until it undoes; 0: it is at it
+	Reboot      bool    `json:"reboot"`      // a reboot undoes it too
+	Lost        string  `json:"lost,omitempty"`
+}
+
 type openView struct {
 	ID      string    `json:"id"`
 	Began   time.Time `json:"began"`
 	Script  string    `json:"script"`
 	Damage  string    `json:"damage,omitempty"`
 	Running bool      `json:"running"` // the lock holder is at it
+	Waiting bool      `json:"waiting"` // only confirm is awaited
 	Mixed   bool      `json:"mixed"`   // its undo failed; recover tries again
 	Owed    []string  `json:"owed"`    // objects that could not be put back
 }
@@ -52,7 +67,7 @@ func (a *app) statusCommand() *cobra.Command {
 	var clean bool
 	var out string
 	cmd := &cobra.Command{
-		Use: "status", Short: "Lock, interrupted transactions, owed objects", Args: atMost(0),
+		Use: "status", Short: "Lock, armed switch, interrupted transactions, owed objects", Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkFormat(out, "table", "json"); err != nil {
 				return err
@@ -62,7 +77,7 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			if clean {
-				if err := a.clean(e); err != nil {
+				if err := a.clean(cmd.Context(), e); err != nil {
 					return err
 				}
 			}
@@ -75,8 +90,8 @@ func (a *app) statusCommand() *cobra.Command {
 			} else {
 				a.printStatus(v)
 			}
-			if err == nil && (len(v.Damaged) > 0 || slices.ContainsFunc(v.Unsettled, func(o openView) bool { return !o.Running })) {
-				return &codeError{exitUnsettled}
+			if err == nil {
+				err = v.code()
 			}
 			return err
 		},
@@ -86,8 +101,30 @@ func (a *app) statusCommand() *cobra.Command {
 	return cmd
 }
 
-// clean takes the lock: the store then removes half-made and half-removed transactions by itself.
-func (a *app) clean(e *engine) error {
+// code is the contract's: what needs recover, before what waits for confirm.
+func (v statusView) code() error {
+	if len(v.Damaged) > 0 {
+		return &codeError{exitUnsettled}
+	}
+	code := exitDone
+	for _, o := range v.Unsettled {
+		switch {
+		case o.Running:
+		case !o.Waiting:
+			return &codeError{exitUnsettled}
+		default:
+			code = exitConfirm
+		}
+	}
+	if code != exitDone {
+		return &codeError{code}
+	}
+	return nil
+}
+
+// clean takes the lock: the store then removes half-made and half-removed transactions by itself. Switches of transactions that
+// are settled do nothing any more.
+func (a *app) clean(ctx context.Context, e *engine) error {
 	if e.m.cannotWrite != nil {
 		return e.m.cannotWrite
 	}
@@ -95,11 +132,15 @@ func (a *app) clean(e *engine) error {
 	if err != nil {
 		return err
 	}
-	return s.Unlock()
+	left, err := e.leftSwitches()
+	for _, name := range left {
+		err = errors.Join(err, e.deadMan().Disarm(ctx, strings.TrimPrefix(name, switchPrefix)))
+	}
+	return errors.Join(err, s.Unlock())
 }
 
 func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
-	v := statusView{APIVersion: "harden/v1", Kind: "Status", Unsettled: []openView{}, Damaged: []brokenView{}}
+	v := statusView{APIVersion: "harden/v1", Kind: "Status", Unsettled: []openView{}, Damaged: []brokenView{}, Left: []string{}}
 	h, held, err := e.store.Holder()
 	if err != nil {
 		return v, err
@@ -107,12 +148,26 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 	if held {
 		v.Lock = &lockView{h.PID, h.Who, h.Command, h.Since}
 	}
+	armed, err := e.Switch(cmd.Context())
+	if err != nil {
+		return v, err
+	}
+	if armed != nil {
+		v.Switch = &armedView{armed.Transaction, armed.Waiting, max(0, armed.Left.Seconds()), armed.Reboot, armed.Lost}
+		v.armed = armed
+	}
+	if left, err := e.leftSwitches(); err != nil {
+		return v, err
+	} else if left != nil {
+		v.Left = left
+	}
 	open, err := unsettled(e.store)
 	if err != nil {
 		return v, err
 	}
 	for i, t := range open {
 		o := openView{ID: t.ID, Began: t.Began, Script: e.script(t.Dir), Owed: []string{}, Running: held && i == 0, Mixed: t.Outcome == backups.Mixed}
+		o.Waiting = t.Outcome == "" && e.waits(t.ID)
 		if t.Damage != nil {
 			o.Damage = t.Damage.Error()
 		}
@@ -140,12 +195,21 @@ func (a *app) printStatus(v statusView) {
 	if v.Lock != nil {
 		lock = fmt.Sprintf("held by process %d (%s, %s) since %s", v.Lock.PID, v.Lock.Who, v.Lock.Command, v.Lock.Since.Local().Format(time.DateTime))
 	}
-	table(a.Out, [][]string{{"lock", lock}, {"dead man's switch", "none armed"}, {"canary", "none"}})
+	armed := "none armed"
+	if v.armed != nil {
+		armed = switchWords(v.armed)
+	}
+	table(a.Out, [][]string{{"lock", lock}, {"dead man's switch", armed}, {"canary", "none"}})
+	for _, name := range v.Left {
+		fmt.Fprintf(a.Out, "left over: the units %s; remove them: %s status --clean\n", oneLine(name), a.where.called())
+	}
 	for _, o := range v.Unsettled {
 		what := "was interrupted; settle it: " + a.where.called() + " recover"
 		switch {
 		case o.Running:
 			what = "is under way"
+		case o.Waiting:
+			what = fmt.Sprintf("waits: %s confirm %s, or %s rollback %s", a.where.called(), o.ID, a.where.called(), o.ID)
 		case o.Mixed:
 			what = "could not be undone wholly; try again: " + a.where.called() + " recover"
 		}

@@ -42,7 +42,9 @@ func (s *transactions) Unsettled() ([]apply.Unsettled, error) {
 	}
 	var out []apply.Unsettled
 	for _, t := range open {
-		out = append(out, apply.Unsettled{ID: t.ID, Script: s.e.script(t.Dir), Mixed: t.Outcome == backups.Mixed})
+		out = append(out, apply.Unsettled{
+			ID: t.ID, Script: s.e.script(t.Dir), Mixed: t.Outcome == backups.Mixed, Waiting: t.Outcome == "" && s.e.waits(t.ID),
+		})
 	}
 	return out, nil
 }
@@ -137,12 +139,25 @@ func told(p harden.Plan, err error) error {
 	return err
 }
 
-func (t *transaction) Entries() ([]apply.Entry, error) {
+func (t *transaction) Entries() ([]apply.Entry, error) { return entriesOf(t.Tx.Entries()), nil }
+
+// entriesOf are a journal's entries as harden/apply reads them.
+func entriesOf(entries []backups.Entry) []apply.Entry {
 	var out []apply.Entry
-	for _, e := range t.Tx.Entries() {
+	for _, e := range entries {
 		out = append(out, apply.Entry{Kind: e.Kind, Target: e.Target, Time: e.Time, Data: e.Data})
 	}
-	return out, nil
+	return out
+}
+
+// waits says that every gate of a transaction without an outcome has passed, and only confirm is awaited.
+func (e *engine) waits(id string) bool {
+	entries, _, err := e.store.Entries(id, 0)
+	if err != nil {
+		return false
+	}
+	_, waiting := apply.ArmedIn(entriesOf(entries))
+	return waiting
 }
 
 // outcomes as the store keeps them.
@@ -175,6 +190,9 @@ func (e *engine) summaries(list []backups.Summary) []harden.TransactionSummary {
 			ID: s.ID, Started: s.Began, Ended: s.Ended, Scope: harden.Scope(s.Meta.Scope), Reason: s.Meta.Reason,
 			Who: who(s.Meta.Who), Controls: s.Meta.Controls, Targets: s.Paths, Outcome: outcomeOf(s.Outcome),
 			Undoes: s.Meta.Undoes, Script: e.script(s.Dir),
+		}
+		if s.Outcome == "" && e.waits(s.ID) {
+			t.Outcome = harden.OutcomeWaiting
 		}
 		if t.Controls == nil {
 			t.Controls = []string{}

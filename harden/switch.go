@@ -2,6 +2,7 @@ package harden
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,6 +15,32 @@ type Switch struct {
 	Within time.Duration `json:"within"`
 	// Reboot says that a reboot undoes it too, before the kubelet starts. It needs systemd.
 	Reboot bool `json:"reboot"`
+}
+
+// Review says, line by line, what the operator is to know of the switch before it is armed.
+func (s *Switch) Review() []Message {
+	out := []Message{
+		Msg("%s can lock you out: undo is armed outside of this program before the first change", strings.Join(s.Controls, ", ")),
+		Msg("unless kubectl-harden confirm TX is run within %s of the last gate, everything is undone by itself", Spell(s.Within)),
+	}
+	if !s.Reboot {
+		return append(out, Msg("a reboot is not covered: systemd does not run this machine, and nothing would arm it again; a process of its own waits until then"))
+	}
+	return append(out,
+		Msg("a reboot undoes it too, before the kubelet starts"),
+		Msg("until then there are units below /etc/systemd/system: kubectl-harden-switch-TX.service, its .timer, its -boot.service, and multi-user.target.d/kubectl-harden-switch-TX.conf"))
+}
+
+// Spell is a duration without the units that are zero.
+func Spell(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // The time to confirm.

@@ -3,8 +3,10 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"syscall"
+	"time"
 
 	"kubectl-harden.io/kubectl-harden/backups"
 )
@@ -43,6 +45,11 @@ func OpenRoot(string) (*Root, error) {
 }
 
 var errNotHere = errors.New("there are no processes of a node here")
+
+// BootClock fails: nodes are Linux machines.
+func (r *Root) BootClock() (string, time.Duration, error) { return "", 0, errNotHere }
+
+func runDetached(context.Context, []string) error { return errNotHere }
 
 func detach([]string) (int, error) { return 0, errNotHere }
 

@@ -1,28 +1,64 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// detach starts a command in a session of its own, without our terminal, our files or our working directory.
-func detach(argv []string) (pid int, err error) {
+// detached is a command in a session of its own, without our terminal, our files or our working directory.
+func detached(argv []string) *exec.Cmd {
 	c := exec.Command(argv[0], argv[1:]...)
 	c.Dir = "/"
 	c.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	return c
+}
+
+func detach(argv []string) (pid int, err error) {
+	c := detached(argv)
 	if err := c.Start(); err != nil {
 		return 0, err
 	}
 	go func() { _ = c.Wait() }() // so that it is no zombie while we last
 	return c.Process.Pid, nil
+}
+
+func runDetached(ctx context.Context, argv []string) error {
+	c := detached(argv)
+	if err := c.Start(); err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = unix.Kill(-c.Process.Pid, unix.SIGKILL) })()
+	if err := c.Wait(); err != nil {
+		return fmt.Errorf("running %s: %w", argv[0], err)
+	}
+	return nil
+}
+
+// BootClock is the running boot and the time since its beginning, by a clock that nobody can set.
+func (r *Root) BootClock() (boot string, since time.Duration, err error) {
+	if r.Proc == "" {
+		return "", 0, ErrOffline
+	}
+	id, err := os.ReadFile(path.Join(r.Proc, "sys/kernel/random/boot_id"))
+	if err != nil {
+		return "", 0, fmt.Errorf("asking for the boot: %w", err)
+	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return "", 0, fmt.Errorf("asking for the time since boot: %w", err)
+	}
+	return strings.TrimSpace(string(id)), time.Duration(now.Nano()), nil
 }
 
 // ProcessTicks is when a process started, in clock ticks since boot: with its number this names it and no later one.

@@ -36,6 +36,8 @@ type Applier struct {
 	Files Files
 	// StateDir is where the store keeps its transactions, below the node's root.
 	StateDir string
+	// Switch arms dead man's switches. Nil: a plan that needs one is refused.
+	Switch Switch
 	// Soak is how long health is watched after the last gate.
 	Soak time.Duration
 	// Events hears what the journal was told, after it was told. May be nil.
@@ -105,6 +107,10 @@ func Pending(s Store) (harden.Result, bool) {
 	r := harden.Result{
 		Outcome: harden.OutcomeUnsettled, Transaction: first.ID, Script: first.Script, Hints: []string{"kubectl-harden recover"},
 		Message: harden.Msg("transaction %s was interrupted and has to be settled first", first.ID),
+	}
+	if first.Waiting {
+		r.Message = harden.Msg("transaction %s waits for confirm and has to be settled first", first.ID)
+		r.Hints = []string{"kubectl-harden confirm " + first.ID, "kubectl-harden rollback " + first.ID}
 	}
 	if first.Mixed {
 		r.Message = harden.Msg("the undo of transaction %s failed and has to be settled first", first.ID)

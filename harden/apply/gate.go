@@ -89,6 +89,9 @@ func (r *run) poll(ctx context.Context, end time.Time, try func() (done bool, pe
 		if err := r.Clock.Sleep(ctx, pollEvery); err != nil {
 			return errInterrupted
 		}
+		if err := r.stopped(ctx); err != nil {
+			return err
+		}
 	}
 }
 
@@ -295,6 +298,9 @@ func (r *run) soak(ctx context.Context) error {
 	for end := r.Clock.Now().Add(r.Soak); r.Clock.Now().Before(end); {
 		if err := r.Clock.Sleep(ctx, time.Second); err != nil {
 			return errInterrupted
+		}
+		if err := r.stopped(ctx); err != nil {
+			return err
 		}
 		for _, st := range r.plan.Stages {
 			for _, g := range st.Gates {

@@ -107,6 +107,8 @@ type Store interface {
 type Unsettled struct {
 	ID     string
 	Script string
+	// Waiting says that every gate has passed, and only confirm is awaited.
+	Waiting bool
 	// Mixed says that its undo failed; otherwise it was interrupted.
 	Mixed bool
 }
@@ -123,6 +125,8 @@ type Tx interface {
 	// and a DriftError for what others have changed. Revert goes on where the journal cannot be written.
 	Put(step string) error
 	Revert(step string) error
+	// Restored says that restore.sh was run.
+	Restored() bool
 	// Log adds a durable entry to the journal; Entries are all so far.
 	Log(kind string, data any) error
 	Entries() ([]Entry, error)
@@ -143,6 +147,9 @@ const (
 	kindObject  = "object"  // objectEntry, before and after a mutation of an object
 	kindEffect  = "effect"  // harden.Effect, before it is started
 	kindPassed  = "passed"  // every gate of the plan has passed
+	kindArming  = "arming"  // before anything of the dead man's switch is made
+	kindArmed   = "armed"   // Armed: the switch undoes when its time is over
+	kindWaiting = "waiting" // Armed: every gate has passed, and only confirm is awaited
 	kindStarted = "started" // startedEntry: a component as it was before its first change
 	kindUndoing = "undoing" // the undo has begun
 	kindUndone  = "undone"  // undoneEntry: a component is proven to run as before

@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -52,11 +53,16 @@ func (a *Applier) preflight(ctx context.Context, p harden.Plan) error {
 	if err := a.stillRight(ctx, p); err != nil {
 		return err
 	}
+	if p.Switch != nil && !p.Target.Offline && a.Switch == nil {
+		return &RefusedError{Why: "checking the plan: " + errNoSwitch.Error()}
+	}
 	if interrupted(ctx) != nil {
 		return &RefusedError{Why: "interrupted before anything was changed"}
 	}
 	return nil
 }
+
+var errNoSwitch = errors.New("it can lock the operator out, and no dead man's switch can be armed here")
 
 // stillRight asks what held when the plan was made: preconditions and health, or, of an undo, what it undoes. An undo does not
 // ask for health, as it may be what brings it back.

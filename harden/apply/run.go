@@ -22,6 +22,7 @@ type run struct {
 	// resumed says that another process began this transaction, so that things may be done already.
 	resumed bool
 	undone  map[harden.ComponentID]bool // components proven to run as before, by an earlier undo
+	due     time.Time                   // when the dead man's switch runs out; zero while it is not armed
 	kept    []string                    // directories that should be gone and hold what others put there
 	owed    []error                     // objects that could not be put back, because the API could not be asked
 }
@@ -55,11 +56,14 @@ func (r *run) forward(ctx context.Context) harden.Result {
 	if err := r.soak(ctx); err != nil {
 		return r.undo(ctx, err, len(r.plan.Stages)-1)
 	}
-	return r.commit()
+	if r.switched() {
+		return r.wait(ctx)
+	}
+	return r.commit(ctx)
 }
 
 // commit ends a transaction whose gates have all passed.
-func (r *run) commit() harden.Result {
+func (r *run) commit(ctx context.Context) harden.Result {
 	res := harden.Result{
 		Transaction: r.tx.ID(), Outcome: harden.OutcomeApplied, Script: r.tx.Script(), Message: r.praise(),
 		Hints: []string{"kubectl-harden rollback " + r.tx.ID()},
@@ -72,6 +76,7 @@ func (r *run) commit() harden.Result {
 		r.hear(harden.Event{Kind: harden.EventFinished, Outcome: res.Outcome, Message: res.Message})
 		return res
 	}
+	r.disarm(context.WithoutCancel(ctx))
 	r.journal(&done)
 	if err := r.tx.Close(res.Outcome); err != nil {
 		res.Outcome, res.Hints = harden.OutcomeUnsettled, []string{"kubectl-harden recover"}
@@ -96,7 +101,7 @@ func (r *run) praise() harden.Message {
 // be rehearsed with; then component after component; then what nothing reads any more goes.
 func (r *run) stage(ctx context.Context, st harden.Stage) error {
 	for _, phase := range []func(context.Context, harden.Stage) error{
-		r.stageFiles, r.rehearse, r.loadSysctls, r.components, r.removeFiles, r.putObjects,
+		r.stageFiles, r.rehearse, r.arm, r.loadSysctls, r.components, r.removeFiles, r.putObjects,
 	} {
 		if err := phase(ctx, st); err != nil {
 			return err
@@ -148,7 +153,7 @@ func (r *run) components(ctx context.Context, st harden.Stage) error {
 
 // component swaps a component's files, lets it restart once, and proves the new instance.
 func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component) error {
-	if err := interrupted(ctx); err != nil {
+	if err := r.stopped(ctx); err != nil {
 		return err
 	}
 	effect, restarts := st.Effect(c.ID)
@@ -176,7 +181,7 @@ func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component
 		w.not = []string{was.Instance.ID}
 	}
 	if !r.resumed || !r.restartedBy(ctx, c) {
-		if err := interrupted(ctx); err != nil {
+		if err := r.stopped(ctx); err != nil {
 			return err
 		}
 		if err := r.tx.Log(kindEffect, effect); err != nil {
@@ -242,7 +247,7 @@ func (r *run) restart(ctx context.Context, c harden.Component) error {
 	}
 	r.tell(harden.Event{Kind: harden.EventAwaiting, Component: c.ID, Message: harden.Msg("%s restarts", c.Unit)})
 	if err := r.Node.RestartUnit(ctx, c.Unit); err != nil {
-		if err := interrupted(ctx); err != nil {
+		if err := r.stopped(ctx); err != nil {
 			return err
 		}
 		return fmt.Errorf("restarting %s: %w", c.Unit, err)
@@ -255,7 +260,7 @@ func (r *run) loadSysctls(ctx context.Context, st harden.Stage) error {
 		if e.Kind != harden.EffectSysctl || !r.live() || len(e.Sysctls) == 0 {
 			continue
 		}
-		if err := interrupted(ctx); err != nil {
+		if err := r.stopped(ctx); err != nil {
 			return err
 		}
 		if err := r.tx.Log(kindEffect, e); err != nil {
@@ -278,7 +283,7 @@ func (r *run) sysctls(ctx context.Context, e harden.Effect) error {
 
 // put writes one file step. Interruption is heard here, before the write, which is a safe point.
 func (r *run) put(ctx context.Context, s harden.Step) error {
-	if err := interrupted(ctx); err != nil {
+	if err := r.stopped(ctx); err != nil {
 		return err
 	}
 	err := r.tx.Put(s.ID)

@@ -22,7 +22,11 @@ func (s *store) Unsettled() ([]apply.Unsettled, error) {
 	var out []apply.Unsettled
 	for _, t := range list {
 		if t.Outcome == "" || t.Outcome == backups.Mixed {
-			out = append(out, apply.Unsettled{ID: t.ID, Script: t.Dir + "/restore.sh", Mixed: t.Outcome == backups.Mixed})
+			u := apply.Unsettled{ID: t.ID, Script: t.Dir + "/restore.sh", Mixed: t.Outcome == backups.Mixed}
+			if entries, _, err := s.Entries(t.ID, 0); err == nil {
+				_, u.Waiting = apply.ArmedIn(converted(entries))
+			}
+			out = append(out, u)
 		}
 	}
 	return out, err
@@ -86,12 +90,14 @@ func told(p harden.Plan, err error) error {
 	return err
 }
 
-func (t *tx) Entries() ([]apply.Entry, error) {
+func (t *tx) Entries() ([]apply.Entry, error) { return converted(t.Tx.Entries()), nil }
+
+func converted(entries []backups.Entry) []apply.Entry {
 	var out []apply.Entry
-	for _, e := range t.Tx.Entries() {
+	for _, e := range entries {
 		out = append(out, apply.Entry{Kind: e.Kind, Target: e.Target, Time: e.Time, Data: e.Data})
 	}
-	return out, nil
+	return out
 }
 
 func (t *tx) Close(o harden.Outcome) error {

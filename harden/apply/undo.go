@@ -22,7 +22,8 @@ type undoneEntry struct {
 // reach it: an undo that stops half-way helps nobody. Nor does a journal that cannot be written.
 func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	ctx = context.WithoutCancel(ctx)
-	if !errors.Is(cause, errInterrupted) && !errors.Is(cause, errUnfinished) {
+	r.due = time.Time{}
+	if !wanted(cause) {
 		r.tell(harden.Event{Kind: harden.EventFailed, Message: harden.Msg("%s", oneLine(cause))})
 	}
 	_ = r.tx.Log(kindUndoing, nil)
@@ -34,6 +35,7 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 			errs = append(errs, err)
 		}
 	}
+	r.disarm(ctx)
 	res := r.end(errors.Join(errs...), cause, last)
 	var drift *DriftError
 	if errors.As(cause, &drift) {
@@ -43,6 +45,11 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 		res.Targets = r.targets(ctx)
 	}
 	return res
+}
+
+// wanted says that nothing has failed: the undo was asked for.
+func wanted(cause error) bool {
+	return slices.ContainsFunc([]error{errInterrupted, errUnfinished, ErrUnconfirmed, errNotWanted}, func(w error) bool { return errors.Is(cause, w) })
 }
 
 // end gives an undone transaction its outcome. A plan whose first rehearsal failed has restarted nothing: it was refused, and
@@ -65,9 +72,8 @@ func (r *run) end(failed, cause error, last int) harden.Result {
 		res.Message = harden.Msg("%s; everything is as before", why)
 	}
 	stored := res.Outcome
-	var rehearsal *RehearsalError
-	if errors.As(cause, &rehearsal) && last == 0 && res.Outcome == harden.OutcomeRolledBack {
-		res.Outcome, res.Hints = harden.OutcomeRefused, rehearsal.Hints
+	if hints, refused := refusedLate(cause); refused && last == 0 && res.Outcome == harden.OutcomeRolledBack {
+		res.Outcome, res.Hints = harden.OutcomeRefused, hints
 		res.Message = harden.Msg("%s; nothing was restarted, and everything is as before", why)
 	}
 	done := harden.Event{Kind: harden.EventFinished, Outcome: res.Outcome, Message: res.Message}
@@ -84,6 +90,15 @@ func (r *run) end(failed, cause error, last int) harden.Result {
 	done.Outcome, done.Message = res.Outcome, res.Message
 	r.hear(done)
 	return res
+}
+
+// refusedLate are failures from before the first restart: a rehearsal, or a switch that cannot be armed.
+func refusedLate(cause error) (hints []string, refused bool) {
+	var rehearsal *RehearsalError
+	if errors.As(cause, &rehearsal) {
+		return rehearsal.Hints, true
+	}
+	return nil, errors.As(cause, new(*ArmError))
 }
 
 // undoStage returns every target of the stage to what it was: objects, then components with their gates, then files that

@@ -70,7 +70,13 @@ func areas() []harden.Area {
 		control("kernel", nil, harden.Sysctl("/etc/sysctl.d/90-kubelet.conf", "vm.overcommit_memory", "1")),
 		control("deny", nil, harden.PutObject(denyAll, []byte("deny all\n"))),
 		control("other", nil, harden.PutObject(other, []byte("other, new\n"))),
+		lockingOut(control("lockout", nil, harden.SetFlag(harden.APIServer, "min-request-timeout", "1801"))),
 	}}}
+}
+
+func lockingOut(c harden.Control) harden.Control {
+	c.Remedies[0].Risk = harden.RiskLockOut
+	return c
 }
 
 // world is a node with a real control plane's files, its cluster, and a real store of transactions.
@@ -86,6 +92,7 @@ type world struct {
 	turns   *courtesy
 	applier *apply.Applier
 	areas   []harden.Area
+	dead    *deadMan // nil: none can be armed
 	events  []harden.Event
 	before  map[string]harden.State
 
@@ -162,6 +169,9 @@ func (w *world) process() *apply.Applier {
 	}
 	if w.turns != nil {
 		w.applier.Courtesy, w.applier.Holder = w.turns, "cp1: alice"
+	}
+	if w.dead != nil {
+		w.applier.Switch = w.dead
 	}
 	return w.applier
 }

@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/catalog"
+	"kubectl-harden.io/kubectl-harden/host/sandbox"
+)
+
+// lockedOut is a sandbox node on which a remedy that can lock out was applied, and waits.
+func lockedOut(t *testing.T) (*engine, *leap, harden.Result) {
+	t.Helper()
+	clock := &leap{now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
+	node, err := sandbox.New(sandbox.Options{Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = node.Remove() })
+	a := &app{areas: catalog.Areas()}
+	e, _, err := a.openDemo(t.Context(), node, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.m.guards.(*demoGuards).stop)
+	plans := lockOutPlans(t, e)
+	res := e.Apply(t.Context(), plans[0], func(harden.Event) {})
+	if res.Outcome != harden.OutcomeWaiting {
+		t.Fatalf("%s: %s", res.Outcome, res.Message)
+	}
+	return e, clock, res
+}
+
+func lockOutPlans(t *testing.T, e *engine) []harden.Plan {
+	t.Helper()
+	f, err := e.Facts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plans, err := e.Plan(t.Context(), f, []harden.Choice{{Control: "apiserver-anonymous-auth", Remedy: "flag-false", Accept: true, Named: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plans[0].Switch == nil {
+		t.Fatal("the plan has no switch")
+	}
+	return plans
+}
+
+func outcomeIn(t *testing.T, e *engine, id string) harden.Outcome {
+	t.Helper()
+	list, err := e.History(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range list {
+		if x.ID == id {
+			return x.Outcome
+		}
+	}
+	t.Fatalf("no transaction %s", id)
+	return ""
+}
+
+func manifestOf(t *testing.T, e *engine) string {
+	t.Helper()
+	s, err := e.m.node.State("/etc/kubernetes/manifests/kube-apiserver.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(s.Data)
+}
+
+func TestWhatWaitsIsShownAndConfirmed(t *testing.T) {
+	e, clock, res := lockedOut(t)
+	id := res.Transaction
+	if o := outcomeIn(t, e, id); o != harden.OutcomeWaiting {
+		t.Errorf("the history says %s", o)
+	}
+	before, err := e.Switch(t.Context())
+	if err != nil || before == nil || !before.Waiting || before.Lost != "" || before.Left > harden.DefaultConfirmWithin {
+		t.Fatalf("Switch = %+v, %v", before, err)
+	}
+	clock.now = clock.now.Add(time.Minute)
+	after, err := e.Switch(t.Context())
+	if err != nil || before.Left-after.Left != time.Minute {
+		t.Errorf("after a minute %v of %v are left, %v", after.Left, before.Left, err)
+	}
+	if again := e.Apply(t.Context(), lockOutAgain(t, e), func(harden.Event) {}); again.Outcome != harden.OutcomeUnsettled {
+		t.Errorf("another apply meanwhile: %s: %s", again.Outcome, again.Message)
+	}
+	if done := e.Confirm(t.Context(), id); done.Outcome != harden.OutcomeApplied {
+		t.Fatalf("%s: %s", done.Outcome, done.Message)
+	}
+	if o := outcomeIn(t, e, id); o != harden.OutcomeApplied || !strings.Contains(manifestOf(t, e), "--anonymous-auth=false") {
+		t.Errorf("confirmed, the history says %s", o)
+	}
+	if s, err := e.Switch(t.Context()); err != nil || s != nil {
+		t.Errorf("Switch = %+v, %v", s, err)
+	}
+	for _, name := range []string{switchProgram, switchScript, switchDrilled} {
+		if s, err := e.m.node.State(e.deadMan().at(id, name)); err != nil || s.Exists {
+			t.Errorf("%s is left, %v", name, err)
+		}
+	}
+	if again := e.Confirm(t.Context(), id); again.Outcome != harden.OutcomeApplied || !strings.Contains(again.Message.String(), "nothing to confirm") {
+		t.Errorf("confirmed twice: %s: %s", again.Outcome, again.Message)
+	}
+}
+
+func lockOutAgain(t *testing.T, e *engine) harden.Plan {
+	t.Helper()
+	f, err := e.Facts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plans, err := e.Plan(t.Context(), f, []harden.Choice{{Control: "apiserver-profiling"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plans[0]
+}
+
+func TestWhatWaitsIsUndone(t *testing.T) {
+	for name, undo := range map[string]func(t *testing.T, e *engine, id string) harden.Outcome{
+		"at expiry": func(t *testing.T, e *engine, id string) harden.Outcome {
+			res, err := e.expire(t.Context(), id, false, func(harden.Event) {}, func(string) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again, err := e.expire(t.Context(), id, false, func(harden.Event) {}, func(string) {}); err != nil || again.Outcome != harden.OutcomeRolledBack {
+				t.Errorf("once more: %s, %v", again.Outcome, err)
+			}
+			return res.Outcome
+		},
+		"by rollback, as it was shown": func(t *testing.T, e *engine, id string) harden.Outcome {
+			last, _, err := e.lastRun(t.Context())
+			if err != nil || len(last) != 1 || last[0].ID != id {
+				t.Fatalf("the last run is %+v, %v", last, err)
+			}
+			plans, err := e.Undo(t.Context(), id, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res := e.Check(t.Context(), plans[0]); res.Outcome != harden.OutcomeApplied {
+				t.Errorf("Check: %s: %s", res.Outcome, res.Message)
+			}
+			if res := e.Apply(t.Context(), plans[0], func(harden.Event) {}); res.Outcome != harden.OutcomeApplied {
+				t.Errorf("%s: %s", res.Outcome, res.Message)
+			}
+			return harden.OutcomeRolledBack
+		},
+		"by recover": func(t *testing.T, e *engine, id string) harden.Outcome {
+			return e.Recover(t.Context(), id, false, func(harden.Event) {}).Outcome
+		},
+		"at boot, and proven later": func(t *testing.T, e *engine, id string) harden.Outcome {
+			if _, err := e.expire(t.Context(), id, true, func(harden.Event) {}, func(string) {}); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(manifestOf(t, e), "--anonymous-auth=false") {
+				t.Error("the kubelet would start with the changed manifest")
+			}
+			if o := outcomeIn(t, e, id); o != harden.OutcomeUnsettled {
+				t.Errorf("before it is proven the history says %s", o)
+			}
+			res, err := e.expire(t.Context(), id, false, func(harden.Event) {}, func(string) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return res.Outcome
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, _, res := lockedOut(t)
+			if o := undo(t, e, res.Transaction); o != harden.OutcomeRolledBack {
+				t.Errorf("it ended as %s", o)
+			}
+			if o := outcomeIn(t, e, res.Transaction); o != harden.OutcomeRolledBack || strings.Contains(manifestOf(t, e), "--anonymous-auth=false") {
+				t.Errorf("the history says %s", o)
+			}
+			if late := e.Confirm(t.Context(), res.Transaction); late.Outcome != harden.OutcomeRefused {
+				t.Errorf("confirmed afterwards: %s: %s", late.Outcome, late.Message)
+			}
+			if names, _ := e.m.guards.Names(switchPrefix); len(names) > 0 {
+				t.Errorf("left is %q", names)
+			}
+		})
+	}
+}
+
+func TestOneControlOfWhatWaitsCannotBeUndone(t *testing.T) {
+	e, _, res := lockedOut(t)
+	if _, err := e.Undo(context.Background(), res.Transaction, "apiserver-anonymous-auth"); err == nil || !strings.Contains(err.Error(), "waits for confirm") {
+		t.Errorf("Undo: %v", err)
+	}
+}
