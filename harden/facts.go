@@ -130,6 +130,8 @@ type KubeletFacts struct {
 	// ServingKey is the kind of key of the serving certificate: "RSA", "ECDSA" or "".
 	ServingKey    string `json:"servingKey,omitempty"`
 	StaticPodPath string `json:"staticPodPath,omitempty"`
+	// CgroupVersion of the running machine: 1, 2, or 0 where it was not looked at.
+	CgroupVersion int `json:"cgroupVersion,omitempty"`
 	// UnitFiles are the unit and its drop-ins, where the files below the root have any.
 	UnitFiles []string `json:"unitFiles,omitempty"`
 }

@@ -44,6 +44,7 @@ func collectKubelet(n Node, live Live, f *harden.Facts) error {
 	k.ServingKey = servingKey(n, k)
 	if live != nil {
 		k.PeakPids = peakPids(n)
+		k.CgroupVersion = cgroupVersion(n)
 	}
 	f.Kubelet = k
 	return nil
@@ -116,7 +117,7 @@ func strictDecode(data []byte) string {
 // flagFields are the kubelet's flags that override a field of its configuration (cmd/kubelet/app/options).
 var flagFields = []struct {
 	flag, field string
-	kind        string // "string", "bool", "int", "list"
+	kind        string // "string", "bool", "int", "list", "gates"
 }{
 	{"anonymous-auth", "authentication.anonymous.enabled", "bool"},
 	{"authentication-token-webhook", "authentication.webhook.enabled", "bool"},
@@ -139,6 +140,9 @@ var flagFields = []struct {
 	{"container-runtime-endpoint", "containerRuntimeEndpoint", "string"},
 	{"healthz-bind-address", "healthzBindAddress", "string"},
 	{"healthz-port", "healthzPort", "int"},
+	{"allowed-unsafe-sysctls", "allowedUnsafeSysctls", "list"},
+	{"fail-cgroupv1", "failCgroupV1", "bool"},
+	{"feature-gates", "featureGates", "gates"},
 }
 
 // addFlagLayers adds a layer for each flag that overrides a field, naming the environment file that holds it.
@@ -170,6 +174,15 @@ func typed(fact harden.FlagFact, kind string) any {
 		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 			return float64(n) // as YAML numbers are decoded
 		}
+	case "gates":
+		out := map[string]any{}
+		for _, e := range fact.List() {
+			name, value, _ := strings.Cut(e, "=")
+			if b, err := strconv.ParseBool(value); err == nil {
+				out[name] = b
+			}
+		}
+		return out
 	case "list":
 		var out []any
 		for _, e := range fact.List() {
@@ -214,6 +227,18 @@ func servingKey(n Node, k *harden.KubeletFacts) string {
 		}
 	}
 	return ""
+}
+
+// cgroupVersion goes by the file that only the unified hierarchy has at its top.
+func cgroupVersion(n Node) int {
+	names, err := n.List("/sys/fs/cgroup")
+	switch {
+	case err != nil || len(names) == 0:
+		return 0
+	case slices.Contains(names, "cgroup.controllers"):
+		return 2
+	}
+	return 1
 }
 
 // peakPids is the largest number of processes in one pod's control group now (v2) or ever seen there where the kernel

@@ -37,7 +37,7 @@ func TestAreaIsWellFormed(t *testing.T) {
 					t.Errorf("docs %q", ref)
 				}
 			}
-			if len(c.Refs.CIS)+len(c.Refs.STIG)+len(c.Refs.NSA)+len(c.Refs.Seed) == 0 {
+			if len(c.Refs.CIS)+len(c.Refs.STIG)+len(c.Refs.NSA)+len(c.Refs.Seed)+len(c.Refs.Docs) == 0 {
 				t.Error("nothing recommends it")
 			}
 			if n := strings.Count(c.Why.String(), ". ") + 1; n < 2 || n > 4 {
@@ -66,7 +66,8 @@ func TestAreaIsWellFormed(t *testing.T) {
 // What can cut off workloads or their users is never taken by --all.
 func TestRisks(t *testing.T) {
 	want := []string{
-		"kubelet-anonymous-auth", "kubelet-authorization-mode", "kubelet-read-only-port", "kubelet-pod-pids-limit", "kubelet-seccomp-default",
+		"kubelet-anonymous-auth", "kubelet-authorization-mode", "kubelet-read-only-port", "kubelet-healthz-bind-address", "kubelet-pod-pids-limit", "kubelet-seccomp-default",
+		"kubelet-removed-flags",
 	}
 	var got []string
 	for _, c := range kubelet.Area().Controls {

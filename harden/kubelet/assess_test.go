@@ -1,8 +1,10 @@
 package kubelet_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/hardentest"
@@ -46,6 +48,17 @@ func TestUntouchedNodes(t *testing.T) {
 		"kubelet-pod-pids-limit":                    harden.StatusFail,
 		"kubelet-seccomp-default":                   harden.StatusFail,
 		"kubelet-protect-kernel-defaults":           harden.StatusFail,
+		"kubelet-running-configuration":             harden.StatusNotApplicable,
+		"kubelet-healthz-bind-address":              harden.StatusPass,
+		"kubelet-rotate-server-certificates":        harden.StatusPass,
+		"kubelet-serving-certificate":               harden.StatusManual,
+		"kubelet-unsafe-sysctls":                    harden.StatusPass,
+		"kubelet-hostname-override":                 harden.StatusManual, // the fixtures were made with another node name
+		"kubelet-static-pods":                       harden.StatusNotApplicable,
+		"kubelet-profiling-handler":                 harden.StatusFail,
+		"kubelet-debug-flags-handler":               harden.StatusFail,
+		"kubelet-cgroup-version":                    harden.StatusNotApplicable,
+		"kubelet-removed-flags":                     harden.StatusPass,
 		"kubelet-config-file-mode":                  harden.StatusFail,
 		"kubelet-config-file-owner":                 harden.StatusPass,
 	}
@@ -59,7 +72,7 @@ func TestUntouchedNodes(t *testing.T) {
 				if got.Status != want[got.Control] {
 					t.Errorf("%s: %s (%s), want %s", got.Control, got.Status, got.Message, want[got.Control])
 				}
-				if len(got.Evidence) == 0 || got.Evidence[0].Source == "" || got.Message.IsZero() {
+				if got.Message.IsZero() || got.Status != harden.StatusNotApplicable && (len(got.Evidence) == 0 || got.Evidence[0].Source == "") {
 					t.Errorf("%s: nothing is said of what was seen", got.Control)
 				}
 			}
@@ -179,7 +192,34 @@ func TestVariants(t *testing.T) {
 			s := n.Files[configPath]
 			s.UID = 1000
 			n.Files[configPath] = s
-		}, harden.StatusFail, "chown root:root " + configPath, configPath + " owner 1000:0"},
+		}, harden.StatusFail, configPath + " belongs to 1000:0", configPath + " owner 1000:0"},
+		{"a drop-in for all to read", "kubelet-config-file-mode", all(mode(0o600), dropIns("podPidsLimit: 7")), harden.StatusFail, dropInDir + "/10.conf", ""},
+
+		{"profiles off", "kubelet-profiling-handler", field("enableProfilingHandler: false"), harden.StatusPass, "no profiles", ""},
+		{"profiles on again by a drop-in", "kubelet-profiling-handler", all(field("enableProfilingHandler: false"), dropIns("enableProfilingHandler: true")), harden.StatusFail, "wins over", ""},
+		{"log level fixed", "kubelet-debug-flags-handler", field("enableDebugFlagsHandler: false"), harden.StatusPass, "configuration alone", ""},
+		{"health port for all", "kubelet-healthz-bind-address", config("healthzBindAddress: 127.0.0.1", "healthzBindAddress: 0.0.0.0"), harden.StatusFail, "listens on 0.0.0.0", ""},
+		{"health port for all by a flag", "kubelet-healthz-bind-address", extraArgs("--healthz-bind-address=::"), harden.StatusFail, "--healthz-bind-address wins", extraPath + " --healthz-bind-address=::"},
+		{"gate off", "kubelet-rotate-server-certificates", field("featureGates: {RotateKubeletServerCertificate: false}"), harden.StatusFail, "is off", ""},
+		{"gate off by a flag", "kubelet-rotate-server-certificates", extraArgs("--feature-gates=A=true,RotateKubeletServerCertificate=false"),
+			harden.StatusFail, "--feature-gates wins", extraPath + " featureGates.RotateKubeletServerCertificate: false"},
+		{"another gate by a flag", "kubelet-rotate-server-certificates", extraArgs("--feature-gates=A=false"), harden.StatusPass, "is on", ""},
+		{"one of certificate and key", "kubelet-serving-certificate", field("tlsCertFile: /etc/kubernetes/pki/apiserver.crt"), harden.StatusFail, "only one", ""},
+		{"a certificate of its own", "kubelet-serving-certificate", field("tlsCertFile: /etc/kubernetes/pki/apiserver.crt\ntlsPrivateKeyFile: /etc/kubernetes/pki/apiserver.key"),
+			harden.StatusPass, "issued by kubernetes", ""},
+		{"a certificate that is not there", "kubelet-serving-certificate", field("tlsCertFile: /nothing.crt\ntlsPrivateKeyFile: /nothing.key"), harden.StatusFail, "/nothing.crt", ""},
+		{"a certificate signed by itself", "kubelet-serving-certificate", field("tlsCertFile: /etc/kubernetes/pki/ca.crt\ntlsPrivateKeyFile: /etc/kubernetes/pki/ca.key"), harden.StatusManual, "signed by itself", ""},
+		{"a certificate asked for", "kubelet-serving-certificate", field("serverTLSBootstrap: true"), harden.StatusFail, "until its request is approved", ""},
+		{"a certificate from the cluster", "kubelet-serving-certificate", all(field("serverTLSBootstrap: true"), serving), harden.StatusPass, "issued by kubernetes", ""},
+		{"a certificate from the cluster by a flag", "kubelet-serving-certificate", all(extraArgs("--rotate-server-certificates"), serving), harden.StatusPass, "issued by kubernetes", ""},
+		{"unsafe kernel settings", "kubelet-unsafe-sysctls", field("allowedUnsafeSysctls: [net.core.somaxconn, kernel.msg*]"), harden.StatusManual, "net.core.somaxconn,kernel.msg*", ""},
+		{"unsafe kernel settings by a flag", "kubelet-unsafe-sysctls", extraArgs("--allowed-unsafe-sysctls=net.*"), harden.StatusManual, "net.*", ""},
+		{"its own name", "kubelet-hostname-override", func(t *testing.T, n *hardentest.Node) {
+			n.Write(flagsPath, strings.Replace(string(n.Files[flagsPath].Data), "--hostname-override=cp1", "", 1), 0o644)
+		}, harden.StatusPass, "host name", ""},
+		{"a flag that 1.37 refuses", "kubelet-removed-flags", extraArgs("--containerd=/run/containerd.sock --storage_driver_user=root"), harden.StatusFail, "1.37 and newer will not start with --containerd", ""},
+		{"a flag that went earlier", "kubelet-removed-flags", extraArgs("--storage_driver_user=root --keep-terminated-pod-volumes"), harden.StatusFail, "1.31 and newer will not start with --keep-terminated-pod-volumes", ""},
+		{"a flag that is still there", "kubelet-removed-flags", extraArgs("--v=2 --node-ip=192.0.2.11"), harden.StatusPass, "knows", ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -196,6 +236,13 @@ func TestVariants(t *testing.T) {
 			}
 		})
 	}
+}
+
+// serving is a kubelet that got its serving certificate from the cluster.
+func serving(_ *testing.T, n *hardentest.Node) {
+	n.Files["/var/lib/kubelet/pki"] = harden.State{Exists: true, Dir: true, Mode: 0o755}
+	n.Write("/var/lib/kubelet/pki/kubelet-server-2026.pem", string(n.Files["/etc/kubernetes/pki/apiserver.crt"].Data), 0o600)
+	n.Links["/var/lib/kubelet/pki/kubelet-server-current.pem"] = "/var/lib/kubelet/pki/kubelet-server-2026.pem"
 }
 
 func mode(m uint32) edit {
@@ -266,5 +313,136 @@ func TestWorkerNode(t *testing.T) {
 	}
 	if got := finding(t, &harden.Facts{}, "kubelet-pod-pids-limit"); got.Status != harden.StatusNotApplicable {
 		t.Errorf("without a kubelet: %s", got.Status)
+	}
+}
+
+// live is a node whose kubelet runs with the flags of its unit.
+func live(t *testing.T, n *hardentest.Node, started time.Time) *harden.Facts {
+	t.Helper()
+	f := n.Facts(t)
+	f.Identity.Offline = false
+	f.Kubelet.UnitFiles = []string{"/usr/lib/systemd/system/kubelet.service"}
+	f.Kubelet.Process = &harden.ProcessFact{PID: 7, Args: append([]string{"/usr/bin/kubelet"}, f.Kubelet.Args[1:]...), Started: started}
+	return f
+}
+
+func TestWhatRunsIsComparedWithWhatIsWritten(t *testing.T) {
+	const id = "kubelet-running-configuration"
+	n := hardentest.Fixture(t, "1.37")
+	n.Modified[configPath] = hardentest.Now
+	for name, test := range map[string]struct {
+		started time.Time
+		change  func(*harden.Facts)
+		want    harden.Status
+		message string
+	}{
+		"the same":        {hardentest.Now.Add(time.Hour), nil, harden.StatusPass, "process 7 started after"},
+		"changed since":   {hardentest.Now.Add(-time.Hour), nil, harden.StatusFail, configPath + " was changed after the kubelet started"},
+		"within a second": {hardentest.Now.Add(-time.Second), nil, harden.StatusPass, ""},
+		"another flag":    {hardentest.Now, func(f *harden.Facts) { f.Kubelet.Process.Args = append(f.Kubelet.Process.Args, "--v=9") }, harden.StatusFail, "other flags"},
+		"the same in another order": {hardentest.Now, func(f *harden.Facts) {
+			slices.Reverse(f.Kubelet.Process.Args[1:])
+		}, harden.StatusPass, ""},
+		"a unit that is not known": {hardentest.Now, func(f *harden.Facts) {
+			f.Kubelet.UnitFiles, f.Kubelet.Process.Args = nil, append(f.Kubelet.Process.Args, "--v=9")
+		}, harden.StatusPass, ""},
+		"no process": {hardentest.Now, func(f *harden.Facts) { f.Kubelet.Process = nil }, harden.StatusManual, "no live kubelet"},
+	} {
+		f := live(t, n, test.started)
+		if test.change != nil {
+			test.change(f)
+		}
+		if got := finding(t, f, id); got.Status != test.want || !strings.Contains(got.Message.String(), test.message) {
+			t.Errorf("%s: %s: %s %v", name, got.Status, got.Message, got.Evidence)
+		}
+	}
+	// A verdict on a file says that the process has not read it.
+	got := finding(t, live(t, n, hardentest.Now.Add(-time.Hour)), "kubelet-anonymous-auth")
+	if last := got.Evidence[len(got.Evidence)-1]; last.Source != "process 7 (kubelet)" || !strings.Contains(last.Value, "has not read this") {
+		t.Errorf("evidence %v", got.Evidence)
+	}
+}
+
+func TestControlGroups(t *testing.T) {
+	for name, test := range map[string]struct {
+		cgroups int
+		version string
+		edit    edit
+		want    harden.Status
+	}{
+		"not looked at":       {0, "1.34", nil, harden.StatusNotApplicable},
+		"v2":                  {2, "1.34", nil, harden.StatusPass},
+		"v1 before 1.35":      {1, "1.34", nil, harden.StatusManual},
+		"v1 from 1.35 on":     {1, "1.35", nil, harden.StatusFail},
+		"v1 that is accepted": {1, "1.37", field("failCgroupV1: false"), harden.StatusManual},
+	} {
+		n := hardentest.Fixture(t, "1.37")
+		if test.edit != nil {
+			test.edit(t, n)
+		}
+		f := n.Facts(t)
+		f.Kubelet.CgroupVersion = test.cgroups
+		f.Kubelet.Version, _ = harden.ParseVersion(test.version)
+		if got := finding(t, f, "kubelet-cgroup-version"); got.Status != test.want {
+			t.Errorf("%s: %s: %s", name, got.Status, got.Message)
+		}
+	}
+}
+
+func TestStaticPodsOfWorkers(t *testing.T) {
+	for name, test := range map[string]struct {
+		edit edit
+		want harden.Status
+	}{
+		"an empty directory": {nil, harden.StatusManual},
+		"a pod": {func(_ *testing.T, n *hardentest.Node) {
+			n.Write("/etc/kubernetes/manifests/proxy.yaml", "kind: Pod\n", 0o600)
+		}, harden.StatusManual},
+		"none set": {config("staticPodPath: /etc/kubernetes/manifests\n", ""), harden.StatusPass},
+	} {
+		n := hardentest.Fixture(t, "1.37")
+		for p := range n.Files {
+			if strings.HasPrefix(p, "/etc/kubernetes/manifests/") {
+				delete(n.Files, p)
+			}
+		}
+		if test.edit != nil {
+			test.edit(t, n)
+		}
+		got := finding(t, n.Facts(t), "kubelet-static-pods")
+		if got.Status != test.want || name == "a pod" && !strings.Contains(got.Message.String(), "1 files") {
+			t.Errorf("%s: %s: %s", name, got.Status, got.Message)
+		}
+	}
+}
+
+func TestFlagsThatNewerKubeletsRefuseAreTakenOut(t *testing.T) {
+	n := hardentest.Fixture(t, "1.34")
+	extraArgs("--v=2 --containerd=/x --storage_driver_user=root")(t, n)
+	p, err := n.Plan(t, kubelet.Area(), harden.Choice{Control: "kubelet-removed-flags", Named: true})
+	if err != nil || p.Empty() {
+		t.Fatalf("%v %v", err, p.Skipped)
+	}
+	n.Apply(p)
+	if got := string(n.Files[extraPath].Data); got != "KUBELET_EXTRA_ARGS=\"--v=2\"\n" {
+		t.Errorf("%q", got)
+	}
+	if got := finding(t, n.Facts(t), "kubelet-removed-flags"); got.Status != harden.StatusPass {
+		t.Errorf("%s: %s", got.Status, got.Message)
+	}
+}
+
+func TestAFileOfSomebodyElsesGoesToRoot(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	s := n.Files[configPath]
+	s.UID, s.GID = 1000, 1000
+	n.Files[configPath] = s
+	p, err := n.Plan(t, kubelet.Area(), harden.Choice{Control: "kubelet-config-file-owner"})
+	if err != nil || p.Empty() || len(p.Stages[0].Effects) > 0 {
+		t.Fatalf("%v %v", err, p)
+	}
+	n.Apply(p)
+	if got := finding(t, n.Facts(t), "kubelet-config-file-owner"); got.Status != harden.StatusPass {
+		t.Errorf("%s: %s", got.Status, got.Message)
 	}
 }

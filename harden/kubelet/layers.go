@@ -69,6 +69,9 @@ func (s setting) read(k *harden.KubeletFacts) reading {
 		seen := harden.Evidence{Source: at(k, l.Source, s.field), Value: fmt.Sprintf("%s: %s", s.field, show(raw))}
 		if from == fromFlag {
 			seen = harden.Evidence{Source: flag, Value: fmt.Sprintf("--%s=%s", s.flag, show(raw))}
+			if s.flag == "" {
+				seen.Value = fmt.Sprintf("%s: %s", s.field, show(raw))
+			}
 		}
 		out.evidence = slices.Insert(out.evidence, 0, seen)
 		out.value, out.valid = like(s.preset, raw, from == fromFlag)
@@ -91,6 +94,9 @@ const overridden = ", overridden"
 
 // layers are the kubelet's, with a layer for a flag of the live process that none of them speaks of.
 func (s setting) layers(k *harden.KubeletFacts) []harden.KubeletLayer {
+	if s.flag == "" {
+		return k.Layers
+	}
 	flag := k.Flag(s.flag)
 	if !flag.Set {
 		return k.Layers
@@ -206,6 +212,13 @@ func (s setting) flagRemovals(k *harden.KubeletFacts) ([]harden.Intent, error) {
 	if s.read(k).from != fromFlag {
 		return nil, nil
 	}
+	if s.flag == "" {
+		return nil, fmt.Errorf("a flag sets %s along with others (%s): change it there, restart the kubelet, and plan again", s.field, s.read(k).evidence[0].Source)
+	}
+	return s.envRemovals(k)
+}
+
+func (s setting) envRemovals(k *harden.KubeletFacts) ([]harden.Intent, error) {
 	var out []harden.Intent
 	found := 0
 	for _, e := range k.EnvFiles {

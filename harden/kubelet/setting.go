@@ -14,7 +14,7 @@ type setting struct {
 	severity  harden.Severity
 
 	field string // of KubeletConfiguration, kubelet.config.k8s.io/v1beta1
-	flag  string // the deprecated flag that wins over the field
+	flag  string // the deprecated flag that wins over the field; empty: there is none
 	// preset is what the kubelet takes when its configuration file leaves the field out. Its type is the field's type:
 	// bool, int64, string, time.Duration or []string.
 	preset any
@@ -67,12 +67,23 @@ func (s setting) assess(f *harden.Facts) harden.Verdict {
 	if status != harden.StatusPass {
 		switch now.from {
 		case fromFlag:
-			message = harden.Msg("%s (the flag --%s wins over the configuration file)", message, s.flag)
+			flag := s.flag
+			if flag == "" {
+				flag = "feature-gates"
+			}
+			message = harden.Msg("%s (the flag --%s wins over the configuration file)", message, flag)
 		case fromDropIn:
 			message = harden.Msg("%s (the drop-in %s wins over %s)", message, now.home, k.Config.Path)
 		}
 	}
-	return harden.Verdict{Status: status, Message: message, Evidence: now.evidence}
+	evidence := now.evidence
+	// What runs may have read another text than the one that is there.
+	for _, changed := range changedSince(f) {
+		if now.from != fromFlag && changed.Path == now.home {
+			evidence = append(evidence, harden.Evidence{Source: processName(k), Value: "started before " + changed.Path + " was changed, and has not read this"})
+		}
+	}
+	return harden.Verdict{Status: status, Message: message, Evidence: evidence}
 }
 
 // intents set the field where it is decided, and take away the flag that would win over it.
