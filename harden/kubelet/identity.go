@@ -102,12 +102,11 @@ var hostnameOverride = harden.Control{
 	Refs:  harden.Refs{CIS: []string{"4.2.7"}, STIG: []string{"V-242404"}, Docs: []string{docsConfig}},
 	Needs: []harden.Need{harden.NeedKubelet}, Applies: applies,
 	Assess: func(f *harden.Facts) harden.Verdict {
-		flag := f.Kubelet.Flag("hostname-override")
+		flag, seen := f.Kubelet.Flag("hostname-override"), flagSeen(f.Kubelet, "hostname-override")
 		if !flag.Set {
-			return harden.Passed(harden.Msg("the node's name is its host name"), flag.Evidence("hostname-override"))
+			return harden.Passed(harden.Msg("the node's name is its host name"), seen...)
 		}
-		return harden.NeedsPerson(harden.Msg("the node is called %s by a flag; leave it, and accept the deviation: without it the node would come back under another name. To be rid of it, drain the node, reset it and join it again", flag.Last()),
-			flag.Evidence("hostname-override"))
+		return harden.NeedsPerson(harden.Msg("the node is called %s by a flag; leave it, and accept the deviation: without it the node would come back under another name. To be rid of it, drain the node, reset it and join it again", flag.Last()), seen...)
 	},
 }
 

@@ -250,3 +250,26 @@ func (s setting) count(flags []patches.Flag) int {
 	}
 	return n
 }
+
+// flagSeen is a flag as something seen: of the process where one runs, and in the environment files that hold it.
+func flagSeen(k *harden.KubeletFacts, name string) []harden.Evidence {
+	var out []harden.Evidence
+	if fact := k.Flag(name); k.Process != nil || !fact.Set {
+		out = append(out, fact.Evidence(name))
+	}
+	for _, e := range k.EnvFiles {
+		flags, err := patches.EnvFlags(e.File.State.Data, e.Variable)
+		if err != nil {
+			continue
+		}
+		for _, f := range flags {
+			if f.Name == name {
+				out = append(out, harden.Evidence{Source: e.File.Path, Value: "--" + name + "=" + f.Value})
+			}
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, k.Flag(name).Evidence(name))
+	}
+	return out
+}

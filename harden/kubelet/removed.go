@@ -52,14 +52,14 @@ var removed = harden.Control{
 		k := f.Kubelet
 		found := removedLater(k)
 		if len(found) == 0 {
-			return harden.Passed(harden.Msg("every flag is one that kubelet %s knows", harden.NewestSupported), harden.Evidence{
+			return harden.Passed(harden.Msg("no flag is in the way of an upgrade up to %s", harden.NewestSupported), harden.Evidence{
 				Source: "command line of the kubelet", Value: fmt.Sprintf("%d flags looked at", len(patches.ParseArgs(k.Args))),
 			})
 		}
 		var seen []harden.Evidence
 		first := found[0]
 		for _, name := range found {
-			seen = append(seen, k.Flag(name).Evidence(name))
+			seen = append(seen, flagSeen(k, name)...)
 			if removedFlags[name] < removedFlags[first] {
 				first = name
 			}
