@@ -193,3 +193,34 @@ func BenchmarkFirstFrame(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, "p95-ms")
 }
+
+// TestTheWalkFollowsAnotherRun: a second terminal sees what the first one does, from the journal, and then its end.
+func TestTheWalkFollowsAnotherRun(t *testing.T) {
+	root := tempRoot(t)
+	makeVersion(t, root, "1.37", "")
+	other := exec.Command(program, at(root, "apply", "--control", "apiserver-profiling", "--yes")...)
+	progress, full, err := fullPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer progress.Close()
+	other.Stderr = full
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	full.Close()
+	for transactionsIn(root) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	p := startOnPTY(t, at(root)...)
+	p.await("Another run is under way", "apply of", "originals", "this walk only looks on")
+	_, _ = io.Copy(io.Discard, progress)
+	if err := other.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	p.await("It is over", "Applied.")
+	p.keys("\x1b")
+	p.await("Areas", "looks only")
+	p.keys("q")
+	_ = p.cmd.Wait()
+}

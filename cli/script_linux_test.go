@@ -129,15 +129,8 @@ func stop(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func stopped(ts *testscript.TestScript, sig syscall.Signal) int {
-	var fds [2]int
-	ts.Check(unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK))
-	for page := make([]byte, 4096); ; {
-		if _, err := unix.Write(fds[1], page); err != nil {
-			break // it is full
-		}
-	}
-	ts.Check(unix.SetNonblock(fds[1], false))
-	progress, full := os.NewFile(uintptr(fds[0]), "progress"), os.NewFile(uintptr(fds[1]), "full")
+	progress, full, err := fullPipe()
+	ts.Check(err)
 	defer progress.Close()
 	root := ts.Getenv("R")
 	old := transactionsIn(root)
@@ -165,6 +158,20 @@ func stopped(ts *testscript.TestScript, sig syscall.Signal) int {
 	}
 	<-ended
 	return cmd.ProcessState.ExitCode()
+}
+
+// fullPipe holds whoever writes to it until it is read.
+func fullPipe() (progress, full *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return nil, nil, err
+	}
+	for page := make([]byte, 4096); ; {
+		if _, err := unix.Write(fds[1], page); err != nil {
+			break // it is full
+		}
+	}
+	return os.NewFile(uintptr(fds[0]), "progress"), os.NewFile(uintptr(fds[1]), "full"), unix.SetNonblock(fds[1], false)
 }
 
 // transactionsIn counts those that are whole.

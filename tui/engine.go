@@ -25,6 +25,11 @@ type Engine interface {
 	// Apply runs a plan and reports each event of its journal, from one goroutine. When the context ends it undoes at the next
 	// safe point and returns what became of it.
 	Apply(context.Context, harden.Plan, Confirmation, func(harden.Event)) harden.Result
+	// Standing is what stands open besides this walk: a run of another process, a transaction that waits for confirm or was
+	// interrupted; nil for nothing.
+	Standing(context.Context) (*Standing, error)
+	// Confirm keeps a transaction that waits, and disarms its switch.
+	Confirm(ctx context.Context, id string) harden.Result
 	// History is the transactions, newest first.
 	History(context.Context) ([]harden.TransactionSummary, error)
 	// Events is the journal of a transaction.

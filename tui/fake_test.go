@@ -52,7 +52,10 @@ type fakeEngine struct {
 	files   map[string][]byte
 	cluster bool // slow facts succeed
 
-	factsErr, planErr, historyErr, undoErr error
+	factsErr, planErr, historyErr, undoErr, standingErr error
+
+	standing *Standing
+	events   []harden.Event // of every transaction; nil: a good one's
 
 	script  []harden.Event // of apply; nil: a good one
 	outcome harden.Outcome
@@ -195,11 +198,31 @@ func goodScript(p harden.Plan) []harden.Event {
 		harden.Event{Kind: harden.EventFinished, Message: harden.Msg("done"), Outcome: harden.OutcomeApplied})
 }
 
+func (e *fakeEngine) Standing(context.Context) (*Standing, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.standing, e.standingErr
+}
+
+func (e *fakeEngine) Confirm(_ context.Context, id string) harden.Result {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.standing == nil || e.standing.Transaction != id {
+		return harden.Result{Outcome: harden.OutcomeRefused, Message: harden.Msg("confirming: transaction %s does not wait for that", id)}
+	}
+	res := harden.Result{Transaction: id, Outcome: harden.OutcomeApplied, Script: e.standing.Script, Message: harden.Msg("confirmed")}
+	e.standing = nil
+	return res
+}
+
 func (e *fakeEngine) History(context.Context) ([]harden.TransactionSummary, error) {
 	return e.history, e.historyErr
 }
 
 func (e *fakeEngine) Events(_ context.Context, id string) ([]harden.Event, error) {
+	if e.events != nil {
+		return e.events, nil
+	}
 	return []harden.Event{
 		{Time: start.Add(-28 * time.Hour), Kind: harden.EventBegun, Message: harden.Msg("originals saved, restore.sh written")},
 		{Time: start.Add(-28 * time.Hour), Kind: harden.EventWritten, Target: apiserverPath, Message: harden.Msg("as planned")},

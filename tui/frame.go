@@ -90,10 +90,14 @@ func (m *Model) header(w int) string {
 			where = append(where, "root "+t.middle(t.inert(id.Root), 24))
 		}
 	}
-	state := "looks only"
+	state, loud := "looks only", false
 	switch {
 	case m.run.live():
-		state = "CHANGING"
+		state, loud = "CHANGING", true
+	case m.standing.waits():
+		state, loud = "UNCONFIRMED", true
+	case m.standing != nil && m.standing.Running:
+		state = "another run"
 	case m.opts.ReadOnly:
 		state = "read only"
 	case m.opts.DryRun:
@@ -142,7 +146,7 @@ func (m *Model) header(w int) string {
 		put(s, s)
 	}
 	painted := paint(t.Faint, state)
-	if m.run.live() {
+	if loud {
 		painted = paint(t.Banner, state)
 	}
 	return out + spaces(w-used-cells(state)) + painted
@@ -165,6 +169,8 @@ func (m *Model) note(w int) []string {
 		d.text(0, m.status)
 	} else if s := m.waiting(); s != "" {
 		d.styled(0, t.Faint, s)
+	} else if s := m.standingNote(); s != "" {
+		d.item(paint(t.Warn, "! "), 2, s)
 	} else if m.facts != nil {
 		if why, only := harden.AssessOnly(m.facts); only {
 			d.item(paint(t.Warn, "! "), 2, why.String())

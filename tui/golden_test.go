@@ -38,7 +38,11 @@ var screens = map[string]func(*walk){
 		w.apply(3)
 		w.keys("q")
 	},
-	"result": func(w *walk) { w.keys("*", "p", "d", "A"); w.settle().keys("'cp1", "enter") },
+	"waiting":     func(w *walk) { w.opensOn("waiting") },
+	"interrupted": func(w *walk) { w.opensOn("interrupted") },
+	"other-run":   func(w *walk) { w.opensOn("running", awaitingAPIServer) },
+	"unconfirmed": func(w *walk) { w.opensOn("waiting"); w.keys("esc") },
+	"result":      func(w *walk) { w.keys("*", "p", "d", "A"); w.settle().keys("'cp1", "enter") },
 }
 
 // apply begins to apply all safe controls of the first area, and lets so many events happen.

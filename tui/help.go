@@ -75,6 +75,7 @@ func (k KeyMap) elsewhere() []group {
 		{"On lists", []key.Binding{k.Plan, k.ChooseArea, k.Search, k.Filter, k.Save, k.Reread}},
 		{"On a plan", []key.Binding{k.Apply}},
 		{"In the history", []key.Binding{k.Undo}},
+		{"After apply", []key.Binding{k.Confirm}},
 		{"On a diff", []key.Binding{k.NextHunk, k.PrevHunk, k.Expand, k.Split, k.Write, k.Yank}},
 		{"To stop applying", []key.Binding{k.StopApply}},
 	}

@@ -20,11 +20,15 @@ const (
 	jobPlan    jobKind = "plan"
 	jobHistory jobKind = "history"
 	jobSave    jobKind = "save"
+	jobConfirm jobKind = "confirm"
+	// jobStanding goes on beside the others, and is not told.
+	jobStanding jobKind = "standing"
 )
 
 // patience is how long each kind may take.
 var patience = map[jobKind]time.Duration{
 	jobFacts: 30 * time.Second, jobSlow: 60 * time.Second, jobPlan: 60 * time.Second, jobHistory: 30 * time.Second, jobSave: 30 * time.Second,
+	jobConfirm: 60 * time.Second, jobStanding: 30 * time.Second,
 }
 
 type job struct {
@@ -56,7 +60,7 @@ func (m *Model) cancel(kind jobKind) {
 
 // tick redraws each second while something is waited for.
 func (m *Model) tick() tea.Cmd {
-	if m.ticking || len(m.jobs) == 0 && !m.run.live() {
+	if m.ticking || len(m.jobs) == 0 && !m.run.live() && m.followed() == nil && !m.standing.waits() {
 		return nil
 	}
 	m.ticking = true
@@ -65,7 +69,7 @@ func (m *Model) tick() tea.Cmd {
 
 // waiting says what is waited for, since when, and for how long at most.
 func (m *Model) waiting() string {
-	for _, kind := range []jobKind{jobPlan, jobHistory, jobSave, jobFacts, jobSlow} {
+	for _, kind := range []jobKind{jobConfirm, jobPlan, jobHistory, jobSave, jobFacts, jobSlow} {
 		if j, ok := m.jobs[kind]; ok {
 			return fmt.Sprintf("%s: %s of at most %s", j.label, seconds(m.opts.Now().Sub(j.started)), seconds(patience[kind]))
 		}

@@ -21,7 +21,7 @@ type KeyMap struct {
 
 	NextHunk, PrevHunk, Expand, Split, Write, Yank key.Binding
 
-	Apply, History, Undo key.Binding
+	Apply, Confirm, History, Undo key.Binding
 
 	Left, Right key.Binding
 
@@ -72,6 +72,7 @@ var Keys = KeyMap{
 	Yank:     bind("y", "copy the diff (OSC 52)", "y"),
 
 	Apply:   bind("A", "apply the plan (asks first)", "A"),
+	Confirm: bind("C", "what stands open: confirm that it stays", "C"),
 	History: bind("H", "history: what was done, where its backup is, undo", "H"),
 	Undo:    bind("u", "undo a transaction, or one control of it", "u"),
 

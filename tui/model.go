@@ -63,6 +63,9 @@ type Model struct {
 	status    string
 	statusBad bool
 
+	standing *Standing // besides this walk
+	stoodAt  time.Time // when it was so
+
 	run         *run
 	crash       string // where the engine had a bug while applying
 	bug         *bug   // of the UI, or of the engine while it looked
@@ -91,7 +94,7 @@ func NewModel(ctx context.Context, e Engine, o Options) *Model {
 }
 
 // Init begins to read the node.
-func (m *Model) Init() tea.Cmd { return guarded(m.readFacts()) }
+func (m *Model) Init() tea.Cmd { return guarded(tea.Batch(m.readFacts(), m.readStanding(true))) }
 
 type (
 	// tickMsg moves what counts seconds.
@@ -141,7 +144,7 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 		return m.interrupt()
 	case tickMsg:
 		m.ticking = false
-		return m.tick()
+		return tea.Batch(m.lookAgain(), m.tick())
 	}
 	return nil
 }
@@ -178,6 +181,8 @@ func (m *Model) press(k tea.KeyPressMsg) tea.Cmd {
 			return m.quit()
 		case is(k, Keys.History) && !m.run.live():
 			return m.openHistory()
+		case is(k, Keys.Confirm) && m.standing != nil && m.followed() == nil:
+			return m.openStanding()
 		}
 	}
 	return m.top().key(m, k)

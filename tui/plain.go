@@ -122,13 +122,20 @@ func (p *plainWalk) walk() error {
 	if err := p.read(); err != nil {
 		return err
 	}
+	p.standing()
 	for {
 		p.areas()
-		todo, err := p.option("What next?", "walk", "walk", "list", "plan", "history", "save", "quit")
+		words := []string{"walk", "list", "plan", "history", "save", "quit"}
+		if p.m.standing.waits() {
+			words = append([]string{"confirm"}, words...)
+		}
+		todo, err := p.option("What next?", "walk", words...)
 		if err != nil {
 			return err
 		}
 		switch todo {
+		case "confirm":
+			err = p.confirm()
 		case "walk":
 			err = p.controls()
 		case "list":

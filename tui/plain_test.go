@@ -160,3 +160,31 @@ func TestPlainEndsWhenTheTerminalIsGone(t *testing.T) {
 type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// TestPlainConfirm: what waits is said at the start, and confirmed by a word.
+func TestPlainConfirm(t *testing.T) {
+	e := newFake(t)
+	e.standing, e.events = standings("waiting"), openEvents()
+	text, sum, err := plainly(t, e, Options{}, "p", "c", "q")
+	if err != nil || e.standing != nil || len(sum.Applied) != 1 {
+		t.Fatalf("%v, still open: %+v, %+v\n%s", err, e.standing, sum, text)
+	}
+	inOrder(t, text, "Waiting for confirm", "undone by itself in 4 min 12 s unless you confirm it", "sudo kubectl-harden confirm "+openTX,
+		"confirm (c), walk (w)", "Applied.", "What next? walk (w)")
+	e = newFake(t)
+	e.standing, e.events = standings("interrupted"), openEvents()
+	text, _, _ = plainly(t, e, Options{}, "q")
+	inOrder(t, text, "A transaction was interrupted", "sudo kubectl-harden recover", "What next? walk (w)")
+}
+
+func inOrder(t *testing.T, text string, want ...string) {
+	t.Helper()
+	rest := strings.Join(strings.Fields(text), " ")
+	for _, w := range want {
+		_, after, ok := strings.Cut(rest, w)
+		if !ok {
+			t.Fatalf("%q does not come next in\n%s", w, text)
+		}
+		rest = after
+	}
+}

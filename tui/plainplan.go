@@ -140,6 +140,7 @@ func (p *plainWalk) apply(s *reviewScreen, c Confirmation) error {
 		if p.ctx.Err() != nil {
 			return errQuit
 		}
+		p.standing()
 		return p.read()
 	}
 }

@@ -86,13 +86,18 @@ func (s *progressScreen) script() string {
 // now says what is awaited, since when, and how long that may take.
 func (s *progressScreen) now(m *Model) string {
 	if e, ok := awaited(s.events); ok {
-		said := "Waiting " + seconds(m.opts.Now().Sub(e.Time))
-		if e.Timeout > 0 {
-			said += " of at most " + seconds(e.Timeout)
-		}
-		return said + " for: " + e.Message.String()
+		return awaiting(m, e)
 	}
 	return "Working, for " + seconds(m.opts.Now().Sub(s.run.started))
+}
+
+// awaiting says since when something is awaited, and for how long at most.
+func awaiting(m *Model, e harden.Event) string {
+	said := "Waiting " + seconds(m.opts.Now().Sub(e.Time))
+	if e.Timeout > 0 {
+		said += " of at most " + seconds(e.Timeout)
+	}
+	return said + " for: " + e.Message.String()
 }
 
 // awaited is the last thing that is waited for, unless it has come.
@@ -117,7 +122,7 @@ func (m *Model) event(e harden.Event) (lead string, n int, text string) {
 		style, glyph = t.Good, t.glyphs.Pass
 	case harden.EventFailed, harden.EventOwed:
 		style, glyph = t.Bad, t.glyphs.Fail
-	case harden.EventUndoing:
+	case harden.EventUndoing, harden.EventArmed, harden.EventWaiting:
 		style, glyph = t.Warn, "!"
 	case harden.EventAwaiting, harden.EventSoaking:
 		glyph = "."

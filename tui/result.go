@@ -1,6 +1,8 @@
 package tui
 
 import (
+	"slices"
+
 	tea "charm.land/bubbletea/v2"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -8,10 +10,24 @@ import (
 
 // resultScreen says what became of a run.
 type resultScreen struct {
-	run     *run
-	results []harden.Result
-	events  []harden.Event
-	scroll  scroller
+	ran    []ran
+	left   int // plans that were not begun
+	events []harden.Event
+	scroll scroller
+}
+
+// ran is one plan with what became of it.
+type ran struct {
+	undoes string
+	result harden.Result
+}
+
+func newResult(r *run, results []harden.Result, events []harden.Event) *resultScreen {
+	s := &resultScreen{left: len(r.plans) - len(results), events: events}
+	for i, res := range results {
+		s.ran = append(s.ran, ran{r.plans[i].Undoes, res})
+	}
+	return s
 }
 
 func (s *resultScreen) title(*Model) (string, string) { return "Result", "" }
@@ -32,6 +48,8 @@ func outcome(o harden.Outcome) string {
 	switch o {
 	case harden.OutcomeApplied:
 		return "Applied."
+	case harden.OutcomeWaiting:
+		return "Applied, and waiting: it is undone by itself unless it is confirmed in time."
 	case harden.OutcomeRolledBack:
 		return "Rolled back: everything is as it was before."
 	case harden.OutcomeMixed:
@@ -50,7 +68,7 @@ func (t *Theme) outcomeSign(o harden.Outcome) string {
 	switch o {
 	case harden.OutcomeApplied:
 		return paint(t.Good, t.glyphs.Pass)
-	case harden.OutcomeRolledBack, harden.OutcomeRefused:
+	case harden.OutcomeWaiting, harden.OutcomeRolledBack, harden.OutcomeRefused:
 		return paint(t.Warn, "!")
 	}
 	return paint(t.Bad, t.glyphs.Fail)
@@ -58,17 +76,17 @@ func (t *Theme) outcomeSign(o harden.Outcome) string {
 
 func (s *resultScreen) view(m *Model, w, h int) []string {
 	d := newDoc(m.theme, min(w, 120))
-	for i, r := range s.results {
+	for _, p := range s.ran {
 		d.raw("")
-		d.item(m.theme.outcomeSign(r.Outcome)+" ", 2, outcome(r.Outcome))
-		if !r.Message.IsZero() {
-			d.text(2, r.Message.String())
+		d.item(m.theme.outcomeSign(p.result.Outcome)+" ", 2, outcome(p.result.Outcome))
+		if !p.result.Message.IsZero() {
+			d.text(2, p.result.Message.String())
 		}
-		describeResult(d, m.opts.Command, s.run.plans[i].Undoes, r)
+		describeResult(d, m.opts.Command, p.undoes, p.result)
 	}
-	if left := len(s.run.plans) - len(s.results); left > 0 {
+	if s.left > 0 {
 		d.raw("")
-		d.text(0, plural(left, "plan was", "plans were")+" not begun.")
+		d.text(0, plural(s.left, "plan was", "plans were")+" not begun.")
 	}
 	d.heading("What happened")
 	for _, e := range s.events {
@@ -88,19 +106,37 @@ func describeResult(d *doc, base, undoes string, r harden.Result) {
 	for _, t := range r.Targets {
 		d.pair(string(t.Is), 13, targetLine(t))
 	}
-	back := rollback(base, r)
-	if back != "" {
-		label := "undo"
-		if undoes != "" {
-			label = "redo"
+	for _, way := range ways(base, undoes, r) {
+		d.pair(way.label, 13, way.command)
+	}
+}
+
+// way is a command that goes on from a result.
+type way struct{ label, command string }
+
+// ways on from a result: what stays can be undone, what waits confirmed too.
+func ways(base, undoes string, r harden.Result) []way {
+	var out []way
+	add := func(label, command string) {
+		if !slices.ContainsFunc(out, func(w way) bool { return w.command == command }) {
+			out = append(out, way{label, command})
 		}
-		d.pair(label, 13, back)
+	}
+	if tx := shell(r.Transaction); r.Transaction != "" {
+		switch {
+		case r.Outcome == harden.OutcomeWaiting:
+			add("confirm", base+" confirm "+tx)
+			add("undo", base+" rollback "+tx)
+		case r.Outcome == harden.OutcomeApplied && undoes != "":
+			add("redo", base+" rollback "+tx)
+		case r.Outcome == harden.OutcomeApplied:
+			add("undo", base+" rollback "+tx)
+		}
 	}
 	for _, hint := range r.Hints {
-		if hint != back {
-			d.pair("hint", 13, hint)
-		}
+		add("hint", hint)
 	}
+	return out
 }
 
 // targetLine is a target of an undo that failed, with what is known of it.
@@ -109,12 +145,4 @@ func targetLine(t harden.TargetState) string {
 		return t.Target
 	}
 	return t.Target + " (" + t.Why.String() + ")"
-}
-
-// rollback is the command that undoes a result.
-func rollback(base string, r harden.Result) string {
-	if r.Transaction == "" || r.Outcome != harden.OutcomeApplied {
-		return ""
-	}
-	return base + " rollback " + shell(r.Transaction)
 }

@@ -84,6 +84,8 @@ func (s *reviewScreen) obstacle(m *Model) string {
 		return "read only: nothing is applied"
 	case len(s.targets) == 0:
 		return "nothing to do"
+	case m.standing != nil && !s.settles(m.standing):
+		return m.standingObstacle()
 	case m.facts == nil || m.facts.Identity.Node == "":
 		return "the name of this node is not known, so it cannot be confirmed"
 	}

@@ -157,8 +157,11 @@ func (m *Model) progress(msg progressMsg) tea.Cmd {
 		return tea.Quit
 	}
 	m.home()
-	m.push(&resultScreen{run: m.run, results: msg.results, events: screen.log()})
-	return m.readFacts()
+	if last := len(msg.results) - 1; last >= 0 && msg.results[last].Outcome == harden.OutcomeWaiting {
+		return tea.Batch(m.openWaiting(msg.results[last], screen.log()), m.readFacts())
+	}
+	m.push(newResult(m.run, msg.results, screen.log()))
+	return tea.Batch(m.readFacts(), m.readStanding(false))
 }
 
 // finish remembers the results for the summary; what was applied is no longer chosen.
@@ -171,12 +174,21 @@ func (m *Model) finish(r *run, results []harden.Result) {
 			res.Hints = []string{m.opts.Command + " recover"}
 			results[i] = res
 		}
-		m.summary.Applied = append(m.summary.Applied, Applied{Run: r.plans[i].Run, Scope: r.plans[i].Scope, Undoes: r.plans[i].Undoes, Result: res})
-		if res.Outcome == harden.OutcomeApplied {
-			m.summary.stale = true
-			for _, c := range r.plans[i].Choices {
-				delete(m.choices, c.Control)
-			}
+		a := Applied{Run: r.plans[i].Run, Scope: r.plans[i].Scope, Undoes: r.plans[i].Undoes, Result: res, choices: r.plans[i].Choices}
+		m.summary.Applied = append(m.summary.Applied, a)
+		m.applied(a)
+	}
+}
+
+// applied forgets the choices of what stays.
+func (m *Model) applied(a Applied) {
+	switch a.Result.Outcome {
+	case harden.OutcomeApplied:
+		for _, c := range a.choices {
+			delete(m.choices, c.Control)
 		}
+		m.summary.stale = true
+	case harden.OutcomeWaiting:
+		m.summary.stale = true
 	}
 }

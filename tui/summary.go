@@ -27,6 +27,8 @@ type Applied struct {
 	Scope  harden.Scope
 	Undoes string
 	Result harden.Result
+
+	choices []harden.Choice
 }
 
 // String is plain text of whole lines, safe for any terminal.
@@ -57,13 +59,11 @@ func (s Summary) String() string {
 		for _, t := range a.Result.Targets {
 			line("  %-12s %s", string(t.Is), targetLine(t))
 		}
-		back := rollback(s.command, a.Result)
-		if back != "" {
-			line("  undo         %s", back)
-		}
-		for _, h := range a.Result.Hints {
-			if h != back {
-				line("hint: %s", h)
+		for _, way := range ways(s.command, a.Undoes, a.Result) {
+			if way.label == "hint" {
+				line("hint: %s", way.command)
+			} else {
+				line("  %-12s %s", way.label, way.command)
 			}
 		}
 	}
