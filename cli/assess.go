@@ -59,6 +59,9 @@ func (a *app) assessCommand() *cobra.Command {
 // nodeNeeds are the facts that the node itself gives.
 var nodeNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedKubelet, harden.NeedSysctls, harden.NeedFiles, harden.NeedCertificates}
 
+// liveNeeds are the facts that only a running node gives; that an image has none is no news.
+var liveNeeds = []harden.Need{harden.NeedListeners, harden.NeedRuntime}
+
 // facts are the node's and the cluster's. What could not be read is said at once; which verdicts lack it is in the facts.
 func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
 	f, err := e.Facts(ctx)
@@ -68,8 +71,9 @@ func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
 	if why, newer := harden.Untried(f); newer {
 		fmt.Fprintf(a.Err, "warning: %s\n", sentence(why.String()))
 	}
-	for _, need := range nodeNeeds {
-		if why, missing := f.Missing[need]; missing {
+	own := slices.Concat(nodeNeeds, liveNeeds)
+	for _, need := range own {
+		if why, missing := f.Missing[need]; missing && (e.m.live != nil || !slices.Contains(liveNeeds, need)) {
 			fmt.Fprintf(a.Err, "warning: %s is left out: %s\n", need, sentence(why.String()))
 		}
 	}
@@ -82,7 +86,7 @@ func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
 	}
 	var reasons []string
 	for need, why := range f.Missing {
-		if !slices.Contains(nodeNeeds, need) && !slices.Contains(reasons, why.String()) {
+		if !slices.Contains(own, need) && !slices.Contains(reasons, why.String()) {
 			reasons = append(reasons, why.String())
 		}
 	}

@@ -153,6 +153,29 @@ func (n *hostNode) Processes(name string) ([]harden.ProcessFact, error) {
 	return out, nil
 }
 
+// Listeners of the host's network.
+func (n *hostNode) Listeners() ([]harden.ListenerFact, error) {
+	list, err := n.root.Listeners()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]harden.ListenerFact, len(list))
+	for i, l := range list {
+		out[i] = harden.ListenerFact{Protocol: l.Protocol, Address: l.Address, Port: int(l.Port), PID: l.PID, Process: l.Name}
+	}
+	return out, nil
+}
+
+// InputHooks are what filters packets for the host.
+func (n *hostNode) InputHooks() ([]harden.HookFact, []string, error) {
+	hooks, legacy, err := n.root.InputHooks()
+	out := make([]harden.HookFact, len(hooks))
+	for i, h := range hooks {
+		out[i] = harden.HookFact(h)
+	}
+	return out, legacy, err
+}
+
 func (n *hostNode) Sysctl(key string) (string, error) { return n.root.Sysctl(key) }
 func (n *hostNode) Hostname() (string, error)         { return n.root.Hostname() }
 

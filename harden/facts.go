@@ -48,6 +48,8 @@ type Facts struct {
 	// Stats are owners and modes of host files, by path; see Stat.
 	Stats        map[string]StatFact `json:"stats,omitempty"`
 	Kubeconfigs  []KubeconfigFact    `json:"kubeconfigs,omitempty"`
+	Listeners    []ListenerFact      `json:"listeners,omitempty"`
+	Firewall     *FirewallFact       `json:"firewall,omitempty"`
 	Certificates []CertificateFact   `json:"certificates,omitempty"`
 	Cluster      *ClusterFacts       `json:"cluster,omitempty"`
 	// Missing says why a group of facts could not be read. A group that is not here is known.

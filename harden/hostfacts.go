@@ -2,6 +2,7 @@ package harden
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -124,4 +125,58 @@ func (c CertificateFact) Name() string {
 		return c.Path + " (" + c.User + ")"
 	}
 	return c.Path
+}
+
+// Groups of facts that only a running node gives.
+const (
+	NeedListeners Need = "listeners" // what listens in the host's network, and what filters it
+	NeedRuntime   Need = "runtime"   // the container runtime and its containers
+)
+
+// ListenerFact is a socket of the host's network that takes connections or datagrams.
+type ListenerFact struct {
+	Protocol string     `json:"protocol"` // "tcp" or "udp"
+	Address  netip.Addr `json:"address"`
+	Port     int        `json:"port"`
+	PID      int        `json:"pid,omitempty"` // 0: the kernel's own
+	Process  string     `json:"process,omitempty"`
+}
+
+// Local says that only this node can reach it.
+func (l ListenerFact) Local() bool { return l.Address.IsLoopback() }
+
+// String is "tcp 0.0.0.0:10250".
+func (l ListenerFact) String() string {
+	return l.Protocol + " " + netip.AddrPortFrom(l.Address, uint16(l.Port)).String()
+}
+
+// Evidence is the socket with who has it.
+func (l ListenerFact) Evidence() Evidence {
+	if l.PID == 0 {
+		return Evidence{Source: l.String(), Value: "of the kernel's own, or of a process that has ended"}
+	}
+	return Evidence{Source: l.String(), Value: fmt.Sprintf("process %d (%s)", l.PID, l.Process)}
+}
+
+// FirewallFact is what filters or redirects packets on the host.
+type FirewallFact struct {
+	// Managers are who manages the host's packet filter: "firewalld", "ufw", "nftables.service", in that order.
+	Managers []string `json:"managers,omitempty"`
+	// Hooks are the chains of nftables (iptables-nft too) that see packets for the host itself.
+	Hooks []HookFact `json:"hooks,omitempty"`
+	// Legacy are the tables of the older iptables that are loaded.
+	Legacy []string `json:"legacy,omitempty"`
+	// EBPF are network plugins whose programs see packets before any of these: "Cilium", "Calico".
+	EBPF []string `json:"ebpf,omitempty"`
+	// Unread says why the chains could not be listed.
+	Unread Message `json:"unread,omitzero"`
+}
+
+// HookFact is a chain at the input hook.
+type HookFact struct {
+	Family   string `json:"family"` // "inet", "ip", "ip6"
+	Table    string `json:"table"`
+	Chain    string `json:"chain"`
+	Priority int    `json:"priority"`
+	Drops    bool   `json:"drops"` // by its policy
 }

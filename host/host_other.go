@@ -61,3 +61,6 @@ func EndSession(string, int, uint64) error { return errNotHere }
 
 // Signal fails: nodes are Linux machines.
 func Signal(string, int, uint64, syscall.Signal) error { return errNotHere }
+
+// InputHooks fails: there is no Linux kernel to ask.
+func (r *Root) InputHooks() ([]Hook, []string, error) { return nil, nil, ErrOffline }

@@ -9,6 +9,7 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden/files"
 	"kubectl-harden.io/kubectl-harden/harden/kubelet"
 	"kubectl-harden.io/kubectl-harden/harden/networkpolicy"
+	"kubectl-harden.io/kubectl-harden/harden/ports"
 	"kubectl-harden.io/kubectl-harden/harden/upgrade"
 )
 
@@ -20,6 +21,7 @@ func Areas() []harden.Area {
 		kubelet.Area(),
 		files.Area(),
 		certificates.Area(),
+		ports.Area(),
 		networkpolicy.Area(),
 		upgrade.Area(),
 	}

@@ -96,6 +96,7 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 		}
 	}
 	collectFiles(n, f)
+	collectNetwork(n, live, f)
 	identify(n, live, f)
 	for _, need := range clusterNeeds {
 		f.Missing[need] = harden.Msg("the cluster's API was not asked")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -287,5 +288,22 @@ func TestSnapshot(t *testing.T) {
 	}
 	if is, err := after.Digest(); err != nil || is == was {
 		t.Errorf("the digest is the same (%v)", err)
+	}
+}
+
+func TestWhatListensFollowsTheArguments(t *testing.T) {
+	n := newBench(t, Options{})
+	list, err := n.Listeners()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range list {
+		got = append(got, l.String()+" "+l.Process)
+	}
+	for _, want := range []string{"tcp [::]:6443 kube-apiserver", "tcp [::]:10250 kubelet", "tcp 127.0.0.1:10248 kubelet", "tcp 127.0.0.1:10257 kube-controller-manager", "tcp 127.0.0.1:2379 etcd", "tcp 127.0.0.1:2381 etcd"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("%s is not among %q", want, got)
+		}
 	}
 }

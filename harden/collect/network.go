@@ -1,0 +1,80 @@
+package collect
+
+import (
+	"slices"
+	"strings"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// Network is a Live that can say what listens and what filters. Without it both are unknown.
+type Network interface {
+	Listeners() ([]harden.ListenerFact, error)
+	// InputHooks are the chains at the input hook of the host's network, and the tables of the older iptables.
+	InputHooks() (hooks []harden.HookFact, legacy []string, err error)
+}
+
+func collectNetwork(n Node, live Live, f *harden.Facts) {
+	network, ok := live.(Network)
+	if !ok {
+		f.Missing[harden.NeedListeners] = harden.Msg("what listens on a machine shows only where it runs")
+		return
+	}
+	var err error
+	if f.Listeners, err = network.Listeners(); err != nil {
+		f.Missing[harden.NeedListeners] = harden.Msg("%s", err.Error())
+		return
+	}
+	fw := &harden.FirewallFact{Managers: firewallManagers(n), EBPF: ebpf(n)}
+	if fw.Hooks, fw.Legacy, err = network.InputHooks(); err != nil {
+		fw.Unread = harden.Msg("%s", err.Error())
+	}
+	f.Firewall = fw
+}
+
+// firewallManagers are recognised by the control group of a running service, and by what enables them at boot.
+func firewallManagers(n Node) []string {
+	var out []string
+	there := func(paths ...string) bool {
+		return slices.ContainsFunc(paths, func(p string) bool {
+			names, err := n.List(p)
+			return err == nil && len(names) > 0
+		})
+	}
+	if there("/sys/fs/cgroup/system.slice/firewalld.service", "/sys/fs/cgroup/systemd/system.slice/firewalld.service") {
+		out = append(out, "firewalld")
+	}
+	for line := range strings.Lines(string(readFile(n, "/etc/ufw/ufw.conf").State.Data)) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && key == "ENABLED" && strings.EqualFold(strings.Trim(value, `"'`), "yes") {
+			out = append(out, "ufw")
+		}
+	}
+	for _, target := range []string{"sysinit", "multi-user"} {
+		if s := readFile(n, "/etc/systemd/system/"+target+".target.wants/nftables.service"); s.State.Exists {
+			out = append(out, "nftables.service")
+			break
+		}
+	}
+	return out
+}
+
+// ebpf are the network plugins that have programs of their own in the kernel, by what they pin there.
+func ebpf(n Node) []string {
+	var out []string
+	for _, dir := range []string{"/sys/fs/bpf", "/sys/fs/bpf/tc/globals"} {
+		names, err := n.List(dir)
+		if err != nil {
+			continue
+		}
+		for _, name := range names {
+			switch {
+			case strings.HasPrefix(name, "cilium"):
+				out = append(out, "Cilium")
+			case strings.HasPrefix(name, "cali"):
+				out = append(out, "Calico")
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}

@@ -1,0 +1,151 @@
+package ports
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+var readOnly = harden.Control{
+	ID: "ports-kubelet-read-only", Title: "Nothing listens on the kubelet's read-only port", Severity: harden.High,
+	Why: harden.Msg("On port 10255 a kubelet tells everybody about its pods, environment variables included, without TLS and without asking who it is. " +
+		"The setting may say that it is off; what counts is whether something listens."),
+	Refs:  harden.Refs{CIS: []string{"4.2.4"}, STIG: []string{"V-242387"}, NSA: []string{nsaNet}, Seed: []string{seedPorts}, Docs: []string{docsPorts}},
+	Needs: []harden.Need{harden.NeedListeners},
+	Assess: func(f *harden.Facts) harden.Verdict {
+		found := on(f, 10255)
+		if kubelets := on(f, 10255, "kubelet"); len(kubelets) > 0 {
+			return harden.Failed(harden.Msg("the kubelet serves its read-only port: set readOnlyPort to 0 (control kubelet-read-only-port)"), evidence(kubelets)...)
+		}
+		if len(found) > 0 {
+			return harden.NeedsPerson(harden.Msg("something else than the kubelet listens on port 10255: %s", list(found)), evidence(found)...)
+		}
+		return harden.Passed(harden.Msg("nothing listens on port 10255"), nothing(f, 10255))
+	},
+}
+
+var cadvisor = harden.Control{
+	ID: "ports-cadvisor", Title: "Nothing listens on cAdvisor's port", Severity: harden.Medium,
+	Why: harden.Msg("Port 4194 was cAdvisor's in kubelets up to 1.11: names, images and load of all containers for everybody who asks. " +
+		"No kubelet opens it any more. Where something listens there, somebody runs cAdvisor alone, without authentication."),
+	Refs:  harden.Refs{NSA: []string{nsaNet}, Seed: []string{seedPorts}, Docs: []string{docsPorts}},
+	Needs: []harden.Need{harden.NeedListeners},
+	Assess: func(f *harden.Facts) harden.Verdict {
+		switch found := on(f, 4194); {
+		case len(found) == 0:
+			return harden.Passed(harden.Msg("nothing listens on port 4194"), nothing(f, 4194))
+		case len(outside(found)) == 0:
+			return harden.Passed(harden.Msg("port 4194 answers this node only"), evidence(found)...)
+		default:
+			return harden.Failed(harden.Msg("port 4194 answers everybody who reaches this node: find out who runs %s; the kubelet serves the same under /metrics/cadvisor to those who may have it", list(outside(found))), evidence(found)...)
+		}
+	},
+}
+
+// local are ports that only the node itself needs, with what binds them there.
+var local = []struct {
+	port     int
+	programs []string
+	how      string
+}{
+	{2381, []string{"etcd"}, "--listen-metrics-urls=http://127.0.0.1:2381 in etcd.yaml"},
+	{9099, []string{"calico-node"}, "FELIX_HEALTHHOST=localhost in the DaemonSet calico-node"},
+	{10248, []string{"kubelet"}, "healthzBindAddress: 127.0.0.1 (control kubelet-healthz-bind-address)"},
+	{10249, []string{"kube-proxy"}, "metricsBindAddress: 127.0.0.1:10249 in ConfigMap kube-system/kube-proxy, then restart its pods"},
+	{10257, []string{"kube-controller-manager"}, "--bind-address=127.0.0.1 in kube-controller-manager.yaml"},
+	{10258, []string{"cloud-controller-manager"}, "--bind-address=127.0.0.1 of the cloud controller manager"},
+	{10259, []string{"kube-scheduler"}, "--bind-address=127.0.0.1 in kube-scheduler.yaml"},
+}
+
+var loopback = harden.Control{
+	ID: "ports-loopback", Title: "What only the node needs answers the node only", Severity: harden.Medium,
+	Why: harden.Msg("The controller manager, the scheduler, kube-proxy and etcd have ports for health and metrics. Some of these ask for no credentials, " +
+		"and what they say helps whoever plans an attack. Monitoring that needs them should come by way of the node, or with certificates."),
+	Refs: harden.Refs{
+		CIS: []string{"1.3.7", "1.4.2", "4.3.1"}, STIG: []string{"V-242384", "V-242385"}, NSA: []string{nsaNet}, Seed: []string{seedPorts}, Docs: []string{docsPorts},
+	},
+	Needs: []harden.Need{harden.NeedListeners},
+	Assess: func(f *harden.Facts) harden.Verdict {
+		var seen, wrong []harden.ListenerFact
+		how := ""
+		for _, p := range local {
+			found := on(f, p.port, p.programs...)
+			seen = append(seen, found...)
+			if far := outside(found); len(far) > 0 {
+				wrong = append(wrong, far...)
+				if how == "" {
+					how = p.how
+				}
+			}
+		}
+		switch {
+		case len(wrong) > 0:
+			return harden.Failed(harden.Msg("others can reach %s; set %s, and first find out whether monitoring asks there", list(wrong), how), evidence(wrong)...)
+		case len(seen) == 0:
+			return harden.NotFor(harden.Msg("none of these components listens on this node"))
+		}
+		return harden.Passed(harden.Msg("%d ports answer this node only", len(seen)), evidence(seen)...)
+	},
+}
+
+var etcdAddresses = harden.Control{
+	ID: "ports-etcd", Title: "The database listens on its own addresses only", Severity: harden.High,
+	Why: harden.Msg("Ports 2379 and 2380 lead to everything that the cluster knows. Only API servers and other members of etcd need them, " +
+		"on the addresses that they were told. On all addresses they also answer on networks that nobody thought of."),
+	Refs:  harden.Refs{NSA: []string{nsaNet}, Seed: []string{seedPorts}, Docs: []string{docsPorts}},
+	Needs: []harden.Need{harden.NeedListeners},
+	Assess: func(f *harden.Facts) harden.Verdict {
+		found := append(on(f, 2379, "etcd"), on(f, 2380, "etcd")...)
+		wild := slices.DeleteFunc(slices.Clone(found), func(l harden.ListenerFact) bool { return !l.Address.IsUnspecified() })
+		switch {
+		case len(found) == 0:
+			return harden.NotFor(harden.Msg("etcd does not listen on this node"))
+		case len(wild) > 0:
+			return harden.Failed(harden.Msg("etcd listens on all addresses: give --listen-client-urls and --listen-peer-urls the addresses of this node in etcd.yaml"), evidence(found)...)
+		}
+		return harden.Passed(harden.Msg("etcd listens on addresses that it was told"), evidence(found)...)
+	},
+}
+
+// plainURLs are flags of etcd whose URLs are listened on, with whether plain HTTP is right on the loopback address.
+var plainURLs = []struct {
+	flag     string
+	loopback bool
+}{{"listen-client-urls", false}, {"listen-client-http-urls", false}, {"listen-peer-urls", false}, {"listen-metrics-urls", true}}
+
+var tlsOnly = harden.Control{
+	ID: "ports-tls", Title: "Sensitive ports speak TLS", Severity: harden.High,
+	Why: harden.Msg("The API server, the kubelet, the controller manager and the scheduler have spoken nothing but TLS since their insecure ports were taken out. " +
+		"The database speaks what its URLs say: one that begins with http:// sends Secrets in plain text, and asks for no certificate."),
+	Refs:  harden.Refs{NSA: []string{nsaTLS}, Seed: []string{seedPorts, "TLS and certificates"}, Docs: []string{docsPorts}},
+	Needs: []harden.Need{harden.NeedEtcd},
+	Applies: func(f *harden.Facts) (bool, harden.Message) {
+		return f.Component(harden.Etcd) != nil, harden.Msg("this node runs no etcd; the other components speak nothing but TLS")
+	},
+	Assess: func(f *harden.Facts) harden.Verdict {
+		c := f.Component(harden.Etcd)
+		var seen []harden.Evidence
+		plain := ""
+		for _, p := range plainURLs {
+			flag := c.Flag(p.flag)
+			if !flag.Set {
+				continue
+			}
+			seen = append(seen, flag.Evidence(p.flag))
+			for _, u := range flag.List() {
+				parsed, err := url.Parse(u)
+				if err != nil || parsed.Scheme != "http" || p.loopback && (strings.HasPrefix(parsed.Hostname(), "127.") || parsed.Hostname() == "::1") {
+					continue
+				}
+				plain = "--" + p.flag
+			}
+		}
+		if plain != "" {
+			return harden.Failed(harden.Msg("etcd speaks plain HTTP: %s has a URL that begins with http://", plain), seen...)
+		}
+		return harden.Passed(harden.Msg("etcd speaks TLS; the other components speak nothing else"), seen...)
+	},
+	Component: harden.Etcd, Flags: []string{"listen-client-urls", "listen-peer-urls", "listen-metrics-urls"},
+}

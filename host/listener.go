@@ -1,0 +1,216 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Listener is a socket of the host's network that takes connections, or datagrams, from whoever reaches it. Ports of pods
+// that are forwarded by rules, such as node ports, are none.
+type Listener struct {
+	Protocol string // "tcp" or "udp"
+	Address  netip.Addr
+	Port     uint16
+	UID      int // of the socket
+	// PID is 0 where no process has the socket open: it is the kernel's (VXLAN, NFS).
+	PID int
+	// Name of the process's program; empty with PID 0.
+	Name string
+	// Container says that the process runs in one.
+	Container bool
+}
+
+// socketStates are the ones that take what comes: LISTEN of TCP, and unconnected UDP.
+var socketStates = map[string]string{"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}
+
+// Listeners lists what listens in the network of process 1, which is the host's, whatever namespace we run in.
+func (r *Root) Listeners() ([]Listener, error) {
+	if r.Proc == "" {
+		return nil, ErrOffline
+	}
+	sockets := map[uint64][]int{} // inode -> places in out
+	var out []Listener
+	for _, table := range []string{"tcp", "tcp6", "udp", "udp6"} {
+		data, err := os.ReadFile(path.Join(r.Proc, "1/net", table))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // no IPv6 here
+		}
+		if err != nil {
+			return nil, fmt.Errorf("listing listeners: %w", cause(err))
+		}
+		found, err := parseSockets(data, socketStates[table])
+		if err != nil {
+			return nil, fmt.Errorf("listing listeners: /proc/1/net/%s: %w", table, err)
+		}
+		for _, s := range found {
+			s.Protocol = strings.TrimSuffix(table, "6")
+			if s.inode != 0 {
+				sockets[s.inode] = append(sockets[s.inode], len(out))
+			}
+			out = append(out, s.Listener)
+		}
+	}
+	if err := r.owners(sockets, out); err != nil {
+		return nil, fmt.Errorf("listing listeners: %w", err)
+	}
+	slices.SortStableFunc(out, func(a, b Listener) int {
+		if a.Port != b.Port {
+			return int(a.Port) - int(b.Port)
+		}
+		if a.Protocol != b.Protocol {
+			return strings.Compare(a.Protocol, b.Protocol)
+		}
+		return a.Address.Compare(b.Address)
+	})
+	return out, nil
+}
+
+type socket struct {
+	Listener
+	inode uint64
+}
+
+// parseSockets reads a table such as /proc/net/tcp. Its first line is the head; fields are separated by blanks.
+func parseSockets(data []byte, state string) ([]socket, error) {
+	var out []socket
+	sc := bufio.NewScanner(bytes.NewReader(data))
+	sc.Buffer(nil, 1<<20)
+	for first := true; sc.Scan(); first = false {
+		fields := strings.Fields(sc.Text())
+		if first || len(fields) == 0 {
+			continue
+		}
+		const local, status, uid, inode = 1, 3, 7, 9
+		if len(fields) <= inode {
+			return nil, fmt.Errorf("a line has %d fields", len(fields))
+		}
+		if fields[status] != state {
+			continue
+		}
+		var s socket
+		var err error
+		if s.Address, s.Port, err = parseEndpoint(fields[local]); err != nil {
+			return nil, err
+		}
+		if s.UID, err = strconv.Atoi(fields[uid]); err != nil {
+			return nil, fmt.Errorf("user %q: %w", fields[uid], err)
+		}
+		if s.inode, err = strconv.ParseUint(fields[inode], 10, 64); err != nil {
+			return nil, fmt.Errorf("inode %q: %w", fields[inode], err)
+		}
+		out = append(out, s)
+	}
+	return out, sc.Err()
+}
+
+// parseEndpoint reads "0100007F:1F90". Each 32-bit word of the address is in the machine's own order, which is little
+// endian on all that we build for; the port is in network order.
+func parseEndpoint(text string) (netip.Addr, uint16, error) {
+	address, port, ok := strings.Cut(text, ":")
+	raw, err := hex.DecodeString(address)
+	if !ok || err != nil || len(raw) != 4 && len(raw) != 16 {
+		return netip.Addr{}, 0, fmt.Errorf("address %q", text)
+	}
+	for i := 0; i < len(raw); i += 4 {
+		slices.Reverse(raw[i : i+4])
+	}
+	p, err := strconv.ParseUint(port, 16, 16)
+	if err != nil {
+		return netip.Addr{}, 0, fmt.Errorf("port %q", text)
+	}
+	a, _ := netip.AddrFromSlice(raw)
+	return a.Unmap(), uint16(p), nil
+}
+
+// owners finds the processes behind sockets. Processes of other networks cannot have them, which leaves out pods.
+func (r *Root) owners(sockets map[uint64][]int, out []Listener) error {
+	names, err := os.ReadDir(r.Proc)
+	if err != nil {
+		return cause(err)
+	}
+	host, err := os.Readlink(path.Join(r.Proc, "1/ns/net"))
+	if err != nil {
+		return cause(err)
+	}
+	left := len(sockets)
+	for _, entry := range names {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil || left == 0 {
+			continue
+		}
+		dir := path.Join(r.Proc, entry.Name())
+		if ns, err := os.Readlink(path.Join(dir, "ns/net")); err != nil || ns != host {
+			continue // gone, or in another network
+		}
+		fds, err := readNames(path.Join(dir, "fd"))
+		if err != nil {
+			continue
+		}
+		var p *Process
+		for _, fd := range fds {
+			inode, ok := socketInode(path.Join(dir, "fd", fd))
+			places, wanted := sockets[inode]
+			if !ok || !wanted {
+				continue
+			}
+			if p == nil {
+				found, err := readProcess(dir, "")
+				if err != nil {
+					break // it ended
+				}
+				p = &found
+			}
+			for _, i := range places {
+				if out[i].PID == 0 {
+					out[i].PID, out[i].Name, out[i].Container = pid, programName(*p), p.ContainerID != ""
+				}
+			}
+			delete(sockets, inode) // the first process that has it: children inherit it
+			left--
+		}
+	}
+	return nil
+}
+
+func readNames(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
+}
+
+// socketInode reads "socket:[12345]".
+func socketInode(link string) (uint64, bool) {
+	target, err := os.Readlink(link)
+	if err != nil {
+		return 0, false
+	}
+	number, ok := strings.CutPrefix(target, "socket:[")
+	if !ok {
+		return 0, false
+	}
+	inode, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
+	return inode, err == nil
+}
+
+func programName(p Process) string {
+	if p.Exe != "" {
+		return path.Base(p.Exe)
+	}
+	if len(p.Argv) > 0 {
+		return path.Base(p.Argv[0])
+	}
+	return ""
+}
