@@ -69,6 +69,14 @@ var netcheckPart = part{
 	cold:     "seconds",
 }
 
+// netpolicyPart is the lab's own enforcer of NetworkPolicies.
+var netpolicyPart = part{
+	module:   "netpolicy",
+	packages: []string{"."},
+	sources:  []string{"main.go", "policy.go", "setns_amd64.go", "setns_arm64.go"},
+	cold:     "seconds",
+}
+
 // build returns the folder with the part's programs, building them unless that was done before with the same sources.
 func (p part) build(ctx context.Context, cfg Config) (string, error) {
 	source, err := sourceDir(ctx)

@@ -14,9 +14,9 @@ import (
 
 // bundle is everything that a node is made of.
 type bundle struct {
-	rootfs, kubernetes, containerd, coredns, netcheck string
-	images                                            []image
-	pauseImage                                        string
+	rootfs, kubernetes, containerd, coredns, netcheck, netpolicy string
+	images                                                       []image
+	pauseImage                                                   string
 }
 
 // NetcheckImage is in every node: the program cmd/netcheck, for pods of tests.
@@ -38,8 +38,15 @@ func (c *Cluster) ensureBundle(ctx context.Context) (bundle, error) {
 	if b.netcheck, err = netcheckPart.build(ctx, c.cfg); err != nil {
 		return b, err
 	}
+	if b.netpolicy, err = netpolicyPart.build(ctx, c.cfg); err != nil {
+		return b, err
+	}
 	if b.rootfs, err = ensureRootfs(ctx, c.cfg); err != nil {
 		return b, err
+	}
+	tools, err := packetFilterTools(ctx, b.rootfs)
+	if err != nil {
+		return b, fmt.Errorf("collecting the packet filter tools: %w", err)
 	}
 	// kubeadm knows the names and tags of the images it will ask for.
 	cmd := exec.CommandContext(ctx, filepath.Join(b.kubernetes, "kubeadm"), "config", "images", "list",
@@ -58,10 +65,6 @@ func (c *Cluster) ensureBundle(ctx context.Context) (bundle, error) {
 			b.images = append(b.images, singleProgram(name, filepath.Join(b.kubernetes, base), "/usr/local/bin/"+base))
 		case "kube-proxy":
 			img := singleProgram(name, filepath.Join(b.kubernetes, base), "/usr/local/bin/"+base)
-			tools, err := packetFilterTools(ctx, b.rootfs)
-			if err != nil {
-				return b, fmt.Errorf("making image %s: %w", name, err)
-			}
 			img.files = append(img.files, tools...)
 			b.images = append(b.images, img)
 		case "coredns":
@@ -71,6 +74,9 @@ func (c *Cluster) ensureBundle(ctx context.Context) (bundle, error) {
 		}
 	}
 	b.images = append(b.images, singleProgram(NetcheckImage, filepath.Join(b.netcheck, "netcheck"), "/netcheck"))
+	enforcer := singleProgram(netpolicyImage, filepath.Join(b.netpolicy, "netpolicy"), "/netpolicy")
+	enforcer.files = append(enforcer.files, tools...)
+	b.images = append(b.images, enforcer)
 	return b, nil
 }
 
@@ -78,7 +84,7 @@ func singleProgram(name, source, path string) image {
 	return image{name: name, entrypoint: []string{path}, files: []imageFile{{path: path, source: source}}}
 }
 
-// packetFilterTools returns what kube-proxy runs, from the distribution, with the libraries of it.
+// packetFilterTools returns what kube-proxy and the enforcer of policies run, from the distribution, with the libraries of it.
 func packetFilterTools(ctx context.Context, rootfs string) ([]imageFile, error) {
 	paths := []string{"/usr/sbin/xtables-nft-multi", "/usr/sbin/nft", "/usr/sbin/conntrack"}
 	extensions, err := filepath.Glob(filepath.Join(rootfs, "usr/lib/*/xtables/*.so"))
@@ -117,13 +123,37 @@ func (n *Node) importImages(ctx context.Context, images []image) error {
 	return err
 }
 
-// initialize makes the node the first of a new cluster.
-func (n *Node) initialize(ctx context.Context) error {
-	_, err := n.Run(ctx, "kubeadm", "init", "--config=/root/kubeadm.yaml", "--ignore-preflight-errors=all")
+// initialize makes a cluster of the nodes.
+func (c *Cluster) initialize(ctx context.Context) error {
+	first := c.nodes[0]
+	err := c.step("kubeadm init on "+first.name, func() error {
+		args := []string{"init", "--config=/root/kubeadm.yaml", "--ignore-preflight-errors=all"}
+		if len(c.controlPlane()) > 1 {
+			args = append(args, "--upload-certs")
+		}
+		_, err := first.Run(ctx, "kubeadm", args...)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	// With one node only, workloads run on it.
-	_, err = n.Run(ctx, "kubectl", "taint", "nodes", "--all", "node-role.kubernetes.io/control-plane-")
-	return err
+	for _, n := range c.nodes[1:] {
+		err := c.step("kubeadm join on "+n.name, func() error {
+			_, err := n.Run(ctx, "kubeadm", "join", "--config=/root/kubeadm.yaml", "--ignore-preflight-errors=all")
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	// Workloads run everywhere: there may be no worker.
+	for _, n := range c.controlPlane() {
+		if _, err := n.RunInput(ctx, strings.NewReader(n.hosts(n)), "sh", "-c", "cat >/etc/hosts"); err != nil {
+			return err
+		}
+		if _, err := first.Run(ctx, "kubectl", "taint", "nodes", n.name, "node-role.kubernetes.io/control-plane-"); err != nil {
+			return err
+		}
+	}
+	return nil
 }

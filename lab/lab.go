@@ -13,6 +13,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -31,6 +34,9 @@ type Config struct {
 	Name string
 	// Kubernetes is one of Versions, as v1.37.2 or 1.37.
 	Kubernetes string
+	// Nodes are the cluster's, cp1 first: cp2, cp3 and so on are further control-plane nodes with an etcd member each, w1, w2
+	// and so on are workers. None: cp1 alone.
+	Nodes []string
 	// Log receives progress.
 	Log io.Writer
 }
@@ -49,11 +55,20 @@ var validName = regexp.MustCompile(`^[a-z][a-z0-9]{0,15}$`)
 func (cfg Config) withDefaults() (Config, error) {
 	cfg.Dir = cmp.Or(cfg.Dir, os.Getenv("KUBECTL_HARDEN_LAB"), DefaultDir)
 	cfg.Name = cmp.Or(cfg.Name, "lab")
-	if cfg.Log == nil {
+	switch cfg.Log.(type) {
+	case nil:
 		cfg.Log = io.Discard
+	case *lockedWriter:
+	default:
+		cfg.Log = &lockedWriter{w: cfg.Log}
 	}
 	if !validName.MatchString(cfg.Name) {
 		return cfg, fmt.Errorf("cluster name %q: want up to 16 lower-case letters and digits", cfg.Name)
+	}
+	if len(cfg.Nodes) > 0 {
+		if err := checkNodes(cfg.Nodes); err != nil {
+			return cfg, err
+		}
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	cfg.Dir = dir
@@ -92,10 +107,13 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 					cfg.Name, c.release.version)
 			}
 		}
-		for _, n := range c.nodes {
-			if err := n.bootIfDown(ctx); err != nil {
-				return nil, err
-			}
+		if names := c.nodeNames(); len(cfg.Nodes) > 0 && !slices.Equal(names, cfg.Nodes) {
+			return nil, fmt.Errorf("starting the lab: cluster %s has the nodes %s already: take it down first, or use another name",
+				cfg.Name, strings.Join(names, ", "))
+		}
+		err := c.each(c.nodes, func(n *Node) error { return n.bootIfDown(ctx) })
+		if err != nil {
+			return nil, err
 		}
 		return c, c.WaitReady(ctx)
 	} else if !errors.Is(err, ErrNotRunning) {
@@ -106,7 +124,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{cfg: cfg, release: release}
-	c.nodes = []*Node{{cluster: c, name: "cp1", address: "10.77.0.11"}}
+	c.addNodes(cfg.Nodes)
 
 	if err := installHostPackages(ctx, cfg); err != nil {
 		return nil, err
@@ -145,12 +163,11 @@ func open(cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("reading %s: %w", cfg.stateFile(), err)
 	}
 	c := &Cluster{cfg: cfg, release: release, snapshot: st.Snapshot}
-	for _, name := range st.Nodes {
-		n := &Node{cluster: c, name: name, address: "10.77.0.11"}
+	c.addNodes(st.Nodes)
+	for _, n := range c.nodes {
 		if !namespaceExists(n.netns()) {
 			return nil, fmt.Errorf("cluster %s: %w", cfg.Name, ErrNotRunning)
 		}
-		c.nodes = append(c.nodes, n)
 	}
 	return c, nil
 }
@@ -171,9 +188,16 @@ func (c *Cluster) Nodes() []*Node { return c.nodes }
 // Version is the Kubernetes version, as v1.37.2.
 func (c *Cluster) Version() string { return c.release.version }
 
-// WaitReady waits until the API server is ready, every node is Ready and every pod of the control plane runs.
+// WaitReady waits until every API server is ready, every node is Ready, and the control plane does its work.
 func (c *Cluster) WaitReady(ctx context.Context) error {
-	return c.step("waiting for the control plane", func() error { return c.nodes[0].waitReady(ctx) })
+	return c.step("waiting for the control plane", func() error {
+		for _, n := range c.nodes {
+			if err := n.waitReady(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Reset ends all nodes without warning and starts the cluster again as it was right after kubeadm init.
@@ -209,7 +233,11 @@ func Down(ctx context.Context, cfg Config) error {
 	}
 	defer unlock()
 	c := &Cluster{cfg: cfg}
-	c.nodes = []*Node{{cluster: c, name: "cp1"}}
+	var st state
+	if err := readJSON(cfg.stateFile(), &st); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	c.addNodes(st.Nodes)
 	if err := c.clear(ctx); err != nil {
 		return err
 	}
@@ -218,10 +246,8 @@ func Down(ctx context.Context, cfg Config) error {
 
 // stop ends all processes of the cluster without warning, and its network.
 func (c *Cluster) stop(ctx context.Context) error {
-	for _, n := range c.nodes {
-		if err := n.Kill(ctx); err != nil {
-			return err
-		}
+	if err := c.each(c.nodes, func(n *Node) error { return n.Kill(ctx) }); err != nil {
+		return err
 	}
 	return c.deleteNetwork(ctx)
 }
@@ -259,13 +285,14 @@ func (c *Cluster) startFromSnapshot(ctx context.Context) error {
 	if err := c.writeState(); err != nil {
 		return err
 	}
-	for _, n := range c.nodes {
+	err := c.each(c.nodes, func(n *Node) error {
 		if err := os.MkdirAll(n.dir(), 0o700); err != nil {
 			return err
 		}
-		if err := c.step("copying the snapshot of "+n.name, func() error { return n.restore(ctx) }); err != nil {
-			return err
-		}
+		return c.step("copying the snapshot of "+n.name, func() error { return n.restore(ctx) })
+	})
+	if err != nil {
+		return err
 	}
 	if err := c.boot(ctx); err != nil {
 		return err
@@ -279,11 +306,7 @@ func (c *Cluster) writeState() error {
 	if err := os.MkdirAll(c.cfg.stateDir(), 0o700); err != nil {
 		return err
 	}
-	st := state{Kubernetes: c.release.version, Snapshot: c.snapshot}
-	for _, n := range c.nodes {
-		st.Nodes = append(st.Nodes, n.name)
-	}
-	return writeJSON(c.cfg.stateFile(), st)
+	return writeJSON(c.cfg.stateFile(), state{Kubernetes: c.release.version, Snapshot: c.snapshot, Nodes: c.nodeNames()})
 }
 
 // boot boots all nodes from their root filesystems.
@@ -294,12 +317,7 @@ func (c *Cluster) boot(ctx context.Context) error {
 	if err := c.createNetwork(ctx); err != nil {
 		return err
 	}
-	for _, n := range c.nodes {
-		if err := c.step("booting "+n.name, func() error { return n.Boot(ctx) }); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.each(c.nodes, func(n *Node) error { return c.step("booting "+n.name, func() error { return n.Boot(ctx) }) })
 }
 
 // lock makes one program at a time start, reset or end the cluster.
@@ -354,6 +372,18 @@ func step(cfg Config, what string, f func() error) error {
 	}
 	fmt.Fprintf(cfg.Log, "%s: done in %.1fs\n", what, time.Since(start).Seconds())
 	return nil
+}
+
+// lockedWriter is for progress of several nodes at a time.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -144,6 +144,93 @@ func TestLifeOfACluster(t *testing.T) {
 	})
 }
 
+// TestMembers starts several members, and looks at what is between them.
+func TestMembers(t *testing.T) {
+	cfg := Config{Name: "selftest", Kubernetes: os.Getenv("LAB_KUBERNETES"), Nodes: []string{"cp1", "cp2", "cp3", "w1"}, Log: t.Output()}
+	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Minute)
+	defer cancel()
+	if err := Down(ctx, cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := Down(context.WithoutCancel(ctx), cfg); err != nil {
+			t.Error(err)
+		}
+		checkNothingLeft(t, "khlab-selftest")
+	})
+	c, err := Start(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := c.Nodes()[0]
+	check := func(t *testing.T) {
+		for _, n := range c.controlPlane() {
+			if out := run(t, n, "kubectl", "get", "--raw=/readyz"); out != "ok" {
+				t.Errorf("/readyz from %s: %q", n.Name(), out)
+			}
+		}
+		if nodes := strings.Fields(run(t, first, "kubectl", "get", "nodes", "-o", "name")); len(nodes) != 4 {
+			t.Errorf("nodes %q, want 4", nodes)
+		}
+		if ends := run(t, first, "kubectl", "get", "endpoints", "kubernetes", "-o", "jsonpath={.subsets[0].addresses[*].ip}"); len(strings.Fields(ends)) != 3 {
+			t.Errorf("API servers %q, want 3", ends)
+		}
+	}
+	t.Run("all serve", check)
+	t.Run("pods reach each other, until policies are enforced", func(t *testing.T) {
+		for _, n := range c.Nodes() {
+			run(t, first, "kubectl", "run", "on-"+n.Name(), "--image="+NetcheckImage, "--image-pull-policy=Never", "--command",
+				"--overrides={\"spec\":{\"nodeName\":\""+n.Name()+"\"}}", "--", "/netcheck", "serve", ":8080")
+		}
+		run(t, first, "kubectl", "wait", "pod", "--all", "--for=condition=Ready", "--timeout=60s")
+		to := run(t, first, "kubectl", "get", "pod", "on-w1", "-o", "jsonpath={.status.podIP}") + ":8080"
+		reaches := func() bool {
+			_, err := first.Run(ctx, "kubectl", "exec", "on-cp2", "--", "/netcheck", "get", to)
+			return err == nil
+		}
+		if !reaches() {
+			t.Error("a pod of cp2 does not reach one of w1")
+		}
+		deny := `{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "deny"}, "spec": {"podSelector": {}}}`
+		if _, err := first.RunInput(ctx, strings.NewReader(deny), "kubectl", "create", "-f", "-"); err != nil {
+			t.Fatal(err)
+		}
+		if !reaches() {
+			t.Error("a policy is enforced, and nothing was asked to do so")
+		}
+		if err := c.EnforcePolicies(ctx, true); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, func() bool { return !reaches() })
+		if err := c.EnforcePolicies(ctx, false); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, reaches)
+	})
+	t.Run("a member is lost and comes back", func(t *testing.T) {
+		n := c.Nodes()[1]
+		if err := n.Kill(ctx); err != nil {
+			t.Fatal(err)
+		}
+		run(t, first, "kubectl", "create", "configmap", "made-by-two-of-three")
+		if err := n.Boot(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.WaitReady(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("resets", func(t *testing.T) {
+		start := time.Now()
+		if err := c.Reset(ctx); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("reset in %.1fs", time.Since(start).Seconds())
+		check(t)
+		run(t, first, "sh", "-c", "! kubectl get configmap made-by-two-of-three")
+	})
+}
+
 func checkServing(t *testing.T, c *Cluster) {
 	t.Helper()
 	for _, n := range c.Nodes() {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
@@ -24,7 +25,7 @@ func (c *Cluster) CommandOutside(ctx context.Context, name string, args ...strin
 }
 
 func (c *Cluster) createNetwork(ctx context.Context) error {
-	return runAll(ctx, []string{
+	commands := []string{
 		"ip netns add " + c.netns(),
 		"ip -n " + c.netns() + " link set lo up",
 		"ip -n " + c.netns() + " link add lan0 type bridge",
@@ -33,12 +34,23 @@ func (c *Cluster) createNetwork(ctx context.Context) error {
 		// The way out is a machine that has every address and refuses every connection. Were packets dropped instead, a pod
 		// that asks for a service before kube-proxy knows it would wait for its timeout.
 		"ip -n " + c.netns() + " route add local default dev lo",
-	})
+	}
+	// Pods have addresses of their own everywhere: nothing is translated on the way.
+	for _, n := range c.nodes {
+		commands = append(commands, "ip -n "+c.netns()+" route add "+n.podSubnet()+" via "+n.address)
+	}
+	return runAll(ctx, commands)
 }
 
 // connectScript gives the node a fresh network namespace, as a boot does, with eth0 on the cluster's bridge.
 func (n *Node) connectScript() string {
 	lan, ns := n.cluster.netns(), n.netns()
+	routes := "ip -n " + ns + " route add default via " + gateway
+	for _, other := range n.cluster.nodes {
+		if other != n {
+			routes += " &&\nip -n " + ns + " route add " + other.podSubnet() + " via " + other.address
+		}
+	}
 	// A deleted namespace lives on for a moment, and in it the other end of the cable: hence the cable is deleted too.
 	return fmt.Sprintf(`ip -n %[1]s link delete %[3]s 2>/dev/null
 ip netns delete %[2]s 2>/dev/null
@@ -48,12 +60,17 @@ ip -n %[1]s link add %[3]s type veth peer name eth0 netns %[2]s &&
 ip -n %[1]s link set %[3]s master lan0 up &&
 ip -n %[2]s addr add %[4]s/24 dev eth0 &&
 ip -n %[2]s link set eth0 up &&
-ip -n %[2]s route add default via %[5]s || exit`, lan, ns, n.name, n.address, gateway)
+{ %[5]s; } || exit`, lan, ns, n.name, n.address, routes)
 }
 
+// deleteNetwork also deletes the namespaces of nodes that the cluster's state does not know.
 func (c *Cluster) deleteNetwork(ctx context.Context) error {
-	for _, n := range c.nodes {
-		if err := deleteNamespace(ctx, n.netns()); err != nil {
+	all, err := filepath.Glob("/run/netns/" + c.netns() + "-*")
+	if err != nil {
+		return err
+	}
+	for _, path := range all {
+		if err := deleteNamespace(ctx, filepath.Base(path)); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ import (
 
 // recipe is all that shapes a node but the programs in it: a snapshot made by another recipe is not used.
 //
-//go:embed all:files rootfs.go kubeadm.go image.go
+//go:embed all:files rootfs.go kubeadm.go image.go members.go
 var recipe embed.FS
 
 const debianSuite = "bookworm"
@@ -79,8 +79,11 @@ var maskedUnits = []string{"apt-daily.timer", "apt-daily-upgrade.timer", "e2scru
 
 // settings fill in the templates among the files.
 type settings struct {
-	Name, Address, Version, PauseImage string
-	UnifiedCgroups                     bool
+	Name, Address, PodSubnet, Version, PauseImage string
+	UnifiedCgroups                                bool
+	// First is the address of the node that the others join; Endpoint is empty where there is one control-plane node only.
+	First, Endpoint string
+	Worker          bool
 }
 
 // install makes the distribution's root filesystem a node's, as the packages of Kubernetes would.
@@ -108,13 +111,9 @@ func (n *Node) install(ctx context.Context, b bundle) error {
 
 	id := make([]byte, 16)
 	rand.Read(id)
-	hosts := "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
-	for _, other := range n.cluster.nodes {
-		hosts += other.address + " " + other.name + "\n"
-	}
 	for path, content := range map[string]string{
 		"etc/hostname":   n.name + "\n",
-		"etc/hosts":      hosts,
+		"etc/hosts":      n.hosts(n.cluster.nodes[0]),
 		"etc/machine-id": hex.EncodeToString(id) + "\n",
 		// Nothing answers there, at once: the lab has no way out.
 		"etc/resolv.conf": "nameserver " + gateway + "\n",
@@ -132,7 +131,14 @@ func (n *Node) install(ctx context.Context, b bundle) error {
 	if err := n.render("files/containerd.toml", "etc/containerd/config.toml", set); err != nil {
 		return err
 	}
-	if err := n.render("files/kubeadm.yaml", "root/kubeadm.yaml", set); err != nil {
+	if err := n.render("files/bridge.conflist", "etc/cni/net.d/10-bridge.conflist", set); err != nil {
+		return err
+	}
+	config := "files/join.yaml"
+	if n == n.cluster.nodes[0] {
+		config = "files/kubeadm.yaml"
+	}
+	if err := n.render(config, "root/kubeadm.yaml", set); err != nil {
 		return err
 	}
 
@@ -178,8 +184,14 @@ func (n *Node) install(ctx context.Context, b bundle) error {
 }
 
 func (n *Node) settings(b bundle) settings {
-	return settings{Name: n.name, Address: n.address, Version: n.cluster.release.version, PauseImage: b.pauseImage,
-		UnifiedCgroups: unifiedCgroups()}
+	set := settings{
+		Name: n.name, Address: n.address, PodSubnet: n.podSubnet(), Version: n.cluster.release.version, PauseImage: b.pauseImage,
+		UnifiedCgroups: unifiedCgroups(), First: n.cluster.nodes[0].address, Worker: n.Worker(),
+	}
+	if len(n.cluster.controlPlane()) > 1 {
+		set.Endpoint = endpoint
+	}
+	return set
 }
 
 func (n *Node) render(name, path string, set settings) error {

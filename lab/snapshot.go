@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -26,7 +27,7 @@ func (c *Cluster) ensureSnapshot(ctx context.Context) (string, error) {
 		return "", err
 	}
 	age := time.Now().UnixNano() / int64(snapshotLife)
-	words := []string{fmt.Sprint(age), b.rootfs, b.kubernetes, b.containerd, b.coredns, b.netcheck, fmt.Sprint(unifiedCgroups())}
+	words := []string{fmt.Sprint(age), b.rootfs, b.kubernetes, b.containerd, b.coredns, b.netcheck, b.netpolicy, fmt.Sprint(unifiedCgroups())}
 	err = fs.WalkDir(recipe, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -42,7 +43,7 @@ func (c *Cluster) ensureSnapshot(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(c.cfg.Dir, "snapshots", c.release.version+"-"+key)
+	dir := filepath.Join(c.cfg.Dir, "snapshots", c.shape()+"-"+key)
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -55,7 +56,10 @@ func (c *Cluster) ensureSnapshot(ctx context.Context) (string, error) {
 	return dir, nil
 }
 
-// removeStaleSnapshots removes those of this version that no cluster was started from.
+// shape is what snapshots of clusters with the same version and nodes have in common.
+func (c *Cluster) shape() string { return c.release.version + "-" + strings.Join(c.nodeNames(), ".") }
+
+// removeStaleSnapshots removes those of this shape that no cluster was started from.
 func (c *Cluster) removeStaleSnapshots(ctx context.Context) error {
 	states, err := filepath.Glob(filepath.Join(c.cfg.Dir, "clusters", "*", "cluster.json"))
 	if err != nil {
@@ -69,7 +73,7 @@ func (c *Cluster) removeStaleSnapshots(ctx context.Context) error {
 		}
 		used[st.Snapshot] = true
 	}
-	snapshots, err := filepath.Glob(filepath.Join(c.cfg.Dir, "snapshots", c.release.version+"-*"))
+	snapshots, err := filepath.Glob(filepath.Join(c.cfg.Dir, "snapshots", c.shape()+"-????????????"))
 	if err != nil {
 		return err
 	}
@@ -84,15 +88,35 @@ func (c *Cluster) removeStaleSnapshots(ctx context.Context) error {
 	return nil
 }
 
-// quiesce ends all containers. The leases would be waited for after every start, and etcd is the only one that minds being
+// Containers are ended in an order. The leases would be waited for after every start, and etcd is the only one that minds being
 // killed.
-const quiesce = `set -e
+const (
+	stopWork = `set -e
 systemctl stop kubelet
-pkill -KILL '^kube-(controller|scheduler)'
-kubectl delete lease -n kube-system kube-controller-manager kube-scheduler
-pkill -TERM '^etcd$'
+pkill -KILL '^kube-(controller|scheduler)' || true`
+	freeLeases = `kubectl delete lease -n kube-system kube-controller-manager kube-scheduler`
+	stopRest   = `set -e
+pkill -TERM '^etcd$' || true
 while pgrep '^etcd$' >/dev/null; do sleep 0.1; done
 systemctl kill --signal=KILL containerd`
+)
+
+// quiesce makes all nodes ready to be shut down for the snapshot.
+func (c *Cluster) quiesce(ctx context.Context) error {
+	for _, part := range []struct {
+		nodes  []*Node
+		script string
+	}{{c.nodes, stopWork}, {c.nodes[:1], freeLeases}, {c.nodes, stopRest}} {
+		err := c.each(part.nodes, func(n *Node) error {
+			_, err := n.Run(ctx, "sh", "-c", part.script)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (c *Cluster) makeSnapshot(ctx context.Context, b bundle, dir string) error {
 	if err := c.clear(ctx); err != nil {
@@ -101,21 +125,22 @@ func (c *Cluster) makeSnapshot(ctx context.Context, b bundle, dir string) error 
 	if err := c.writeState(); err != nil {
 		return err
 	}
-	for _, n := range c.nodes {
-		if err := c.step("installing "+n.name, func() error { return n.install(ctx, b) }); err != nil {
-			return err
-		}
+	err := c.each(c.nodes, func(n *Node) error {
+		return c.step("installing "+n.name, func() error { return n.install(ctx, b) })
+	})
+	if err != nil {
+		return err
 	}
 	if err := c.boot(ctx); err != nil {
 		return err
 	}
-	for _, n := range c.nodes {
-		if err := c.step("loading images into "+n.name, func() error { return n.importImages(ctx, b.images) }); err != nil {
-			return err
-		}
+	err = c.each(c.nodes, func(n *Node) error {
+		return c.step("loading images into "+n.name, func() error { return n.importImages(ctx, b.images) })
+	})
+	if err != nil {
+		return err
 	}
-	first := c.nodes[0]
-	if err := c.step("kubeadm init on "+first.name, func() error { return first.initialize(ctx) }); err != nil {
+	if err := c.initialize(ctx); err != nil {
 		return err
 	}
 	if err := c.WaitReady(ctx); err != nil {
@@ -125,22 +150,22 @@ func (c *Cluster) makeSnapshot(ctx context.Context, b bundle, dir string) error 
 	if err := os.RemoveAll(tmp); err != nil {
 		return err
 	}
-	for _, n := range c.nodes {
-		err := c.step("shutting down "+n.name+" for the snapshot", func() error {
-			if _, err := n.Run(ctx, "sh", "-c", quiesce); err != nil {
-				return err
-			}
+	if err := os.MkdirAll(tmp, 0o700); err != nil {
+		return err
+	}
+	if err := c.step("ending all containers for the snapshot", func() error { return c.quiesce(ctx) }); err != nil {
+		return err
+	}
+	err = c.each(c.nodes, func(n *Node) error {
+		return c.step("shutting down "+n.name, func() error {
 			if err := n.Stop(ctx); err != nil {
-				return err
-			}
-			if err := os.MkdirAll(tmp, 0o700); err != nil {
 				return err
 			}
 			return os.Rename(n.root(), filepath.Join(tmp, n.name))
 		})
-		if err != nil {
-			return err
-		}
+	})
+	if err != nil {
+		return err
 	}
 	if err := c.clear(ctx); err != nil {
 		return err

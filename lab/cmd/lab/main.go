@@ -31,6 +31,7 @@ const usage = `usage: lab [flags] COMMAND
   logs                  print the end of every container's log
   kill                  end the node without warning, as a power cut would
   boot                  start a killed node again
+  policies on|off       enforce NetworkPolicies, or do not (the default)
   reset                 a pristine cluster
   down                  end the cluster and remove it
 
@@ -48,6 +49,10 @@ func run(args []string) int {
 	flags := flag.NewFlagSet("lab", flag.ContinueOnError)
 	flags.StringVar(&cfg.Name, "name", "lab", "the cluster's `name`; several can run side by side")
 	flags.StringVar(&cfg.Kubernetes, "kubernetes", "", "the Kubernetes `version` for up: "+strings.Join(lab.Versions(), " or "))
+	flags.Func("nodes", "the `nodes` for up: cp1,cp2,cp3,w1 (default cp1)", func(s string) error {
+		cfg.Nodes = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+		return nil
+	})
 	flags.StringVar(&cfg.Dir, "dir", "", "`folder` of what is built and of the clusters (default $KUBECTL_HARDEN_LAB or "+
 		lab.DefaultDir+")")
 	flags.StringVar(&node, "node", node, "the `node` for shell, exec, copy, journal, logs, kill and boot")
@@ -97,7 +102,11 @@ func command(ctx context.Context, cfg lab.Config, nodeName string, args []string
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%s runs on %s\n", c.Version(), c.Nodes()[0].Name())
+		var names []string
+		for _, n := range c.Nodes() {
+			names = append(names, n.Name())
+		}
+		fmt.Printf("%s runs on %s\n", c.Version(), strings.Join(names, ", "))
 		return nil
 	case "down":
 		return lab.Down(ctx, cfg)
@@ -116,6 +125,8 @@ func command(ctx context.Context, cfg lab.Config, nodeName string, args []string
 		return c.Status(ctx, os.Stdout)
 	case name == "reset":
 		return c.Reset(ctx)
+	case name == "policies" && len(args) == 1 && (args[0] == "on" || args[0] == "off"):
+		return c.EnforcePolicies(ctx, args[0] == "on")
 	case name == "kill":
 		return node.Kill(ctx)
 	case name == "boot":
