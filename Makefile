@@ -15,6 +15,7 @@ help:
 	@echo 'make bench    benchmarks'
 	@echo 'make demo     the whole walk on the sandbox, without questions'
 	@echo 'make lab-up   a real cluster on this machine (root; see docs/lab.md)'
+	@echo 'make e2e      everything that is promised, seen on real clusters (root)'
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o kubectl-harden .

@@ -1,0 +1,94 @@
+//go:build linux
+
+package main
+
+import (
+	"strings"
+	"time"
+)
+
+var badInputScenarios = []scenario{{
+	name:   "13-bad-input",
+	proves: "no root, no systemd, no runtime socket, a firewall that drops, a full /var: each is said, and the rest works",
+	run:    badInput,
+}}
+
+// without runs the product where some paths of the node are hidden from it, by empty file systems of its own.
+func (t *T) without(paths []string, args ...string) said {
+	script := "set -e\n"
+	for _, p := range paths {
+		script += "mount -t tmpfs none " + p + "\n"
+	}
+	return t.command(t.node, "unshare", append([]string{"-m", "sh", "-c", script + `exec "$@"`, "sh", productPath}, args...)...)
+}
+
+// expect wants an exit code and words of what was said.
+func (t *T) expect(what string, out said, code int, words ...string) {
+	t.step("%s: exit code %d", what, out.code)
+	if out.code != code {
+		t.errorf("%s: wanted exit code %d: %s", what, code, out)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(out.stdout+out.stderr, w) {
+			t.errorf("%s: wanted %q to be said: %s", what, w, out)
+		}
+	}
+}
+
+func badInput(t *T) {
+	before := t.picture(t.node)
+	change := []string{"apply", "--control", "apiserver-profiling", "--yes", "--soak", "0s"}
+	undo := []string{"rollback", "--yes"}
+
+	nobody := func(args ...string) said {
+		return t.command(t.node, "setpriv", append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", productPath}, args...)...)
+	}
+	t.expect("no root: assess", nobody("assess"), 0, "unknown")
+	t.expect("no root: apply", nobody(change...), 8, "root")
+	t.same(before, "no root")
+
+	systemd := []string{"/run/systemd", "/run/dbus"}
+	t.expect("no systemd: assess", t.without(systemd, "assess"), 0)
+	t.expect("no systemd: a change of the kubelet", t.without(systemd, "apply", "--control", "kubelet-event-record-qps", "--yes", "--soak", "0s"), 8, "systemd")
+	t.same(before, "no systemd")
+
+	socket := []string{"/run/containerd"}
+	t.expect("no runtime socket: assess", t.without(socket, "assess"), 0)
+	t.expect("no runtime socket: apply", t.without(socket, change...), 0)
+	t.healthy("no runtime socket")
+	t.expect("no runtime socket: rollback", t.without(socket, undo...), 0)
+	t.healthy("no runtime socket")
+	t.same(before, "no runtime socket")
+
+	t.shell(`nft -f - <<'.'
+table inet firewall {
+ chain input {
+  type filter hook input priority filter; policy drop;
+  iifname "lo" accept
+  iifname "cni0" accept
+  ct state established,related accept
+  ip protocol icmp accept
+  tcp dport 6443 accept
+ }
+}
+.`)
+	t.expect("a firewall that drops: apply", t.harden(change...), 0)
+	t.healthy("a firewall that drops")
+	t.expect("a firewall that drops: rollback", t.harden(undo...), 0)
+	t.shell("nft delete table inet firewall")
+	t.healthy("a firewall that drops")
+	t.same(before, "a firewall that drops")
+
+	t.shell("mount -t tmpfs -o size=1m none " + stateDir + " && head -c 2M /dev/zero >" + stateDir + "/full || true")
+	full := t.harden("apply", "--all", "--yes", "--soak", "0s")
+	t.shell("umount " + stateDir)
+	t.expect("a full state directory", full, 8, "space")
+	t.same(before, "a full state directory")
+
+	t.within(time.Minute, "the node is Ready", func() (bool, string) {
+		ready, at := t.nodeReady()
+		return ready, at.String()
+	})
+	t.clean("at the end")
+}

@@ -1,0 +1,184 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var killScenarios = []scenario{
+	{
+		name:   "05-kill",
+		proves: "kill -9 at the lines of the journal: recover settles it, and everything is as before",
+		run:    killAtLines,
+	},
+	{
+		name:   "05-power-cut",
+		proves: "the node killed at random moments and booted: recover settles it",
+		run:    powerCuts,
+	},
+}
+
+// applyAll is the run that is killed.
+var applyAll = []string{productPath, "apply", "--all", "--yes", "--soak", "3s"}
+
+// journalLine is what is in a line of the journal, as far as a choice needs it.
+type journalLine struct {
+	Kind, Target string
+	Data         json.RawMessage
+}
+
+func (t *T) journal() []journalLine {
+	var lines []journalLine
+	text := t.shell("cd " + stateDir + "/transactions && cat $(ls | tail -1)/journal.jsonl")
+	for line := range strings.Lines(text) {
+		var l journalLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.fatalf("reading the journal: %v: %s", err, line)
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// killAtLines kills after the journal's n-th line, for every n that counts.
+func killAtLines(t *T) {
+	before := t.picture(t.node)
+	t.step("a whole run, to see its journal")
+	out := t.command(t.node, applyAll[0], applyAll[1:]...)
+	if out.code != 0 {
+		t.fatalf("%s", out)
+	}
+	lines := t.journal()
+	t.must(0, "rollback", "--yes")
+	t.same(before, "after the whole run and its undo")
+
+	chosen := t.chooseLines(lines)
+	t.figure("killed at", "%d of %d lines", len(chosen), len(lines))
+	var settling []time.Duration
+	undone, kept := 0, 0
+	for _, n := range chosen {
+		l := lines[n-1]
+		t.step("killed after line %d: %s %s %s", n, l.Kind, l.Target, l.about())
+		var k killed
+		t.agent(t.node, &k, append([]string{"killat", strconv.Itoa(n), "9"}, applyAll...)...)
+		t.detail("%+v", k)
+		if len(k.PIDs) == 0 {
+			t.errorf("line %d: the run ended before it was killed, at line %d: exit code %d\n%s", n, k.Lines, k.Code, k.Output)
+		}
+		start := time.Now()
+		if t.settle(before, fmt.Sprintf("killed after line %d (%s %s)", n, l.Kind, l.Target)) {
+			undone++
+		} else {
+			kept++
+		}
+		settling = append(settling, time.Since(start))
+		if len(t.failures) > 3 {
+			t.fatalf("enough")
+		}
+	}
+	t.figure("undone by recover", "%d", undone)
+	t.figure("finished already", "%d", kept)
+	t.figure("settled in", "at most %s", seconds(slices.Max(settling)))
+	t.healthy("at the end")
+}
+
+// about says what kind of event a line is.
+func (l journalLine) about() string {
+	var e struct {
+		Kind      string
+		Component string
+		Message   json.RawMessage
+	}
+	json.Unmarshal(l.Data, &e)
+	return strings.TrimSpace(e.Kind + " " + e.Component)
+}
+
+// settle runs recover, and undoes a run that had got to its end, and wants everything as before. It says whether recover has
+// undone the run.
+func (t *T) settle(before picture, when string) (undone bool) {
+	out := t.harden("recover")
+	if out.code != 0 {
+		t.errorf("%s: recover: %s", when, out)
+		return false
+	}
+	undone = strings.Contains(out.stdout, "is undone")
+	if !undone {
+		t.must(0, "rollback", "--yes")
+	}
+	t.must(0, "status")
+	t.healthy(when)
+	t.within(time.Minute, when+": as before", func() (bool, string) {
+		d := before.differences(t.picture(t.node))
+		return len(d) == 0, strings.Join(d, "\n")
+	})
+	t.clean(when)
+	return undone
+}
+
+// chooseLines leaves the lines at which something else is at stake than at the line before: all of them take hours. Before the
+// first component is touched a run is quick, and more of them are taken.
+func (t *T) chooseLines(lines []journalLine) []int {
+	var chosen []int
+	if t.full {
+		for n := range lines {
+			chosen = append(chosen, n+1)
+		}
+		return chosen
+	}
+	touched, last := false, ""
+	for n, l := range lines {
+		touched = touched || strings.HasPrefix(l.Target, "/etc/kubernetes/manifests/")
+		what := l.Kind + " " + l.Target + " " + l.about()
+		if !touched {
+			what = l.Kind + " " + l.about()
+		}
+		if what != last || !touched && n%3 == 0 {
+			chosen = append(chosen, n+1)
+		}
+		last = what
+	}
+	return chosen
+}
+
+// powerCuts kills the whole node at random moments of a run, and boots it.
+func powerCuts(t *T) {
+	random := rand.New(rand.NewPCG(t.seed, 5))
+	cuts := 5
+	if t.full {
+		cuts = 10
+	}
+	before := t.picture(t.node)
+	start := time.Now()
+	out := t.command(t.node, applyAll[0], applyAll[1:]...)
+	if out.code != 0 {
+		t.fatalf("%s", out)
+	}
+	whole := time.Since(start)
+	t.must(0, "rollback", "--yes")
+	t.same(before, "after the whole run and its undo")
+	undone := 0
+	for i := range cuts {
+		after := time.Duration(random.Float64() * float64(whole))
+		t.step("power cut %d: after %s of %s", i+1, seconds(after), seconds(whole))
+		cmd, err := t.node.Command(t.ctx, applyAll[0], applyAll[1:]...)
+		t.need(err)
+		t.need(cmd.Start())
+		time.Sleep(after)
+		t.need(t.node.Kill(t.ctx))
+		cmd.Wait()
+		t.need(t.node.Boot(t.ctx))
+		// At once: that nothing serves yet is what an operator finds too.
+		if t.settle(before, fmt.Sprintf("power cut after %s (seed %d)", seconds(after), t.seed)) {
+			undone++
+		}
+	}
+	t.figure("power cuts", "%d", cuts)
+	t.figure("undone by recover", "%d", undone)
+}

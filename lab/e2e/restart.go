@@ -1,0 +1,88 @@
+//go:build linux
+
+package main
+
+import "time"
+
+var restartScenarios = []scenario{{
+	name:   "02-restart",
+	alone:  true,
+	proves: "one restart of each component for all changes together; the outage; whether leases are kept",
+	run:    plainRestart,
+}}
+
+func plainRestart(t *T) {
+	before := t.picture(t.node)
+	leases := t.leases()
+	m := t.measure()
+	applied := t.must(0, "apply", "--all", "--yes", "--soak", "5s", "--reason", "one restart")
+	t.figure("apply", "%s", seconds(applied.took))
+	m.report("", map[string]int{apiServer: 1, kubelet: 1})
+	t.healthy("after apply")
+	t.leasesKept(leases)
+	t.step("again: a plan of the same choices is empty")
+	m = t.measure()
+	t.must(0, "apply", "--all", "--yes")
+	if restarts := m.lives.stop(isLive); len(restarts) > 0 {
+		t.errorf("applying the same again restarted %s", counted(restarts))
+	}
+	m.poll.stop()
+
+	m = t.measure()
+	undone := t.must(0, "rollback", "--yes")
+	t.figure("undo", "%s", seconds(undone.took))
+	m.report("undo: ", map[string]int{apiServer: 1, kubelet: 1})
+	t.healthy("after the undo")
+	t.same(before, "after the undo")
+
+	t.step("a change in every component but etcd")
+	m = t.measure()
+	all := t.harm(0, "apply", "--control", "harmful-every-component", "--yes", "--soak", "5s")
+	t.figure("three components", "%s", seconds(all.took))
+	m.report("three: ", map[string]int{apiServer: 1})
+	t.harm(0, "rollback", "--yes")
+	t.healthy("after the last undo")
+	t.same(before, "after the last undo")
+	t.clean("at the end")
+}
+
+// measurement is what is counted and polled while something happens.
+type measurement struct {
+	t     *T
+	lives *lives
+	poll  *poller
+}
+
+func (t *T) measure() measurement {
+	m := measurement{t, t.watchLives(), t.poller(readyz(t.node))}
+	time.Sleep(300 * time.Millisecond) // the poller's first answers
+	return m
+}
+
+// report puts into the table what was seen, and wants so many restarts.
+func (m measurement) report(prefix string, want map[string]int) {
+	seen, restarts := m.poll.stop()[readyz(m.t.node)], m.lives.stop(isLive)
+	m.t.figure(prefix+"outage", "%s", seconds(seen.outage))
+	m.t.figure(prefix+"failed requests", "%d of %d", seen.failed, seen.asked)
+	m.t.figure(prefix+"restarts", "%s", counted(restarts))
+	for c, n := range want {
+		if restarts[c] != n {
+			m.t.errorf("%s restarted %d times, wanted %d", c, restarts[c], n)
+		}
+	}
+}
+
+func (t *T) leases() map[string]lease {
+	return map[string]lease{controllerManager: t.lease(controllerManager), scheduler: t.lease(scheduler)}
+}
+
+// leasesKept puts into the table whether the leaders are the ones that they were.
+func (t *T) leasesKept(before map[string]lease) {
+	for _, name := range []string{controllerManager, scheduler} {
+		kept := "kept"
+		if t.lease(name) != before[name] {
+			kept = "lost"
+		}
+		t.figure(short.ReplaceAllString(name, "")+"'s lease", "%s", kept)
+	}
+}

@@ -1,0 +1,288 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"kubectl-harden.io/kubectl-harden/lab"
+)
+
+// scenario is one promise and the way to see it kept.
+type scenario struct {
+	name, proves string
+	// nodes of the cluster that it wants; nil: one control-plane node.
+	nodes []string
+	// alone: it measures, and nothing else is done meanwhile.
+	alone bool
+	run   func(*T)
+}
+
+// scenarios are all, by their numbers.
+func scenarios() []scenario {
+	return slices.Concat(walkScenarios, restartScenarios, failureScenarios, killScenarios, editScenarios, memberScenarios, badInputScenarios)
+}
+
+// verdict is what became of a scenario.
+type verdict string
+
+const (
+	passed verdict = "pass"
+	failed verdict = "FAIL"
+	notRun verdict = "NOT RUN"
+)
+
+// result is a line of the table.
+type result struct {
+	scenario scenario
+	verdict  verdict
+	took     time.Duration
+	figures  []figure
+	why      []string
+	logs     string
+}
+
+// runner goes through scenarios.
+type runner struct {
+	options
+	started  time.Time
+	products products
+	mu       sync.Mutex // of what is printed
+}
+
+// worker has one cluster at a time for its scenarios.
+type worker struct {
+	*runner
+	name     string
+	cluster  *lab.Cluster
+	nodes    []string
+	pristine bool // nothing was done in the cluster since it started
+}
+
+func (r *runner) run(ctx context.Context, chosen []scenario) int {
+	r.say("seed %d: the same choices again with -seed %d", r.seed, r.seed)
+	buildErr := r.build(ctx)
+	var alone, together []scenario
+	for _, s := range chosen {
+		if s.alone {
+			alone = append(alone, s)
+		} else {
+			together = append(together, s)
+		}
+	}
+	results := make([]result, 0, len(chosen))
+	var mu sync.Mutex
+	work := func(w *worker, queue <-chan scenario) {
+		for s := range queue {
+			res := result{scenario: s, verdict: notRun}
+			switch {
+			case buildErr != nil:
+				res.why = []string{buildErr.Error()}
+			case ctx.Err() != nil:
+				res.why = []string{"interrupted"}
+			default:
+				res = w.one(ctx, s)
+			}
+			mu.Lock()
+			results = append(results, res)
+			mu.Unlock()
+		}
+	}
+	workers := make([]*worker, max(1, r.parallel))
+	for i := range workers {
+		workers[i] = &worker{runner: r, name: r.name}
+		if i > 0 {
+			workers[i].name = fmt.Sprint(r.name, i+1)
+		}
+	}
+	// What is measured is measured with nothing beside it.
+	work(workers[0], queue(alone))
+	// Those of one kind of cluster one after the other: starting another one takes longer than resetting.
+	slices.SortStableFunc(together, func(a, b scenario) int { return len(a.nodes) - len(b.nodes) })
+	rest := queue(together)
+	var wg sync.WaitGroup
+	for _, w := range workers {
+		wg.Go(func() { work(w, rest) })
+	}
+	wg.Wait()
+	for _, w := range workers {
+		if r.keep {
+			break
+		}
+		if err := w.down(); err != nil {
+			r.say("taking the cluster down: %v", err)
+			results = append(results, result{scenario: scenario{name: "nothing is left of the cluster"}, verdict: failed, why: []string{err.Error()}})
+		}
+	}
+	slices.SortStableFunc(results, func(a, b result) int { return strings.Compare(a.scenario.name, b.scenario.name) })
+	printTable(os.Stdout, results, time.Since(r.started))
+	if slices.ContainsFunc(results, func(r result) bool { return r.verdict != passed }) {
+		return 1
+	}
+	return 0
+}
+
+func queue(scenarios []scenario) <-chan scenario {
+	q := make(chan scenario, len(scenarios))
+	for _, s := range scenarios {
+		q <- s
+	}
+	close(q)
+	return q
+}
+
+// one runs a scenario on a pristine cluster of its kind.
+func (w *worker) one(ctx context.Context, s scenario) result {
+	w.say("%s: %s", s.name, s.proves)
+	start := time.Now()
+	if err := w.ready(ctx, s); err != nil {
+		w.say("%s: NOT RUN: %v", s.name, err)
+		return result{scenario: s, verdict: notRun, took: time.Since(start), why: []string{err.Error()}}
+	}
+	w.pristine = false
+	start = time.Now()
+	t := &T{worker: w, ctx: ctx, name: s.name, started: start, node: w.cluster.Nodes()[0]}
+	res := result{scenario: s, verdict: passed}
+	t.do(func(t *T) {
+		// Before what it defers is done: that takes away what may explain a failure.
+		defer func() {
+			if len(t.failures) > 0 {
+				res.logs = t.keepLogs()
+			}
+		}()
+		s.run(t)
+	})
+	res.took, res.figures, res.why = time.Since(start), t.figures, t.failures
+	if len(t.failures) > 0 {
+		res.verdict = failed
+	}
+	w.say("%s: %s in %s", s.name, res.verdict, seconds(res.took))
+	return res
+}
+
+// ready makes the cluster one of the scenario's kind, as new, with the product on each node.
+func (w *worker) ready(ctx context.Context, s scenario) error {
+	nodes := s.nodes
+	if len(nodes) == 0 {
+		nodes = []string{"cp1"}
+	}
+	if w.cluster == nil {
+		w.adopt(nodes)
+	}
+	switch {
+	case w.cluster == nil || !slices.Equal(nodes, w.nodes):
+		if err := w.down(); err != nil {
+			return err
+		}
+		c, err := lab.Start(ctx, w.config(nodes))
+		if err != nil {
+			return err
+		}
+		w.cluster, w.nodes = c, nodes
+	case !w.pristine:
+		if err := w.cluster.Reset(ctx); err != nil {
+			// What half a reset has left is of no use.
+			w.cluster = nil
+			return err
+		}
+	}
+	w.pristine = true
+	for _, n := range w.cluster.Nodes() {
+		if err := w.products.install(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adopt takes over a cluster that an earlier run has kept, if it is the one that is wanted.
+func (w *worker) adopt(nodes []string) {
+	c, err := lab.Open(w.config(nil))
+	if err != nil || w.kubernetes != "" && !strings.HasPrefix(c.Version(), "v"+strings.TrimPrefix(w.kubernetes, "v")) {
+		return
+	}
+	var have []string
+	for _, n := range c.Nodes() {
+		have = append(have, n.Name())
+	}
+	if slices.Equal(have, nodes) {
+		w.cluster, w.nodes, w.pristine = c, nodes, false
+	}
+}
+
+func (w *worker) config(nodes []string) lab.Config {
+	return lab.Config{Name: w.name, Kubernetes: w.kubernetes, Nodes: nodes, Log: &prefixed{w: w}}
+}
+
+// down also removes what an earlier run left.
+func (w *worker) down() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	w.cluster = nil
+	return lab.Down(ctx, w.config(nil))
+}
+
+// say prints a line of progress.
+func (r *runner) say(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Printf("%7s  %s\n", time.Since(r.started).Round(time.Second), fmt.Sprintf(format, args...))
+}
+
+// prefixed prints the lab's progress as ours.
+type prefixed struct {
+	w    *worker
+	part string
+}
+
+func (p *prefixed) Write(b []byte) (int, error) {
+	lines := strings.Split(p.part+string(b), "\n")
+	p.part = lines[len(lines)-1]
+	for _, line := range lines[:len(lines)-1] {
+		// Beginnings are of interest where something takes long, and then it says so.
+		if !strings.HasSuffix(line, " ...") {
+			p.w.say("%s: %s", p.w.name, line)
+		}
+	}
+	return len(b), nil
+}
+
+// keepLogs writes down what may say why a scenario failed, and gives the folder.
+func (t *T) keepLogs() string {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	dir := filepath.Join(t.logs, t.name)
+	keep := func(name string, data []byte, err error) {
+		if err != nil {
+			data = append(data, "\n"+err.Error()...)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.say("keeping %s: %v", name, err)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.say("%v", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.say("%v", err)
+		return ""
+	}
+	keep("scenario.log", []byte(t.log.String()), nil)
+	for _, n := range t.cluster.Nodes() {
+		journal, err := n.Journal(ctx)
+		keep(n.Name()+"-journal.log", journal, err)
+		logs, err := n.PodLogs(ctx)
+		keep(n.Name()+"-pods.log", logs, err)
+		state, err := n.Run(ctx, "tar", "-C", stateDir, "-cf", "-", ".")
+		keep(n.Name()+"-transactions.tar", state, err)
+	}
+	t.step("kept: %s", dir)
+	return dir
+}

@@ -1,0 +1,53 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// printTable prints what the scenarios came to, and the figures.
+func printTable(w io.Writer, results []result, took time.Duration) {
+	width := 0
+	for _, r := range results {
+		width = max(width, len(r.scenario.name))
+	}
+	fmt.Fprintf(w, "\n%-*s  %-8s %8s  figures\n", width, "scenario", "result", "seconds")
+	count := map[verdict]int{}
+	for _, r := range results {
+		count[r.verdict]++
+		lines := wrapped(r.figures, 100)
+		fmt.Fprintf(w, "%-*s  %-8s %8.1f  %s\n", width, r.scenario.name, r.verdict, r.took.Seconds(), lines[0])
+		for _, l := range lines[1:] {
+			fmt.Fprintf(w, "%-*s  %-8s %8s  %s\n", width, "", "", "", l)
+		}
+		for _, why := range r.why {
+			fmt.Fprintf(w, "%-*s    %s\n", width, "", indented(shortened(why, 6), width+4))
+		}
+		if r.logs != "" {
+			fmt.Fprintf(w, "%-*s    kept: %s\n", width, "", r.logs)
+		}
+	}
+	fmt.Fprintf(w, "\n%d passed, %d failed, %d not run, in %s\n", count[passed], count[failed], count[notRun], took.Round(time.Second))
+}
+
+// wrapped joins figures to lines of at most so many columns.
+func wrapped(figures []figure, columns int) []string {
+	lines := []string{""}
+	for _, f := range figures {
+		text := f.name + " " + f.value
+		last := &lines[len(lines)-1]
+		switch {
+		case *last == "":
+			*last = text
+		case len(*last)+2+len(text) <= columns:
+			*last += ", " + text
+		default:
+			*last += ","
+			lines = append(lines, text)
+		}
+	}
+	return lines
+}
