@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -47,8 +48,15 @@ func installHostPackages(ctx context.Context, cfg Config) error {
 	})
 }
 
-// hostSysctls are settings of the whole machine that a kubelet changes.
-var hostSysctls = []string{"kernel/keys/root_maxbytes", "kernel/keys/root_maxkeys", "kernel/panic", "kernel/panic_on_oops",
+// inotifyInstances is how many the root of all nodes together may have. A kubelet that gets none does not start, and the usual
+// 128 are used up by three nodes.
+const (
+	inotifyInstances = 8192
+	inotifySetting   = "fs/inotify/max_user_instances"
+)
+
+// hostSysctls are settings of the whole machine that a kubelet or we change.
+var hostSysctls = []string{inotifySetting, "kernel/keys/root_maxbytes", "kernel/keys/root_maxkeys", "kernel/panic", "kernel/panic_on_oops",
 	"vm/overcommit_memory", "vm/panic_on_oom"}
 
 func (cfg Config) sysctlFile() string { return filepath.Join(cfg.Dir, "clusters", "sysctls.json") }
@@ -69,6 +77,22 @@ func saveSysctls(cfg Config) error {
 		values[name] = string(value)
 	}
 	return writeJSON(cfg.sysctlFile(), values)
+}
+
+// raiseSysctls makes room for nodes.
+func raiseSysctls() error {
+	path := filepath.Join("/proc/sys", inotifySetting)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if now, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && now >= inotifyInstances {
+		return nil
+	}
+	if err := os.WriteFile(path, []byte(strconv.Itoa(inotifyInstances)), 0o644); err != nil {
+		return fmt.Errorf("raising the number of inotify instances: %w", err)
+	}
+	return nil
 }
 
 // restoreSysctls puts the machine's values back when no cluster is left.

@@ -314,6 +314,9 @@ func (c *Cluster) boot(ctx context.Context) error {
 	if err := saveSysctls(c.cfg); err != nil {
 		return err
 	}
+	if err := raiseSysctls(); err != nil {
+		return err
+	}
 	if err := c.createNetwork(ctx); err != nil {
 		return err
 	}
