@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/catalog"
 )
 
 // assessment is what assess -o json prints (docs/schema/assessment.json).
@@ -20,7 +21,7 @@ type assessment struct {
 }
 
 func (a *app) assessCommand() *cobra.Command {
-	var failOn, out string
+	var failOn, out, profile string
 	cmd := &cobra.Command{
 		Use: "assess", Short: "Verdicts on every control", Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,11 +40,17 @@ func (a *app) assessCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			findings := e.Assess(f)
+			findings, left, err := ofProfile(f, e.areas, e.Assess(f), profile)
+			if err != nil {
+				return err
+			}
 			if out == "json" {
 				err = writeJSON(a.Out, assessment{"harden/v1", f.Identity, harden.Count(findings), findings})
 			} else {
 				a.printFindings(f, findings)
+				for _, s := range left {
+					fmt.Fprintf(a.Out, "left out: %s\n", oneLine(s.Reason.String()))
+				}
 			}
 			if err == nil && slices.ContainsFunc(findings, func(x harden.Finding) bool { return slices.Contains(bad, x.Status) }) {
 				return &codeError{exitFindings}
@@ -52,12 +59,13 @@ func (a *app) assessCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "table", "table or json")
+	cmd.Flags().StringVar(&profile, "profile", "", "only what this recommendation asks: cis-l1, cis-l2, stig, nsa or seed")
 	cmd.Flags().StringVar(&failOn, "fail-on", "", "exit 3 when a verdict is fail, manual or unknown (each includes the ones before)")
 	return cmd
 }
 
 // nodeNeeds are the facts that the node itself gives.
-var nodeNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedKubelet, harden.NeedSysctls, harden.NeedFiles, harden.NeedCertificates}
+var nodeNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedKubelet, harden.NeedSysctls, harden.NeedFiles, harden.NeedCertificates, needWaivers}
 
 // liveNeeds are the facts that only a running node gives; that an image has none is no news.
 var liveNeeds = []harden.Need{harden.NeedListeners, harden.NeedRuntime}
@@ -100,6 +108,19 @@ func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
 	return f, nil
 }
 
+// ofProfile are the findings that a profile asks about, and what it asks that is not done here; all without one.
+func ofProfile(f *harden.Facts, areas []harden.Area, findings []harden.Finding, id string) ([]harden.Finding, []harden.Skip, error) {
+	if id == "" {
+		return findings, nil, nil
+	}
+	p, err := catalog.Profile(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	wanted := p.Controls(areas)
+	return slices.DeleteFunc(findings, func(x harden.Finding) bool { return !slices.Contains(wanted, x.Control) }), p.Left(f), nil
+}
+
 // failing are the statuses that --fail-on means: unknown is not pass, so each word includes the ones before it.
 func failing(word string) ([]harden.Status, error) {
 	order := []harden.Status{harden.StatusFail, harden.StatusManual, harden.StatusUnknown}
@@ -127,6 +148,9 @@ func (a *app) printFindings(f *harden.Facts, findings []harden.Finding) {
 			if x.Area == area.ID {
 				rows = append(rows, []string{"  " + statusWords[x.Status], x.Control, string(x.Severity), x.Message.String()})
 			}
+		}
+		if len(rows) == 0 {
+			continue
 		}
 		fmt.Fprintf(a.Out, "\n%s\n", area.Title)
 		table(a.Out, rows)

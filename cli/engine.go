@@ -54,10 +54,21 @@ func (e *engine) Areas() []harden.Area { return e.areas }
 
 // Facts reads the node, not the cluster.
 func (e *engine) Facts(context.Context) (*harden.Facts, error) {
-	return collect.FromNode(e.m.files, e.m.live, collect.Options{
+	f, err := collect.FromNode(e.m.files, e.m.live, collect.Options{
 		Root: e.m.root, Offline: e.m.offline, Disks: disks, Now: observedAt(e.clock.Now().UTC()),
 	})
+	if err != nil {
+		return nil, err
+	}
+	// Without them every finding counts, which is the safe side.
+	if f.Waivers, err = e.waivers(); err != nil {
+		f.Missing[needWaivers] = harden.Msg("%s", err.Error())
+	}
+	return f, nil
 }
+
+// needWaivers names the waivers among facts that could not be read. No control needs them.
+const needWaivers harden.Need = "waivers"
 
 // observedAt is the time of the facts, by which certificates end.
 var observedAt = func(now time.Time) time.Time { return now } // Overridden by test.

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/catalog"
 )
 
 const defaultStateDir = "/var/lib/kubectl-harden"
@@ -77,7 +78,7 @@ func (l lookFlags) check() error {
 type selectFlags struct {
 	all                                    bool
 	controls, areas, remedies, set, accept []string
-	file, reason                           string
+	file, reason, profile                  string
 	yes, dryRun                            bool
 	soak, confirmWithin                    time.Duration
 }
@@ -86,6 +87,7 @@ func (s *selectFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&s.all, "all", false, "every failing control whose default remedy risks this node's components only")
 	f.StringSliceVar(&s.controls, "control", nil, "controls, by id")
 	f.StringSliceVar(&s.areas, "area", nil, "areas, by id")
+	f.StringVar(&s.profile, "profile", "", "what this recommendation asks, as --all does: cis-l1, cis-l2, stig, nsa or seed")
 	f.StringArrayVar(&s.remedies, "remedy", nil, "CONTROL=REMEDY: take this remedy")
 	f.StringArrayVar(&s.set, "set", nil, "CONTROL.OPTION=VALUE: take the control with this option of its remedy")
 	f.StringVar(&s.file, "file", "", "choices file, as the UI saves it")
@@ -96,7 +98,7 @@ func (s *selectFlags) add(f *pflag.FlagSet) {
 
 // given says that something was said about what is selected.
 func (s *selectFlags) given() bool {
-	return s.all || s.file != "" || len(s.controls)+len(s.areas)+len(s.remedies)+len(s.set)+len(s.accept) > 0
+	return s.all || s.file != "" || s.profile != "" || len(s.controls)+len(s.areas)+len(s.remedies)+len(s.set)+len(s.accept) > 0
 }
 
 // selection parses the flags; names are checked against the catalogue later.
@@ -104,6 +106,13 @@ func (s *selectFlags) selection() (harden.Selection, error) {
 	out := harden.Selection{
 		All: s.all, Controls: s.controls, Areas: s.areas, Accept: s.accept,
 		Remedies: map[string]string{}, Set: map[string]harden.Values{},
+	}
+	if s.profile != "" {
+		p, err := catalog.Profile(s.profile)
+		if err != nil {
+			return out, err
+		}
+		out.Profile = &p
 	}
 	for _, r := range s.remedies {
 		control, remedy, ok := strings.Cut(r, "=")
@@ -151,7 +160,7 @@ func acceptable(s harden.Selection) error {
 	for _, id := range s.Accept {
 		_, remedy := s.Remedies[id]
 		chosen := slices.ContainsFunc(s.Choices, func(c harden.Choice) bool { return c.Control == id })
-		if !s.All && len(s.Areas) == 0 && !remedy && !chosen && !slices.Contains(s.Controls, id) {
+		if !s.All && s.Profile == nil && len(s.Areas) == 0 && !remedy && !chosen && !slices.Contains(s.Controls, id) {
 			return usagef("--accept %s: the control is not selected", id)
 		}
 	}

@@ -106,7 +106,7 @@ Exit codes:
 	a.look.add(root.PersistentFlags())
 	root.AddCommand(
 		a.assessCommand(), a.planCommand(), a.applyCommand(), a.confirmCommand(), a.switchCommand(), a.rollbackCommand(), a.recoverCommand(),
-		a.historyCommand(), a.statusCommand(), a.demoCommand(), a.versionCommand(), a.completionCommand(),
+		a.historyCommand(), a.statusCommand(), a.waiveCommand(), a.demoCommand(), a.versionCommand(), a.completionCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		a.completeFlags(cmd)

@@ -46,12 +46,14 @@ type Facts struct {
 	// Disks by the path that was asked for.
 	Disks map[string]DiskFact `json:"disks,omitempty"`
 	// Stats are owners and modes of host files, by path; see Stat.
-	Stats        map[string]StatFact `json:"stats,omitempty"`
-	Kubeconfigs  []KubeconfigFact    `json:"kubeconfigs,omitempty"`
-	Listeners    []ListenerFact      `json:"listeners,omitempty"`
-	Firewall     *FirewallFact       `json:"firewall,omitempty"`
-	Certificates []CertificateFact   `json:"certificates,omitempty"`
-	Cluster      *ClusterFacts       `json:"cluster,omitempty"`
+	Stats       map[string]StatFact `json:"stats,omitempty"`
+	Kubeconfigs []KubeconfigFact    `json:"kubeconfigs,omitempty"`
+	Listeners   []ListenerFact      `json:"listeners,omitempty"`
+	Firewall    *FirewallFact       `json:"firewall,omitempty"`
+	// Waivers are what operators have decided to live with.
+	Waivers      []Waiver          `json:"waivers,omitempty"`
+	Certificates []CertificateFact `json:"certificates,omitempty"`
+	Cluster      *ClusterFacts     `json:"cluster,omitempty"`
 	// Missing says why a group of facts could not be read. A group that is not here is known.
 	Missing map[Need]Message `json:"missing,omitempty"`
 }

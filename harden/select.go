@@ -15,11 +15,12 @@ type Selection struct {
 	Set      map[string]Values // control -> option -> value
 	Accept   []string
 	Choices  []Choice // from a file; each one is named
+	Profile  *Profile
 }
 
 // Empty says that nothing was selected.
 func (s Selection) Empty() bool {
-	return !s.All && len(s.Controls) == 0 && len(s.Areas) == 0 && len(s.Remedies) == 0 && len(s.Choices) == 0
+	return !s.All && s.Profile == nil && len(s.Controls) == 0 && len(s.Areas) == 0 && len(s.Remedies) == 0 && len(s.Choices) == 0
 }
 
 // UnknownNameError is a name that the catalogue does not have.
@@ -83,23 +84,40 @@ func Select(f *Facts, areas []Area, s Selection) ([]Choice, []Skip, error) {
 	}
 	var skipped []Skip
 	for _, a := range areas {
-		if !s.All && !slices.Contains(s.Areas, a.ID) {
-			continue
-		}
 		for _, c := range a.Controls {
-			if find(c.ID) != nil || verdict(f, c).Status != StatusFail {
+			wanted := s.All || slices.Contains(s.Areas, a.ID)
+			if s.Profile != nil && s.Profile.Takes(c.Refs) {
+				wanted = true
+			}
+			if !wanted || find(c.ID) != nil || verdict(f, c).Status != StatusFail {
 				continue
 			}
 			r, ok := DefaultRemedy(f, c)
+			choice := Choice{Control: c.ID}
+			if s.Profile != nil {
+				if own, has := s.Profile.choice(c.ID); has {
+					choice = own
+					if own.Remedy != "" {
+						r, ok = c.Remedy(own.Remedy)
+					}
+				}
+			}
+			w, isWaived := f.Waiver(c.ID)
 			switch {
+			case isWaived && w.Holds(f.CollectedAt):
+				skipped = append(skipped, Skip{Control: c.ID, Reason: Msg("waived until %s: %s; take it by name with --control %s", w.LastDay(), w.Reason, c.ID)})
 			case !ok:
 				skipped = append(skipped, Skip{Control: c.ID, Reason: noDefault(f, c)})
 			case r.Risk != RiskNode:
 				skipped = append(skipped, Skip{Control: c.ID, Remedy: r.ID, Reason: Msg("%s; take it by name with --control %s", riskReason(r.Risk), c.ID)})
 			default:
-				choices = append(choices, Choice{Control: c.ID, Remedy: r.ID})
+				choice.Remedy = r.ID
+				choices = append(choices, choice)
 			}
 		}
+	}
+	if s.Profile != nil {
+		skipped = append(skipped, s.Profile.Left(f)...)
 	}
 	for id, values := range s.Set {
 		c := find(id)
