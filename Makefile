@@ -4,11 +4,12 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME   ?= 30s
 
-.PHONY: help build test race lint fuzz bench demo
+.PHONY: help build test proofs race lint fuzz bench demo
 
 help:
 	@echo 'make build    the program, static'
 	@echo 'make test     all tests'
+	@echo 'make proofs   the crash, fault and loss tests, with their counts'
 	@echo 'make race     all tests under the race detector'
 	@echo 'make lint     gofmt, go vet for each system, staticcheck, govulncheck where its database is reachable'
 	@echo 'make fuzz     each fuzz target for FUZZTIME ($(FUZZTIME))'
@@ -22,6 +23,12 @@ build:
 
 test:
 	go test ./...
+
+# Every kill, fault and lost write that the store and the applier are brought through, counted.
+proofs:
+	@out=$$(mktemp); \
+	go test -count=1 -v -timeout 30m -run 'Kill|Fault|Loss|Dies|Death|Dead|Restore|Journal' ./backups ./harden/apply >$$out 2>&1; status=$$?; \
+	grep -E '^(--- |ok|FAIL)|^ +[a-z_]+_test.go:[0-9]+: ' $$out; rm $$out; exit $$status
 
 race:
 	go test -race ./...

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,15 +46,35 @@ func (a *app) planCommand() *cobra.Command {
 				}
 			}
 			if format == "json" {
-				return writeJSON(a.Out, viewPlans(plans))
+				err = writeJSON(a.Out, viewPlans(plans))
+			} else {
+				err = printPlans(a.Out, plans, terminal(a.Out))
 			}
-			return printPlans(a.Out, plans, terminal(a.Out))
+			if err != nil {
+				return err
+			}
+			return a.pending(e, plans)
 		},
 	}
 	a.sel.add(cmd.Flags())
 	cmd.Flags().StringVarP(&format, "output", "o", "diff", "diff or json")
 	cmd.Flags().StringVar(&file, "out", "", "also write the plan to this file, for apply")
 	return cmd
+}
+
+// pending warns of what an earlier run has left to settle: apply refuses a plan until then, and where the plan is empty that
+// is all there is to say.
+func (a *app) pending(e *engine, plans []harden.Plan) error {
+	res, open := e.Pending()
+	if !open || res.Outcome != harden.OutcomeUnsettled {
+		return nil
+	}
+	if !slices.ContainsFunc(plans, func(p harden.Plan) bool { return !p.Empty() }) {
+		return a.report(res)
+	}
+	fmt.Fprintf(a.Err, "warning: %s\n", sentence(res.Message.String()))
+	a.printHints(res.Hints)
+	return nil
 }
 
 // plans makes the plans of what the flags select.
