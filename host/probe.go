@@ -41,11 +41,6 @@ type ProbeResult struct {
 	Took   time.Duration
 }
 
-// Healthy says what the kubelet would make of it.
-func (p ProbeResult) Healthy() bool {
-	return p.Err == nil && (p.Status == 0 || p.Status >= 200 && p.Status < 400)
-}
-
 // Probe asks as the kubelet does: without credentials, without checking certificates (but see CA), through no proxy, on a
 // connection of its own, following redirects to the same host only.
 func Probe(ctx context.Context, q ProbeRequest) ProbeResult {

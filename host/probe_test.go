@@ -85,28 +85,27 @@ func TestProbe(t *testing.T) {
 		asked := fmt.Sprintf(`auth="" cookie="" agent="kube-probe/kubectl-harden" accept="*/*" encoding="" close=%v`, !secure)
 		q, _ := node(t, secure)
 		for _, tt := range []struct {
-			path    string
-			status  int
-			body    string
-			healthy bool
-			err     string
+			path   string
+			status int
+			body   string
+			err    string
 		}{
-			{"/healthz?verbose", 200, "verbose " + asked, true, ""},
-			{"/moved", 200, "moved " + asked, true, ""},
-			{"http://user:secret@elsewhere.invalid/healthz?taken", 200, "taken " + asked, true, ""},
-			{"/unauthorized", 401, "Unauthorized\n", false, ""},
-			{"/forbidden", 403, "Forbidden\n", false, ""},
-			{"/failing", 500, "[-]etcd failed\n", false, ""},
-			{"/none", 404, "404 page not found\n", false, ""},
-			{"/streams", 200, strings.Repeat("x", 10<<10), true, ""},
-			{"/elsewhere", 302, "<a href=", true, ""},
-			{"/circle", 0, "", false, "stopped after 10 redirects"},
-			{"/a\nb\x1b[2J", 404, "404 page not found\n", false, ""},
-			{"%zz", 404, "404 page not found\n", false, ""},
+			{"/healthz?verbose", 200, "verbose " + asked, ""},
+			{"/moved", 200, "moved " + asked, ""},
+			{"http://user:secret@elsewhere.invalid/healthz?taken", 200, "taken " + asked, ""},
+			{"/unauthorized", 401, "Unauthorized\n", ""},
+			{"/forbidden", 403, "Forbidden\n", ""},
+			{"/failing", 500, "[-]etcd failed\n", ""},
+			{"/none", 404, "404 page not found\n", ""},
+			{"/streams", 200, strings.Repeat("x", 10<<10), ""},
+			{"/elsewhere", 302, "<a href=", ""},
+			{"/circle", 0, "", "stopped after 10 redirects"},
+			{"/a\nb\x1b[2J", 404, "404 page not found\n", ""},
+			{"%zz", 404, "404 page not found\n", ""},
 		} {
 			q.Path = tt.path
 			got := Probe(t.Context(), q)
-			if got.Status != tt.status || !strings.HasPrefix(got.Body, tt.body) || len(got.Body) > 10<<10 || got.Healthy() != tt.healthy {
+			if got.Status != tt.status || !strings.HasPrefix(got.Body, tt.body) || len(got.Body) > 10<<10 {
 				t.Errorf("%s: %d %.120q %v", q, got.Status, got.Body, got.Err)
 			}
 			if (got.Err == nil) != (tt.err == "") || got.Err != nil && !strings.Contains(got.Err.Error(), tt.err) {
@@ -122,7 +121,7 @@ func TestProbeGivesUp(t *testing.T) {
 	for path, status := range map[string]int{"/hangs": 0, "/hangs-in-body": 200} {
 		q.Path = path
 		got := Probe(t.Context(), q)
-		if !errors.Is(got.Err, context.DeadlineExceeded) || got.Status != status || got.Healthy() || got.Took < q.Timeout {
+		if !errors.Is(got.Err, context.DeadlineExceeded) || got.Status != status || got.Took < q.Timeout {
 			t.Errorf("%s: %+v", path, got)
 		}
 	}
@@ -140,7 +139,7 @@ func TestProbeOpensAConnectionEachTime(t *testing.T) {
 	from := make(map[string]bool)
 	for range 5 {
 		got := Probe(t.Context(), q)
-		if !got.Healthy() {
+		if got.Err != nil || got.Status != 200 {
 			t.Fatalf("%+v", got)
 		}
 		from[got.Body] = true
@@ -156,13 +155,13 @@ func TestProbeOfAClosedPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := l.Addr().(*net.TCPAddr).Port
-	if got := Probe(t.Context(), ProbeRequest{TCP: true, Host: "127.0.0.1", Port: port}); !got.Healthy() || got.Status != 0 {
+	if got := Probe(t.Context(), ProbeRequest{TCP: true, Host: "127.0.0.1", Port: port}); got.Err != nil || got.Status != 0 {
 		t.Errorf("an open port: %+v", got)
 	}
 	l.Close()
 	for _, q := range []ProbeRequest{{TCP: true, Host: "127.0.0.1", Port: port}, {Scheme: "HTTP", Host: "127.0.0.1", Port: port, Path: "/x"}} {
 		got := Probe(t.Context(), q)
-		if got.Healthy() || got.Err == nil || !strings.HasPrefix(got.Err.Error(), fmt.Sprintf("probing %s: ", q)) {
+		if got.Err == nil || !strings.HasPrefix(got.Err.Error(), fmt.Sprintf("probing %s: ", q)) {
 			t.Errorf("a closed port: %+v", got)
 		}
 	}
@@ -173,7 +172,7 @@ func TestProbeChecksTheServerWhenAsked(t *testing.T) {
 	q.Path = "/healthz"
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	q.CA = ca
-	if got := Probe(t.Context(), q); !got.Healthy() {
+	if got := Probe(t.Context(), q); got.Err != nil || got.Status != 200 {
 		t.Errorf("its own certificate: %+v", got)
 	}
 	q.CA = []byte("none")

@@ -44,21 +44,6 @@ func Delete(doc []byte, path Path) ([]byte, error) {
 	return out, byHand(err, "delete %s", path)
 }
 
-// Get returns the value at path, with aliases and merge keys resolved: nil, bool, int, float64, string, []any or
-// map[string]any. ok is false when there is none.
-func Get(doc []byte, path Path) (value any, ok bool, err error) {
-	d, err := read(doc)
-	if err != nil || d.root == nil {
-		return nil, false, err
-	}
-	n := lookup(d.root, path)
-	if n == nil {
-		return nil, false, nil
-	}
-	value, err = decode(n)
-	return value, err == nil, err
-}
-
 // lookup is nil when there is nothing at path.
 func lookup(n *yaml.Node, path Path) *yaml.Node {
 	if n.Kind == yaml.AliasNode {

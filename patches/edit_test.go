@@ -260,6 +260,14 @@ func TestPath(t *testing.T) {
 	}
 }
 
+func locate(doc []byte, line int) (Path, bool) {
+	d, err := read(doc)
+	if err != nil {
+		return nil, false
+	}
+	return d.locate(line)
+}
+
 func TestLocate(t *testing.T) {
 	pod := fixture(t, "kubeadm-1.37/root/etc/kubernetes/manifests/kube-apiserver.yaml")
 	lines := strings.Split(string(pod), "\n")
@@ -278,18 +286,18 @@ func TestLocate(t *testing.T) {
 			if line != text {
 				continue
 			}
-			if path, ok := Locate(pod, i+1); !ok || path.String() != want {
+			if path, ok := locate(pod, i+1); !ok || path.String() != want {
 				t.Errorf("%q is %s, %v, want %s", text, path, ok, want)
 			}
 		}
 	}
 	doc := "# top\na:\n  b: |\n    x\n    y\n  # about c\n\n  c: 1\n"
 	for line, want := range []string{1: "", 2: "a", 3: "a.b", 4: "a.b", 5: "a.b", 6: "a", 7: "a", 8: "a.c", 9: ""} {
-		if path, ok := Locate([]byte(doc), line); path.String() != want || ok != (want != "") {
+		if path, ok := locate([]byte(doc), line); path.String() != want || ok != (want != "") {
 			t.Errorf("line %d is %q, want %q", line, path, want)
 		}
 	}
-	if _, ok := Locate([]byte("a: [\n"), 1); ok {
+	if _, ok := locate([]byte("a: [\n"), 1); ok {
 		t.Error("a line of a broken document has a path")
 	}
 }

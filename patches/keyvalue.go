@@ -32,17 +32,6 @@ func SetKeyValue(file []byte, key, value string) ([]byte, error) {
 	return d.splice(d.addLines(len(file), []string{key + separator + value}))
 }
 
-// KeyValue is the value of a key in such a file.
-func KeyValue(file []byte, key string) (value string, ok bool) {
-	d := &document{src: file, starts: lineStarts(file)}
-	for line := len(d.starts); line >= 1; line-- {
-		if p, isPair := d.pair(line); isPair && sameKey(p.key, key) {
-			return string(file[p.from:p.to]), true
-		}
-	}
-	return "", false
-}
-
 func checkPair(key, value string) error {
 	if key == "" || strings.ContainsAny(key, "= \t\r\n#;") || strings.HasPrefix(key, "-") {
 		return fmt.Errorf("editing key=value lines: %q is not a key", key)

@@ -6,22 +6,12 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Locate returns the path that a 1-based line of a document belongs to, for the heads of hunks. Items of a list of
-// scalars belong to their list, comments and blank lines to the mapping or list around them. ok is false when the
-// line belongs to the document as a whole or the document cannot be read.
-func Locate(doc []byte, line int) (path Path, ok bool) {
-	d, err := read(doc)
-	if err != nil {
-		return nil, false
-	}
-	return d.locate(line)
-}
-
-func (d *document) locate(line int) (Path, bool) {
+// locate is the path that a 1-based line belongs to, for the heads of hunks. Items of a list of scalars belong to their list,
+// comments and blank lines to the mapping or list around them. ok is false when the line belongs to the document as a whole.
+func (d *document) locate(line int) (path Path, ok bool) {
 	if d.root == nil || line < 1 || line > len(d.starts) {
 		return nil, false
 	}
-	var path Path
 	for n := d.root; ; {
 		step, child := d.childAt(n, line)
 		if child == nil {

@@ -32,15 +32,6 @@ func AddMount(pod []byte, container string, m Mount) ([]byte, error) {
 	return out, byHand(err, "mount %s of the host at %s of container %s", m.HostPath, m.MountPath, container)
 }
 
-// RemoveMount removes the mount of HostPath at MountPath, and its volume when no container uses it any more.
-func RemoveMount(pod []byte, container string, m Mount) ([]byte, error) {
-	if err := m.check(); err != nil {
-		return nil, err
-	}
-	out, err := removeMount(pod, container, m)
-	return out, byHand(err, "remove the mount at %s from container %s", m.MountPath, container)
-}
-
 func (m Mount) check() error {
 	for _, p := range []string{m.HostPath, m.MountPath} {
 		if !path.IsAbs(p) || path.Clean(p) != p || strings.ContainsFunc(p, func(r rune) bool { return !isVisible(r) }) {
@@ -232,47 +223,4 @@ func insertNamed(doc []byte, at Path, value map[string]any) ([]byte, error) {
 		splices, err := d.addItems(last, where-1, []any{value}, d.layout(trail))
 		return change{splices, grafted(trail, &list)}, err
 	})
-}
-
-func removeMount(pod []byte, container string, m Mount) ([]byte, error) {
-	p, err := readMounts(pod, container)
-	if err != nil {
-		return nil, err
-	}
-	at := slices.IndexFunc(p.mounts, func(x mounted) bool { return x.mountPath == m.MountPath && x.hostPath == m.HostPath })
-	if at < 0 {
-		return pod, nil
-	}
-	name := p.mounts[at].name
-	pod, err = deleteItem(pod, p.at.with("volumeMounts"), at)
-	if err != nil {
-		return nil, err
-	}
-	d, err := read(pod)
-	if err != nil {
-		return nil, err
-	}
-	for _, kind := range []string{"containers", "initContainers", "ephemeralContainers"} {
-		for _, c := range itemsAt(d.root, Path{"spec", kind}) {
-			for _, mount := range itemsAt(c, Path{"volumeMounts"}) {
-				if textAt(mount, "name") == name {
-					return pod, nil
-				}
-			}
-		}
-	}
-	return deleteItem(pod, Path{"spec", "volumes"}, slices.Index(p.names, name))
-}
-
-// deleteItem removes an item, and the whole list when it was the last.
-func deleteItem(doc []byte, list Path, at int) ([]byte, error) {
-	d, err := read(doc)
-	if err != nil {
-		return nil, err
-	}
-	path := list.with(at)
-	if len(itemsAt(d.root, list)) == 1 {
-		path = list
-	}
-	return edit(doc, func(d *document) (change, error) { return d.delete(path) })
 }

@@ -51,24 +51,6 @@ func MergeList(pod []byte, container, flag string, add, remove []string) ([]byte
 		flag, container, strings.Join(add, ","), strings.Join(remove, ","))
 }
 
-// Flags lists the flags of a container in the order of its command and args.
-func Flags(pod []byte, container string) ([]Flag, error) {
-	d, err := read(pod)
-	if err != nil {
-		return nil, err
-	}
-	c, err := d.container(container, lookupSpot)
-	if err != nil {
-		return nil, err
-	}
-	var flags []Flag
-	for _, f := range c.flags {
-		f.Line = c.items[f.first].Line
-		flags = append(flags, f.Flag)
-	}
-	return flags, nil
-}
-
 var plainFlag = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*$`)
 
 func checkFlag(flag, value string) error {
@@ -91,33 +73,17 @@ type podContainer struct {
 	flags   []argFlag
 }
 
-// walker finds the value at a path, refusing or resolving what cannot be edited.
-type walker func(d *document, path Path) (trail []spot, rest Path, err error)
-
-func walkSpot(d *document, path Path) ([]spot, Path, error) { return d.walk(path) }
-
-func lookupSpot(d *document, path Path) ([]spot, Path, error) {
-	if d.root == nil {
-		return nil, path, nil
-	}
-	n := lookup(d.root, path)
-	if n == nil {
-		return nil, path, nil
-	}
-	return []spot{{node: n}}, nil, nil
-}
-
-func (d *document) container(name string, walk walker) (*podContainer, error) {
+func (d *document) container(name string) (*podContainer, error) {
 	at, err := d.containerPath(name)
 	if err != nil {
 		return nil, err
 	}
 	c := &podContainer{lists: map[string][]spot{}}
-	if c.trail, _, err = walk(d, at); err != nil {
+	if c.trail, _, err = d.walk(at); err != nil {
 		return nil, err
 	}
 	for _, key := range []string{"command", "args"} {
-		trail, rest, err := walk(d, at.with(key))
+		trail, rest, err := d.walk(at.with(key))
 		if err != nil {
 			return nil, err
 		}
@@ -188,7 +154,7 @@ func (d *document) containerPath(name string) (Path, error) {
 // editArgs changes the arguments of a container and verifies the result.
 func editArgs(pod []byte, name, flag string, plan func(args []string, flags []argFlag) argEdit) ([]byte, error) {
 	return edit(pod, func(d *document) (change, error) {
-		c, err := d.container(name, walkSpot)
+		c, err := d.container(name)
 		if err != nil {
 			return change{}, err
 		}

@@ -322,10 +322,6 @@ func TestFlags(t *testing.T) {
 	if got := ParseArgs(nil); got != nil {
 		t.Errorf("of nothing: %v", got)
 	}
-	flow := []byte("x: &x [p, --a=1]\nspec: {containers: [{name: c, command: *x}]}\n")
-	if got, err := Flags(flow, "c"); err != nil || len(got) != 1 || got[0].Value != "1" {
-		t.Errorf("in flow style: %v, %v", got, err)
-	}
 }
 
 func TestLargePod(t *testing.T) {

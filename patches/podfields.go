@@ -14,22 +14,6 @@ func SetAnnotation(object []byte, key, value string) ([]byte, error) {
 	return Set(object, Path{"metadata", "annotations", key}, value)
 }
 
-// RemoveAnnotation removes an annotation, and the annotations themselves when it was the last.
-func RemoveAnnotation(object []byte, key string) ([]byte, error) {
-	d, err := open(object)
-	if err != nil {
-		return nil, byHand(err, "remove the annotation %s", key)
-	}
-	if d.root == nil || lookup(d.root, Path{"metadata", "annotations", key}) == nil {
-		return object, nil
-	}
-	path := Path{"metadata", "annotations", key}
-	if n := lookup(d.root, path[:2]); len(n.Content) == 2 {
-		path = path[:2]
-	}
-	return Delete(object, path)
-}
-
 // SetProbeTCP turns the HTTP probes of a container into probes that only connect: httpGet becomes tcpSocket with the
 // same host and port, in its place; timings and comments stay. Other kinds of probes are left alone.
 func SetProbeTCP(pod []byte, container string) ([]byte, error) {
