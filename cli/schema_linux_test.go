@@ -142,6 +142,9 @@ func TestOutputsOfALiveNodeAreAsTheirSchemasSay(t *testing.T) {
 			t.Errorf("there is nothing in the plan of the %s", p.Scope)
 		}
 		res := e.Apply(ctx, p, nil)
+		if res.Outcome == harden.OutcomeWaiting {
+			res = e.Confirm(ctx, res.Transaction)
+		}
 		if res.Outcome != harden.OutcomeApplied {
 			t.Fatalf("%s: %s", res.Outcome, res.Message)
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kubectl-harden.io/kubectl-harden/backups"
+	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/host"
 )
 
@@ -77,6 +79,7 @@ func TestScripts(t *testing.T) {
 			"signal":  stop,
 			"hold":    hold,
 			"cluster": otherCluster,
+			"fixall":  fixAll,
 		},
 	})
 }
@@ -188,6 +191,23 @@ func fullPipe() (progress, full *os.File, err error) {
 func transactionsIn(root string) int {
 	found, _ := filepath.Glob(filepath.Join(root, defaultStateDir, "transactions", "[0-9]*"))
 	return len(found)
+}
+
+// fixAll applies a remedy of every control that fails, whatever it can hurt.
+func fixAll(ts *testscript.TestScript, _ bool, _ []string) {
+	cmd := exec.Command(program, at(ts.Getenv("R"), "assess", "-o", "json")...)
+	out, err := cmd.Output()
+	ts.Check(err)
+	var a struct{ Findings []harden.Finding }
+	ts.Check(json.Unmarshal(out, &a))
+	var failing []string
+	for _, f := range a.Findings {
+		if f.Status == harden.StatusFail {
+			failing = append(failing, f.Control)
+		}
+	}
+	list := strings.Join(failing, ",")
+	exits(ts, "0", program, at(ts.Getenv("R"), "apply", "--yes", "--control", list, "--accept", list)...)
 }
 
 func hold(ts *testscript.TestScript, _ bool, _ []string) {

@@ -37,12 +37,12 @@ func tcpProbes(t testing.TB, text string) string {
 
 func TestAnonymousAuth(t *testing.T) {
 	flagFalse := hardentest.Flag(anonymousFlag, "false")
-	cases := []verdictCase{
-		{name: "kubeadm's", want: harden.StatusFail, says: "every path"},
-		{name: "flag true", edits: []hardentest.Edit{hardentest.Flag(anonymousFlag, "true")}, want: harden.StatusFail},
-		{name: "flag false with kubeadm's probes", edits: []hardentest.Edit{flagFalse}, want: harden.StatusManual, says: "livenessProbe asks /livez without credentials"},
-		{name: "flag false with TCP probes", edits: []hardentest.Edit{flagFalse, tcpProbes}, want: harden.StatusPass},
-		{name: "flag false with probes that log in", edits: []hardentest.Edit{flagFalse, hardentest.Replace("        scheme: HTTPS\n", "        scheme: HTTPS\n        httpHeaders:\n        - name: Authorization\n          value: x\n")}, want: harden.StatusPass},
+	cases := []hardentest.Verdict{
+		{Name: "kubeadm's", Want: harden.StatusFail, Says: "every path"},
+		{Name: "flag true", Edits: []hardentest.Edit{hardentest.Flag(anonymousFlag, "true")}, Want: harden.StatusFail},
+		{Name: "flag false with kubeadm's probes", Edits: []hardentest.Edit{flagFalse}, Want: harden.StatusManual, Says: "livenessProbe asks /livez without credentials"},
+		{Name: "flag false with TCP probes", Edits: []hardentest.Edit{flagFalse, tcpProbes}, Want: harden.StatusPass},
+		{Name: "flag false with probes that log in", Edits: []hardentest.Edit{flagFalse, hardentest.Replace("        scheme: HTTPS\n", "        scheme: HTTPS\n        httpHeaders:\n        - name: Authorization\n          value: x\n")}, Want: harden.StatusPass},
 	}
 	for _, file := range []struct {
 		name, text string
@@ -59,14 +59,14 @@ func TestAnonymousAuth(t *testing.T) {
 		{"no YAML", "a: b: c\n", harden.StatusManual, "not YAML"},
 	} {
 		edits, change := authn(file.text)
-		cases = append(cases, verdictCase{name: file.name, edits: edits, change: change, want: file.want, says: file.says})
+		cases = append(cases, hardentest.Verdict{Name: file.name, Edits: edits, Change: change, Want: file.want, Says: file.says})
 	}
 	edits, _ := authn("")
 	cases = append(cases,
-		verdictCase{name: "a file that is not there", edits: edits, want: harden.StatusFail, says: "does not exist"},
-		verdictCase{name: "a file that nothing mounts", edits: edits[:1], want: harden.StatusFail, says: "no mount"},
+		hardentest.Verdict{Name: "a file that is not there", Edits: edits, Want: harden.StatusFail, Says: "does not exist"},
+		hardentest.Verdict{Name: "a file that nothing mounts", Edits: edits[:1], Want: harden.StatusFail, Says: "no mount"},
 	)
-	try(t, "apiserver-anonymous-auth", cases)
+	table().Verdicts(t, "apiserver-anonymous-auth", cases)
 }
 
 func manifestLines(lines ...string) []string {
@@ -85,25 +85,25 @@ func TestHealthEndpointsOnly(t *testing.T) {
 	version := func(v string) []hardentest.Edit { return []hardentest.Edit{hardentest.Version(v)} }
 	silent, writeSilent := authn(authnHead+"jwt: []\n", hardentest.Flag(anonymousFlag, "true"))
 	oidc := []hardentest.Edit{hardentest.Flag("oidc-issuer-url", "https://id.example.com"), hardentest.Flag("oidc-client-id", "kubernetes")}
-	plan(t, []planCase{
-		{name: "fresh 1.37", minor: "1.37", choice: harden.Choice{Control: id}, want: slices.Concat(fresh, flag, mount)},
-		{name: "fresh 1.32", minor: "1.30", edits: version("1.32.8"), choice: harden.Choice{Control: id}, want: slices.Concat(fresh, flag, mount)},
-		{name: "too old", minor: "1.30", edits: version("1.31.9"), choice: harden.Choice{Control: id}, skip: "--remedy apiserver-anonymous-auth=flag-false"},
-		{name: "too old by name", minor: "1.30", choice: harden.Choice{Control: id, Remedy: "health-endpoints-only"}, skip: "holds for 1.32 and newer"},
-		{name: "takes a leftover flag away", minor: "1.37", edits: []hardentest.Edit{hardentest.Flag(anonymousFlag, "true")}, choice: harden.Choice{Control: id},
-			want: slices.Concat(fresh, manifestLines("- - --anonymous-auth=true"), flag, mount)},
-		{name: "edits the file in use, and restarts for it", minor: "1.34", edits: silent, change: writeSilent, choice: harden.Choice{Control: id},
-			want: []string{
+	table().Changes(t, []hardentest.Change{
+		{Name: "fresh 1.37", Minor: "1.37", Choice: harden.Choice{Control: id}, Want: slices.Concat(fresh, flag, mount)},
+		{Name: "fresh 1.32", Minor: "1.30", Edits: version("1.32.8"), Choice: harden.Choice{Control: id}, Want: slices.Concat(fresh, flag, mount)},
+		{Name: "too old", Minor: "1.30", Edits: version("1.31.9"), Choice: harden.Choice{Control: id}, Skip: "--remedy apiserver-anonymous-auth=flag-false"},
+		{Name: "too old by name", Minor: "1.30", Choice: harden.Choice{Control: id, Remedy: "health-endpoints-only"}, Skip: "holds for 1.32 and newer"},
+		{Name: "takes a leftover flag away", Minor: "1.37", Edits: []hardentest.Edit{hardentest.Flag(anonymousFlag, "true")}, Choice: harden.Choice{Control: id},
+			Want: slices.Concat(fresh, manifestLines("- - --anonymous-auth=true"), flag, mount)},
+		{Name: "edits the file in use, and restarts for it", Minor: "1.34", Edits: silent, Change: writeSilent, Choice: harden.Choice{Control: id},
+			Want: []string{
 				"authn.yaml: + anonymous:", "authn.yaml: + conditions:", "authn.yaml: + - path: /livez", "authn.yaml: + - path: /readyz", "authn.yaml: + - path: /healthz",
 				"authn.yaml: + - path: " + clusterInfo, "authn.yaml: + enabled: true",
-				"kube-apiserver.yaml: + kubectl-harden.io/files-sha256: d65a221379f5b1aae033858d0c86b0ca1361e0cbf8cc93d797099efe1a9ead58",
+				"kube-apiserver.yaml: + kubectl-harden.io/files-sha256: ...",
 				"kube-apiserver.yaml: - - --anonymous-auth=true",
 			}},
-		{name: "keeps a file of another kind", minor: "1.37", change: func(n *hardentest.Node) { n.Write(authnFile, "kind: Secret\n", 0o600) },
-			choice: harden.Choice{Control: id}, skip: "move it away first"},
-		{name: "not with OIDC flags", minor: "1.37", edits: oidc, choice: harden.Choice{Control: id}, skip: "jwt section by hand first"},
-		{name: "not with other probes", minor: "1.37", edits: []hardentest.Edit{hardentest.Replace("path: /readyz", "path: /readyz/ping")}, choice: harden.Choice{Control: id}, skip: "readinessProbe asks /readyz/ping"},
-		{name: "not when rootless", minor: "1.37", edits: []hardentest.Edit{hardentest.Replace("  securityContext:\n", "  securityContext:\n    runAsUser: 1000\n")}, choice: harden.Choice{Control: id}, skip: "another user"},
+		{Name: "keeps a file of another kind", Minor: "1.37", Change: func(n *hardentest.Node) { n.Write(authnFile, "kind: Secret\n", 0o600) },
+			Choice: harden.Choice{Control: id}, Skip: "move it away first"},
+		{Name: "not with OIDC flags", Minor: "1.37", Edits: oidc, Choice: harden.Choice{Control: id}, Skip: "jwt section by hand first"},
+		{Name: "not with other probes", Minor: "1.37", Edits: []hardentest.Edit{hardentest.Replace("path: /readyz", "path: /readyz/ping")}, Choice: harden.Choice{Control: id}, Skip: "readinessProbe asks /readyz/ping"},
+		{Name: "not when rootless", Minor: "1.37", Edits: []hardentest.Edit{hardentest.Replace("  securityContext:\n", "  securityContext:\n    runAsUser: 1000\n")}, Choice: harden.Choice{Control: id}, Skip: "another user"},
 	})
 }
 
@@ -170,13 +170,13 @@ func TestFlagFalse(t *testing.T) {
 				t.Errorf("%d lines added and %d removed, want 4 and 9", added, removed)
 			}
 			n.Apply(p)
-			if got := finding(t, n.Facts(t), choice.Control); got.Status != harden.StatusPass {
+			if got := table().Finding(t, n.Facts(t), choice.Control); got.Status != harden.StatusPass {
 				t.Errorf("afterwards it is %s: %s", got.Status, got.Message)
 			}
 		})
 	}
-	plan(t, []planCase{
-		{name: "not beside an anonymous section", minor: "1.37", edits: withAnonymous, change: write, choice: choice, skip: "has an anonymous section"},
+	table().Changes(t, []hardentest.Change{
+		{Name: "not beside an anonymous section", Minor: "1.37", Edits: withAnonymous, Change: write, Choice: choice, Skip: "has an anonymous section"},
 	})
 	n := hardentest.APIServer(t, "1.37", silent...)
 	writeSilent(n)

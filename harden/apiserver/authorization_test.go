@@ -25,17 +25,17 @@ func byConfig(text string) ([]hardentest.Edit, func(*hardentest.Node)) {
 }
 
 func TestAuthorizationMode(t *testing.T) {
-	cases := []verdictCase{
-		{name: "kubeadm's", want: harden.StatusPass, says: "Node, RBAC"},
-		{name: "in args", edits: []hardentest.Edit{hardentest.InArgs()}, want: harden.StatusPass},
-		{name: "split", edits: []hardentest.Edit{hardentest.Split()}, want: harden.StatusPass},
-		{name: "missing", edits: []hardentest.Edit{hardentest.NoFlag(modeFlag)}, want: harden.StatusFail, says: "not set, which means AlwaysAllow"},
-		{name: "without Node", edits: modes("RBAC"), want: harden.StatusFail, says: "Node is missing"},
-		{name: "without either", edits: modes("ABAC"), want: harden.StatusFail, says: "Node and RBAC is missing"},
-		{name: "AlwaysAllow behind", edits: modes("Node,RBAC,AlwaysAllow"), want: harden.StatusFail, says: "AlwaysAllow is among"},
-		{name: "in two flags", edits: []hardentest.Edit{hardentest.NoFlag(modeFlag), hardentest.Flag(modeFlag, "Node"), hardentest.Flag(modeFlag, "RBAC")}, want: harden.StatusPass},
-		{name: "with a webhook", edits: modes("Node,RBAC,Webhook"), want: harden.StatusPass},
-		{name: "the process counts", facts: func(f *harden.Facts) { hardentest.Run(f, f.CollectedAt, "--authorization-mode=AlwaysAllow") }, want: harden.StatusFail},
+	cases := []hardentest.Verdict{
+		{Name: "kubeadm's", Want: harden.StatusPass, Says: "Node, RBAC"},
+		{Name: "in args", Edits: []hardentest.Edit{hardentest.InArgs()}, Want: harden.StatusPass},
+		{Name: "split", Edits: []hardentest.Edit{hardentest.Split()}, Want: harden.StatusPass},
+		{Name: "missing", Edits: []hardentest.Edit{hardentest.NoFlag(modeFlag)}, Want: harden.StatusFail, Says: "not set, which means AlwaysAllow"},
+		{Name: "without Node", Edits: modes("RBAC"), Want: harden.StatusFail, Says: "Node is missing"},
+		{Name: "without either", Edits: modes("ABAC"), Want: harden.StatusFail, Says: "Node and RBAC is missing"},
+		{Name: "AlwaysAllow behind", Edits: modes("Node,RBAC,AlwaysAllow"), Want: harden.StatusFail, Says: "AlwaysAllow is among"},
+		{Name: "in two flags", Edits: []hardentest.Edit{hardentest.NoFlag(modeFlag), hardentest.Flag(modeFlag, "Node"), hardentest.Flag(modeFlag, "RBAC")}, Want: harden.StatusPass},
+		{Name: "with a webhook", Edits: modes("Node,RBAC,Webhook"), Want: harden.StatusPass},
+		{Name: "the process counts", Facts: func(f *harden.Facts) { hardentest.Run(f, f.CollectedAt, "--authorization-mode=AlwaysAllow") }, Want: harden.StatusFail},
 	}
 	for _, file := range []struct {
 		name, text string
@@ -48,29 +48,29 @@ func TestAuthorizationMode(t *testing.T) {
 		{"a file that is not there", "", harden.StatusFail, "does not exist"},
 	} {
 		edits, change := byConfig(file.text)
-		cases = append(cases, verdictCase{name: file.name, edits: edits, change: change, want: file.want, says: file.says})
+		cases = append(cases, hardentest.Verdict{Name: file.name, Edits: edits, Change: change, Want: file.want, Says: file.says})
 	}
 	edits, _ := byConfig("")
 	cases = append(cases,
-		verdictCase{name: "a file that nothing mounts", edits: edits[:2], want: harden.StatusFail, says: "no mount"},
-		verdictCase{name: "a file that was not read", edits: edits, facts: func(f *harden.Facts) {
+		hardentest.Verdict{Name: "a file that nothing mounts", Edits: edits[:2], Want: harden.StatusFail, Says: "no mount"},
+		hardentest.Verdict{Name: "a file that was not read", Edits: edits, Facts: func(f *harden.Facts) {
 			f.Files["/etc/kubernetes/authz/config.yaml"] = harden.FileFact{Unread: harden.Msg("permission denied")}
-		}, want: harden.StatusManual, says: "permission denied"},
+		}, Want: harden.StatusManual, Says: "permission denied"},
 	)
-	try(t, "apiserver-authorization-mode", cases)
+	table().Verdicts(t, "apiserver-authorization-mode", cases)
 }
 
 func TestAuthorizationModeRemedy(t *testing.T) {
 	const id = "apiserver-authorization-mode"
 	edits, change := byConfig("kind: AuthorizationConfiguration\nauthorizers: [{type: RBAC}]\n")
-	plan(t, []planCase{
-		{name: "adds what is missing", minor: "1.37", edits: modes("RBAC,Webhook"), choice: harden.Choice{Control: id},
-			want: []string{"kube-apiserver.yaml: - - --authorization-mode=RBAC,Webhook", "kube-apiserver.yaml: + - --authorization-mode=RBAC,Webhook,Node"}},
-		{name: "AlwaysAllow has to be accepted", minor: "1.30", edits: modes("AlwaysAllow"), choice: harden.Choice{Control: id, Named: true}, skip: "--accept apiserver-authorization-mode"},
-		{name: "accepted", minor: "1.30", edits: modes("AlwaysAllow"), choice: harden.Choice{Control: id, Accept: true},
-			want: []string{"kube-apiserver.yaml: - - --authorization-mode=AlwaysAllow", "kube-apiserver.yaml: + - --authorization-mode=Node,RBAC"}},
-		{name: "a missing flag", minor: "1.34", edits: []hardentest.Edit{hardentest.NoFlag(modeFlag)}, choice: harden.Choice{Control: id, Accept: true},
-			want: []string{"kube-apiserver.yaml: + - --authorization-mode=Node,RBAC"}},
-		{name: "a file is respected", minor: "1.37", edits: edits, change: change, choice: harden.Choice{Control: id, Accept: true}, skip: "by hand"},
+	table().Changes(t, []hardentest.Change{
+		{Name: "adds what is missing", Minor: "1.37", Edits: modes("RBAC,Webhook"), Choice: harden.Choice{Control: id},
+			Want: []string{"kube-apiserver.yaml: - - --authorization-mode=RBAC,Webhook", "kube-apiserver.yaml: + - --authorization-mode=RBAC,Webhook,Node"}},
+		{Name: "AlwaysAllow has to be accepted", Minor: "1.30", Edits: modes("AlwaysAllow"), Choice: harden.Choice{Control: id, Named: true}, Skip: "--accept apiserver-authorization-mode"},
+		{Name: "accepted", Minor: "1.30", Edits: modes("AlwaysAllow"), Choice: harden.Choice{Control: id, Accept: true},
+			Want: []string{"kube-apiserver.yaml: - - --authorization-mode=AlwaysAllow", "kube-apiserver.yaml: + - --authorization-mode=Node,RBAC"}},
+		{Name: "a missing flag", Minor: "1.34", Edits: []hardentest.Edit{hardentest.NoFlag(modeFlag)}, Choice: harden.Choice{Control: id, Accept: true},
+			Want: []string{"kube-apiserver.yaml: + - --authorization-mode=Node,RBAC"}},
+		{Name: "a file is respected", Minor: "1.37", Edits: edits, Change: change, Choice: harden.Choice{Control: id, Accept: true}, Skip: "by hand"},
 	})
 }

@@ -11,35 +11,35 @@ import (
 
 func TestProfiling(t *testing.T) {
 	off := hardentest.Flag("profiling", "false")
-	try(t, "apiserver-profiling", []verdictCase{
-		{name: "kubeadm's", want: harden.StatusFail, says: "/debug/pprof"},
-		{name: "off", edits: []hardentest.Edit{off}, want: harden.StatusPass},
-		{name: "off in args", edits: []hardentest.Edit{off, hardentest.InArgs()}, want: harden.StatusPass},
-		{name: "off, split", edits: []hardentest.Edit{off, hardentest.Split()}, want: harden.StatusPass},
-		{name: "on", edits: []hardentest.Edit{hardentest.Flag("profiling", "true")}, want: harden.StatusFail},
-		{name: "the last one counts", edits: []hardentest.Edit{hardentest.Flag("profiling", "true"), off}, want: harden.StatusFail},
-		{name: "not a boolean", edits: []hardentest.Edit{hardentest.Flag("profiling", "no")}, want: harden.StatusFail},
-		{name: "by a socket", edits: []hardentest.Edit{off, hardentest.Flag("debug-socket-path", "/run/debug.sock")}, want: harden.StatusFail, says: "socket"},
-		{name: "the process counts", facts: func(f *harden.Facts) { hardentest.Run(f, f.CollectedAt, "--profiling=false") }, want: harden.StatusPass},
+	table().Verdicts(t, "apiserver-profiling", []hardentest.Verdict{
+		{Name: "kubeadm's", Want: harden.StatusFail, Says: "/debug/pprof"},
+		{Name: "off", Edits: []hardentest.Edit{off}, Want: harden.StatusPass},
+		{Name: "off in args", Edits: []hardentest.Edit{off, hardentest.InArgs()}, Want: harden.StatusPass},
+		{Name: "off, split", Edits: []hardentest.Edit{off, hardentest.Split()}, Want: harden.StatusPass},
+		{Name: "on", Edits: []hardentest.Edit{hardentest.Flag("profiling", "true")}, Want: harden.StatusFail},
+		{Name: "the last one counts", Edits: []hardentest.Edit{hardentest.Flag("profiling", "true"), off}, Want: harden.StatusFail},
+		{Name: "not a boolean", Edits: []hardentest.Edit{hardentest.Flag("profiling", "no")}, Want: harden.StatusFail},
+		{Name: "by a socket", Edits: []hardentest.Edit{off, hardentest.Flag("debug-socket-path", "/run/debug.sock")}, Want: harden.StatusFail, Says: "socket"},
+		{Name: "the process counts", Facts: func(f *harden.Facts) { hardentest.Run(f, f.CollectedAt, "--profiling=false") }, Want: harden.StatusPass},
 	})
-	plan(t, []planCase{
-		{name: "adds", minor: "1.30", choice: harden.Choice{Control: "apiserver-profiling"}, want: []string{"kube-apiserver.yaml: + - --profiling=false"}},
-		{name: "adds to args", minor: "1.37", edits: []hardentest.Edit{hardentest.InArgs()}, choice: harden.Choice{Control: "apiserver-profiling"}, want: []string{"kube-apiserver.yaml: + - --profiling=false"}},
-		{name: "changes, and drops the socket", minor: "1.37", edits: []hardentest.Edit{hardentest.Flag("profiling", "true"), hardentest.Flag("debug-socket-path", "/run/x")}, choice: harden.Choice{Control: "apiserver-profiling"},
-			want: []string{"kube-apiserver.yaml: - - --debug-socket-path=/run/x", "kube-apiserver.yaml: - - --profiling=true", "kube-apiserver.yaml: + - --profiling=false"}},
+	table().Changes(t, []hardentest.Change{
+		{Name: "adds", Minor: "1.30", Choice: harden.Choice{Control: "apiserver-profiling"}, Want: []string{"kube-apiserver.yaml: + - --profiling=false"}},
+		{Name: "adds to args", Minor: "1.37", Edits: []hardentest.Edit{hardentest.InArgs()}, Choice: harden.Choice{Control: "apiserver-profiling"}, Want: []string{"kube-apiserver.yaml: + - --profiling=false"}},
+		{Name: "changes, and drops the socket", Minor: "1.37", Edits: []hardentest.Edit{hardentest.Flag("profiling", "true"), hardentest.Flag("debug-socket-path", "/run/x")}, Choice: harden.Choice{Control: "apiserver-profiling"},
+			Want: []string{"kube-apiserver.yaml: - - --debug-socket-path=/run/x", "kube-apiserver.yaml: - - --profiling=true", "kube-apiserver.yaml: + - --profiling=false"}},
 	})
 }
 
 func TestExtendTokens(t *testing.T) {
 	const id = "apiserver-service-account-extend-token-expiration"
-	try(t, id, []verdictCase{
-		{name: "kubeadm's", want: harden.StatusFail, says: "good for a year"},
-		{name: "off", edits: []hardentest.Edit{hardentest.Flag(extendFlag, "false")}, want: harden.StatusPass},
-		{name: "on", edits: []hardentest.Edit{hardentest.Flag(extendFlag, "true")}, want: harden.StatusFail},
+	table().Verdicts(t, id, []hardentest.Verdict{
+		{Name: "kubeadm's", Want: harden.StatusFail, Says: "good for a year"},
+		{Name: "off", Edits: []hardentest.Edit{hardentest.Flag(extendFlag, "false")}, Want: harden.StatusPass},
+		{Name: "on", Edits: []hardentest.Edit{hardentest.Flag(extendFlag, "true")}, Want: harden.StatusFail},
 	})
-	plan(t, []planCase{
-		{name: "not without knowing", minor: "1.37", choice: harden.Choice{Control: id}, skip: "--accept " + id},
-		{name: "accepted", minor: "1.37", choice: harden.Choice{Control: id, Accept: true}, want: []string{"kube-apiserver.yaml: + - --service-account-extend-token-expiration=false"}},
+	table().Changes(t, []hardentest.Change{
+		{Name: "not without knowing", Minor: "1.37", Choice: harden.Choice{Control: id}, Skip: "--accept " + id},
+		{Name: "accepted", Minor: "1.37", Choice: harden.Choice{Control: id, Accept: true}, Want: []string{"kube-apiserver.yaml: + - --service-account-extend-token-expiration=false"}},
 	})
 }
 
@@ -75,18 +75,18 @@ func TestTokenAuthFile(t *testing.T) {
 	const id, secret = "apiserver-token-auth-file", "31ada4fd-adec-460c-809a-9e56ceb75269"
 	edits := []hardentest.Edit{hardentest.Flag(tokenFileFlag, "/etc/kubernetes/pki/tokens.csv")}
 	write := func(n *hardentest.Node) { n.Write("/etc/kubernetes/pki/tokens.csv", secret+",admin,1\n", 0o600) }
-	try(t, id, []verdictCase{
-		{name: "kubeadm's", want: harden.StatusPass},
-		{name: "in use", edits: edits, change: write, want: harden.StatusFail, says: "/etc/kubernetes/pki/tokens.csv"},
+	table().Verdicts(t, id, []hardentest.Verdict{
+		{Name: "kubeadm's", Want: harden.StatusPass},
+		{Name: "in use", Edits: edits, Change: write, Want: harden.StatusFail, Says: "/etc/kubernetes/pki/tokens.csv"},
 	})
-	plan(t, []planCase{
-		{name: "not without knowing", minor: "1.34", edits: edits, change: write, choice: harden.Choice{Control: id}, skip: "--accept " + id},
-		{name: "accepted", minor: "1.34", edits: edits, change: write, choice: harden.Choice{Control: id, Accept: true},
-			want: []string{"kube-apiserver.yaml: - - --token-auth-file=/etc/kubernetes/pki/tokens.csv"}},
+	table().Changes(t, []hardentest.Change{
+		{Name: "not without knowing", Minor: "1.34", Edits: edits, Change: write, Choice: harden.Choice{Control: id}, Skip: "--accept " + id},
+		{Name: "accepted", Minor: "1.34", Edits: edits, Change: write, Choice: harden.Choice{Control: id, Accept: true},
+			Want: []string{"kube-apiserver.yaml: - - --token-auth-file=/etc/kubernetes/pki/tokens.csv"}},
 	})
 	n := hardentest.APIServer(t, "1.34", edits...)
 	write(n)
-	for _, e := range finding(t, n.Facts(t), id).Evidence {
+	for _, e := range table().Finding(t, n.Facts(t), id).Evidence {
 		if strings.Contains(e.Value, secret) {
 			t.Error("the finding shows a token")
 		}

@@ -13,11 +13,11 @@ func TestRivalManifest(t *testing.T) {
 			n.Write(harden.StaticPodDir+"/"+name, string(n.Files[hardentest.ManifestPath].Data), 0o600)
 		}
 	}
-	try(t, "apiserver-rival-manifest", []verdictCase{
-		{name: "one file", want: harden.StatusPass, says: "only"},
-		{name: "a backup beside it", change: copyTo("kube-apiserver.yaml.bak"), want: harden.StatusFail, says: "the kubelet obeys /etc/kubernetes/manifests/kube-apiserver.yaml.bak"},
-		{name: "a copy that loses", change: copyTo("a.yaml"), want: harden.StatusFail, says: "the kubelet obeys /etc/kubernetes/manifests/kube-apiserver.yaml"},
-		{name: "a dot-file", change: copyTo(".kube-apiserver.yaml.swp"), want: harden.StatusPass},
+	table().Verdicts(t, "apiserver-rival-manifest", []hardentest.Verdict{
+		{Name: "one file", Want: harden.StatusPass, Says: "only"},
+		{Name: "a backup beside it", Change: copyTo("kube-apiserver.yaml.bak"), Want: harden.StatusFail, Says: "the kubelet obeys /etc/kubernetes/manifests/kube-apiserver.yaml.bak"},
+		{Name: "a copy that loses", Change: copyTo("a.yaml"), Want: harden.StatusFail, Says: "the kubelet obeys /etc/kubernetes/manifests/kube-apiserver.yaml"},
+		{Name: "a dot-file", Change: copyTo(".kube-apiserver.yaml.swp"), Want: harden.StatusPass},
 	})
 }
 
@@ -25,16 +25,16 @@ func TestRunningArguments(t *testing.T) {
 	run := func(more ...string) func(*harden.Facts) {
 		return func(f *harden.Facts) { hardentest.Run(f, f.CollectedAt, more...) }
 	}
-	try(t, "apiserver-running-arguments", []verdictCase{
-		{name: "offline", want: harden.StatusNotApplicable},
-		{name: "not running", facts: func(f *harden.Facts) { f.Identity.Offline = false }, want: harden.StatusManual},
-		{name: "the same", facts: run(), want: harden.StatusPass},
-		{name: "one flag more", facts: run("--profiling=false"), want: harden.StatusFail, says: "process 4711"},
-		{name: "split flags mean the same", edits: []hardentest.Edit{hardentest.Split()}, facts: run(), want: harden.StatusPass},
+	table().Verdicts(t, "apiserver-running-arguments", []hardentest.Verdict{
+		{Name: "offline", Want: harden.StatusNotApplicable},
+		{Name: "not running", Facts: func(f *harden.Facts) { f.Identity.Offline = false }, Want: harden.StatusManual},
+		{Name: "the same", Facts: run(), Want: harden.StatusPass},
+		{Name: "one flag more", Facts: run("--profiling=false"), Want: harden.StatusFail, Says: "process 4711"},
+		{Name: "split flags mean the same", Edits: []hardentest.Edit{hardentest.Split()}, Facts: run(), Want: harden.StatusPass},
 	})
 	f := hardentest.APIServerFacts(t, "1.37")
 	hardentest.Run(f, f.CollectedAt, "--profiling=false")
-	got := finding(t, f, "apiserver-running-arguments").Evidence
+	got := table().Finding(t, f, "apiserver-running-arguments").Evidence
 	if len(got) != 2 || got[0].Value != "--profiling is not set" || got[1].Value != "--profiling=false" {
 		t.Errorf("evidence = %v, want --profiling of the file and of the process", got)
 	}

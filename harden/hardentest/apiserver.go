@@ -15,18 +15,26 @@ import (
 // ManifestPath is where a node keeps the API server's manifest.
 const ManifestPath = harden.StaticPodDir + "/kube-apiserver.yaml"
 
-// Edit changes the text of the API server's manifest.
+// Edit changes the text of a static pod's manifest.
 type Edit func(t testing.TB, manifest string) string
 
 // APIServer is the real control-plane node of that minor, with its API server's manifest edited.
 func APIServer(t testing.TB, minor string, edits ...Edit) *Node {
 	t.Helper()
+	return StaticPod(t, minor, harden.APIServer, edits...)
+}
+
+// StaticPod is the real control-plane node of that minor, with the manifest of a component edited.
+func StaticPod(t testing.TB, minor string, id harden.ComponentID, edits ...Edit) *Node {
+	t.Helper()
 	n := Fixture(t, minor)
-	s := n.Files[ManifestPath]
+	c, _ := harden.ComponentByID(id)
+	at := harden.StaticPodDir + "/" + c.Manifest
+	s := n.Files[at]
 	for _, edit := range edits {
 		s.Data = []byte(edit(t, string(s.Data)))
 	}
-	n.Files[ManifestPath] = s
+	n.Files[at] = s
 	return n
 }
 
@@ -38,7 +46,12 @@ func APIServerFacts(t testing.TB, minor string, edits ...Edit) *harden.Facts {
 
 // Run adds a live API server to the facts, with the arguments of the manifest and others behind them.
 func Run(f *harden.Facts, started time.Time, more ...string) {
-	c := f.Components[harden.APIServer]
+	RunPod(f, harden.APIServer, started, more...)
+}
+
+// RunPod does the same for any static pod.
+func RunPod(f *harden.Facts, id harden.ComponentID, started time.Time, more ...string) {
+	c := f.Components[id]
 	c.Process = &harden.ProcessFact{PID: 4711, Args: slices.Concat(c.Args, more), Started: started}
 	f.Identity.Offline = false
 }
@@ -64,8 +77,11 @@ func (n *Node) Plan(t testing.TB, area harden.Area, choices ...harden.Choice) (h
 	return plans.Node, err
 }
 
+// digest is the annotation that restarts a pod for a changed file.
+var digest = regexp.MustCompile(`^(kubectl-harden\.io/files-sha256:) [0-9a-f]{64}$`)
+
 // Changes are what a plan does, a line each: "make DIR", "write FILE" for a new one, "FILE: + text" and "FILE: - text"
-// for the lines of others, without their indentation.
+// for the lines of others, without their indentation and without digests.
 func Changes(t testing.TB, p harden.Plan) []string {
 	t.Helper()
 	var out []string
@@ -83,7 +99,8 @@ func Changes(t testing.TB, p harden.Plan) []string {
 			for _, h := range d.Hunks {
 				for _, l := range h.Lines {
 					if l.Op != ' ' {
-						out = append(out, fmt.Sprintf("%s: %c %s", s.Path[strings.LastIndex(s.Path, "/")+1:], l.Op, strings.TrimSpace(l.Text)))
+						text := digest.ReplaceAllString(strings.TrimSpace(l.Text), "$1 ...")
+						out = append(out, fmt.Sprintf("%s: %c %s", s.Path[strings.LastIndex(s.Path, "/")+1:], l.Op, text))
 					}
 				}
 			}
@@ -92,7 +109,20 @@ func Changes(t testing.TB, p harden.Plan) []string {
 	return out
 }
 
-const program = "    - kube-apiserver\n"
+// program is the first line of a static pod's command.
+var program = regexp.MustCompile(`(?m)^  - command:\n    - \S+\n`)
+
+// below adds lines below the program.
+func below(lines string) Edit {
+	return func(t testing.TB, text string) string {
+		t.Helper()
+		at := program.FindStringIndex(text)
+		if at == nil {
+			t.Fatal("the manifest has no command")
+		}
+		return text[:at[1]] + lines + text[at[1]:]
+	}
+}
 
 // Replace replaces text that must be there.
 func Replace(old, new string) Edit {
@@ -107,7 +137,7 @@ func Replace(old, new string) Edit {
 
 // Flag adds --name=value, as the first of the flags: one more where there is one already.
 func Flag(name, value string) Edit {
-	return Replace(program, program+fmt.Sprintf("    - --%s=%s\n", name, value))
+	return below(fmt.Sprintf("    - --%s=%s\n", name, value))
 }
 
 // NoFlag takes every --name=value away.
@@ -117,7 +147,7 @@ func NoFlag(name string) Edit {
 }
 
 // InArgs moves the flags from command to args.
-func InArgs() Edit { return Replace(program, program+"    args:\n") }
+func InArgs() Edit { return below("    args:\n") }
 
 // Split writes every --name=value as two arguments.
 func Split() Edit {

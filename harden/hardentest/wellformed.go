@@ -13,7 +13,7 @@ var (
 	idForm     = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	cisForm    = regexp.MustCompile(`^[1-5]\.\d{1,2}(\.\d{1,2})?$`)
 	stigForm   = regexp.MustCompile(`^V-\d{6}$`)
-	docsForm   = regexp.MustCompile(`^https://(kubernetes\.io|github\.com/kubernetes)/`)
+	docsForm   = regexp.MustCompile(`^https://(kubernetes\.io|github\.com/kubernetes|etcd\.io)/`)
 	us         = regexp.MustCompile(`(?i)\b(we|our|us|i|my)\b`)
 	verb       = regexp.MustCompile(`%[^ ]`)
 	sentence   = regexp.MustCompile(`[.?] +[A-Z]|[.]$`)
