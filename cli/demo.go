@@ -136,6 +136,19 @@ func (s *sandboxAPI) now() *clustersandbox.Cluster {
 	return s.cluster
 }
 
+func (s *sandboxAPI) At(_ string, port int) apply.API {
+	return sandbox.CanaryAPI{Node: s.node, Port: port}
+}
+
+func (s *sandboxAPI) Readyz(context.Context) (bool, []string, error) {
+	return s.node.Serving(), nil, nil
+}
+
+func (s *sandboxAPI) TrialWrite(ctx context.Context) error {
+	_, err := s.now().AdminGet(ctx, "/api", "")
+	return err
+}
+
 func (s *sandboxAPI) CheckIdentity(ctx context.Context, node harden.Identity) error {
 	return s.now().CheckIdentity(ctx, node)
 }

@@ -157,7 +157,11 @@ func (s *selectFlags) selection() (harden.Selection, error) {
 
 // acceptable refuses an --accept that can reach nothing: the operator has misspelt what they mean.
 func acceptable(s harden.Selection) error {
+	components := s.AcceptedComponents()
 	for _, id := range s.Accept {
+		if slices.Contains(components, harden.ComponentID(id)) {
+			continue
+		}
 		_, remedy := s.Remedies[id]
 		chosen := slices.ContainsFunc(s.Choices, func(c harden.Choice) bool { return c.Control == id })
 		if !s.All && s.Profile == nil && len(s.Areas) == 0 && !remedy && !chosen && !slices.Contains(s.Controls, id) {

@@ -145,10 +145,10 @@ func (n *hostNode) Processes(name string) ([]harden.ProcessFact, error) {
 	var out []harden.ProcessFact
 	for _, p := range ps {
 		inContainer := p.ContainerID != ""
-		if p.UID != 0 || inContainer == (name == string(harden.Kubelet)) {
-			continue
+		if p.UID != 0 || inContainer == (name == string(harden.Kubelet)) || inContainer && n.root.HasVariable(p, harden.CanaryMark) {
+			continue // the last one is a rehearsal's, not the live one
 		}
-		out = append(out, harden.ProcessFact{PID: p.PID, Args: p.Argv, Started: p.Started, Container: p.ContainerID})
+		out = append(out, harden.ProcessFact{PID: p.PID, Args: p.Argv, Started: p.Started, Container: p.ContainerID, Resident: p.Resident})
 	}
 	return out, nil
 }

@@ -115,6 +115,6 @@ func connector(w whereFlags) (func(context.Context) (api, error), string) {
 			}
 			client = c
 		}
-		return client, nil
+		return liveAPI{client}, nil
 	}, w.context
 }

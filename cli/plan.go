@@ -98,7 +98,13 @@ func (a *app) plans(ctx context.Context, e *engine) ([]harden.Plan, error) {
 	if err := acceptable(sel); err != nil {
 		return nil, err
 	}
-	return e.planOf(ctx, f, choices, skipped)
+	plans, err := e.planOf(ctx, f, choices, skipped)
+	for i := range plans {
+		if ids := sel.AcceptedComponents(); len(ids) > 0 && !plans[i].Empty() {
+			plans[i] = plans[i].Accept(ids...)
+		}
+	}
+	return plans, err
 }
 
 func savePlans(file string, plans []harden.Plan) error {
@@ -151,6 +157,11 @@ func printPlans(to io.Writer, plans []harden.Plan, people bool) error {
 					return err
 				}
 			}
+			for _, r := range st.Rehearsals {
+				for _, line := range rehearsalLines(r) {
+					comment(w, line)
+				}
+			}
 			for _, e := range st.Effects {
 				if !p.Target.Offline {
 					comment(w, "then: "+effectLine(e))
@@ -187,6 +198,19 @@ func because(m harden.Message) string {
 		return ""
 	}
 	return ": " + m.String()
+}
+
+// rehearsalLines say how a component is rehearsed, and what is left to its gate.
+func rehearsalLines(r harden.Rehearsal) []string {
+	var means []string
+	for _, m := range r.Means() {
+		means = append(means, m.String())
+	}
+	out := []string{fmt.Sprintf("first: %s is rehearsed: %s", r.Component, strings.Join(means, "; "))}
+	if !r.Unrehearsed.IsZero() {
+		out = append(out, fmt.Sprintf("not rehearsed: %s: %s", r.Component, r.Unrehearsed))
+	}
+	return append(out, fmt.Sprintf("only the gate tells: %s: %s", r.Component, r.GateOnly))
 }
 
 func effectLine(e harden.Effect) string {

@@ -15,14 +15,16 @@ type plansView struct {
 }
 
 type planView struct {
-	Scope     harden.Scope    `json:"scope"`
-	Target    harden.Identity `json:"target"`
-	Created   time.Time       `json:"created"`
-	Tool      string          `json:"tool"` // version of the program that made it
-	Choices   []harden.Choice `json:"choices"`
-	Stages    []stageView     `json:"stages"`
-	Preflight []harden.Check  `json:"preflight"`
-	Skipped   []harden.Skip   `json:"skipped"`
+	Scope   harden.Scope    `json:"scope"`
+	Target  harden.Identity `json:"target"`
+	Created time.Time       `json:"created"`
+	Tool    string          `json:"tool"` // version of the program that made it
+	Choices []harden.Choice `json:"choices"`
+	Stages  []stageView     `json:"stages"`
+	// Accepted are components that were accepted although not all of them can be rehearsed.
+	Accepted  []harden.ComponentID `json:"accepted,omitempty"`
+	Preflight []harden.Check       `json:"preflight"`
+	Skipped   []harden.Skip        `json:"skipped"`
 	// Switch is absent where the plan can lock nobody out.
 	Switch *harden.Switch `json:"switch,omitempty"`
 	// Undoes is the transaction that this plan undoes, wholly or what UndoesControl asked for.
@@ -31,10 +33,11 @@ type planView struct {
 }
 
 type stageView struct {
-	Title   harden.Message  `json:"title"`
-	Steps   []stepView      `json:"steps"`
-	Effects []harden.Effect `json:"effects"`
-	Gates   []harden.Gate   `json:"gates"`
+	Title      harden.Message     `json:"title"`
+	Steps      []stepView         `json:"steps"`
+	Rehearsals []harden.Rehearsal `json:"rehearsals"`
+	Effects    []harden.Effect    `json:"effects"`
+	Gates      []harden.Gate      `json:"gates"`
 }
 
 type stepView struct {
@@ -62,10 +65,13 @@ func viewPlans(plans []harden.Plan) plansView {
 	for _, p := range plans {
 		v := planView{
 			Scope: p.Scope, Target: p.Target, Created: p.Created, Tool: p.Tool, Choices: p.Choices, Stages: []stageView{},
-			Preflight: p.Preflight, Skipped: p.Skipped, Switch: p.Switch, Undoes: p.Undoes, UndoesControl: p.UndoesControl,
+			Accepted: p.Accepted, Preflight: p.Preflight, Skipped: p.Skipped, Switch: p.Switch, Undoes: p.Undoes, UndoesControl: p.UndoesControl,
 		}
 		for _, st := range p.Stages {
-			sv := stageView{Title: st.Title, Steps: []stepView{}, Effects: st.Effects, Gates: st.Gates}
+			sv := stageView{Title: st.Title, Steps: []stepView{}, Rehearsals: st.Rehearsals, Effects: st.Effects, Gates: st.Gates}
+			if sv.Rehearsals == nil {
+				sv.Rehearsals = []harden.Rehearsal{}
+			}
 			for _, s := range st.Steps {
 				sv.Steps = append(sv.Steps, stepView{
 					ID: s.ID, Kind: s.Kind, Path: s.Path, Object: s.Object, Component: s.Component, Controls: s.Controls(),

@@ -123,7 +123,7 @@ func (v statusView) code() error {
 }
 
 // clean takes the lock: the store then removes half-made and half-removed transactions by itself. Switches of transactions that
-// are settled do nothing any more.
+// are settled do nothing any more, and a canary that is there then is nobody's.
 func (a *app) clean(ctx context.Context, e *engine) error {
 	if e.m.cannotWrite != nil {
 		return e.m.cannotWrite
@@ -136,7 +136,7 @@ func (a *app) clean(ctx context.Context, e *engine) error {
 	for _, name := range left {
 		err = errors.Join(err, e.deadMan().Disarm(ctx, strings.TrimPrefix(name, switchPrefix)))
 	}
-	return errors.Join(err, s.Unlock())
+	return errors.Join(err, e.removeCanary(ctx), s.Unlock())
 }
 
 func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
@@ -160,6 +160,11 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 		return v, err
 	} else if left != nil {
 		v.Left = left
+	}
+	if left, err := e.canaryLeft(cmd.Context()); err != nil {
+		return v, err
+	} else if left != "" {
+		v.Canary = &left
 	}
 	open, err := unsettled(e.store)
 	if err != nil {
@@ -199,7 +204,14 @@ func (a *app) printStatus(v statusView) {
 	if v.armed != nil {
 		armed = switchWords(v.armed)
 	}
-	table(a.Out, [][]string{{"lock", lock}, {"dead man's switch", armed}, {"canary", "none"}})
+	canary := "none"
+	switch {
+	case v.Canary != nil && v.Lock != nil:
+		canary = oneLine(*v.Canary) + ", of the run that holds the lock"
+	case v.Canary != nil:
+		canary = oneLine(*v.Canary) + " is left; remove it: " + a.where.called() + " status --clean"
+	}
+	table(a.Out, [][]string{{"lock", lock}, {"dead man's switch", armed}, {"canary", canary}})
 	for _, name := range v.Left {
 		fmt.Fprintf(a.Out, "left over: the units %s; remove them: %s status --clean\n", oneLine(name), a.where.called())
 	}

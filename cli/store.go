@@ -30,7 +30,7 @@ type unbegun struct {
 
 var errUnbegun = errors.New("only checked")
 
-func (u *unbegun) Begin(harden.Plan, apply.Script) (apply.Tx, error) {
+func (u *unbegun) Begin(harden.Plan, []harden.Step, apply.Script) (apply.Tx, error) {
 	u.reached = true
 	return nil, errUnbegun
 }
@@ -57,7 +57,7 @@ func unsettled(s *backups.Store) ([]backups.Summary, error) {
 
 func (s *transactions) Plan(id string) (harden.Plan, error) { return s.e.loadPlan(id) }
 
-func (s *transactions) Begin(p harden.Plan, script apply.Script) (apply.Tx, error) {
+func (s *transactions) Begin(p harden.Plan, own []harden.Step, script apply.Script) (apply.Tx, error) {
 	data, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the plan: %w", err)
@@ -65,7 +65,7 @@ func (s *transactions) Begin(p harden.Plan, script apply.Script) (apply.Tx, erro
 	meta := s.e.meta
 	meta.Binary = thisBinary()
 	meta.Scope, meta.Undoes, meta.Controls = string(p.Scope), p.Undoes, p.Controls()
-	tx, err := s.session.Begin(meta, data, targets(p), backups.Script{Head: script.Head, Tail: script.Tail})
+	tx, err := s.session.Begin(meta, data, targets(slices.Concat(p.Steps(), own)), backups.Script{Head: script.Head, Tail: script.Tail})
 	if err != nil {
 		return nil, told(p, err)
 	}
@@ -84,10 +84,10 @@ func (s *transactions) Resume(id string) (apply.Tx, harden.Plan, error) {
 	return &transaction{tx, plan, s.e.script(tx.Dir())}, plan, nil
 }
 
-// targets are the plan's file steps as the store wants them.
-func targets(p harden.Plan) []backups.Target {
+// targets are file steps as the store wants them.
+func targets(steps []harden.Step) []backups.Target {
 	var out []backups.Target
-	for _, s := range p.Steps() {
+	for _, s := range steps {
 		if s.Kind != harden.StepObject {
 			out = append(out, backups.Target{ID: s.ID, Path: s.Path, Before: backups.State(s.Before), After: backups.State(s.After)})
 		}
@@ -122,6 +122,15 @@ func (t *transaction) Script() string { return t.script }
 
 func (t *transaction) Put(step string) error    { return told(t.plan, t.Tx.Put(step)) }
 func (t *transaction) Revert(step string) error { return told(t.plan, t.Tx.Revert(step)) }
+
+func (t *transaction) Content(step string) (harden.State, bool) {
+	all := t.Targets()
+	i := slices.IndexFunc(all, func(tg backups.Target) bool { return tg.ID == step })
+	if i < 0 {
+		return harden.State{}, false
+	}
+	return harden.State(all[i].After), true
+}
 
 // told says the store's errors in the words of harden/apply.
 func told(p harden.Plan, err error) error {
@@ -197,6 +206,8 @@ func (e *engine) summaries(list []backups.Summary) []harden.TransactionSummary {
 		if t.Controls == nil {
 			t.Controls = []string{}
 		}
+		// A rehearsal's own manifest comes and goes, and is nothing that was changed.
+		t.Targets = slices.DeleteFunc(t.Targets, func(p string) bool { return path.Base(p) == harden.CanaryFile })
 		if t.Targets == nil {
 			t.Targets = []string{}
 		}

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -50,6 +52,7 @@ type Options struct {
 
 // Client asks one cluster's API. It is safe for concurrent use.
 type Client struct {
+	config  *rest.Config
 	server  *url.URL
 	rest    *rest.RESTClient
 	http    *http.Client
@@ -188,18 +191,9 @@ func newClient(raw *clientcmdapi.Config, opts Options) (*Client, error) {
 	cfg.ContentType, cfg.AcceptContentTypes = "application/json", "application/json"
 	cfg.GroupVersion = &schema.GroupVersion{}
 
-	client, err := rest.HTTPClientFor(cfg)
-	if err != nil {
+	c := &Client{config: cfg, timeout: opts.Timeout, context: name, clientCert: cfg.CertData, insecure: cfg.Insecure}
+	if err := c.dial(cfg); err != nil {
 		return nil, err
-	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	restClient, err := rest.RESTClientForConfigAndClient(cfg, client)
-	if err != nil {
-		return nil, err
-	}
-	c := &Client{
-		server: server, rest: restClient, http: client, timeout: opts.Timeout, context: name,
-		clientCert: cfg.CertData, insecure: cfg.Insecure,
 	}
 	if c.timeout <= 0 {
 		c.timeout = defaultTimeout
@@ -210,6 +204,39 @@ func newClient(raw *clientcmdapi.Config, opts Options) (*Client, error) {
 		}
 	}
 	return c, nil
+}
+
+// dial makes the client's connections of a configuration. It sends nothing.
+func (c *Client) dial(cfg *rest.Config) error {
+	server, _, err := rest.DefaultServerUrlFor(cfg)
+	if err != nil {
+		return errors.New("the server's address cannot be parsed")
+	}
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return err
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	restClient, err := rest.RESTClientForConfigAndClient(cfg, client)
+	if err != nil {
+		return err
+	}
+	c.server, c.rest, c.http = server, restClient, client
+	return nil
+}
+
+// At asks the API server at another address, with the same credentials. It has to prove itself by the name of the usual one.
+func (c *Client) At(host string, port int) (*Client, error) {
+	cfg := rest.CopyConfig(c.config)
+	cfg.Host = "https://" + net.JoinHostPort(host, strconv.Itoa(port))
+	if cfg.ServerName == "" {
+		cfg.ServerName = c.server.Hostname()
+	}
+	there := &Client{config: cfg, timeout: c.timeout, context: c.context, clientCert: c.clientCert, insecure: c.insecure}
+	if err := there.dial(cfg); err != nil {
+		return nil, &objects.Error{Doing: "connecting to another address", Subject: cfg.Host, Reason: objects.Credentials, Cause: err}
+	}
+	return there, nil
 }
 
 // statusOnly decodes nothing but the API's errors: objects are decoded by what needs them, so that no scheme of all types

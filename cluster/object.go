@@ -141,6 +141,16 @@ func (c *Client) Apply(ctx context.Context, ref harden.ObjectRef, yaml []byte, u
 	return got.Meta("resourceVersion"), nil
 }
 
+// TrialWrite asks the server to make an object, which it checks as any other and does not keep.
+func (c *Client) TrialWrite(ctx context.Context) error {
+	_, err := c.do(ctx, request{
+		doing: "trying a write", subject: "a ConfigMap in kube-system", verb: http.MethodPost, path: []string{"/api/v1/namespaces/kube-system/configmaps"},
+		query: url.Values{"dryRun": {metav1.DryRunAll}, "fieldManager": {FieldManager}}, media: "application/json",
+		body: []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"generateName":"kubectl-harden-"}}`),
+	}, nil)
+	return err
+}
+
 // Replace gives the object that has this UID and resource version the labels, annotations and content of the YAML, exactly;
 // owners, finalizers and status stay.
 func (c *Client) Replace(ctx context.Context, ref harden.ObjectRef, yaml []byte, uid, resourceVersion string) (newVersion string, err error) {

@@ -1,7 +1,6 @@
 package harden
 
 import (
-	"path"
 	"strconv"
 	"strings"
 
@@ -150,18 +149,5 @@ func (c *ComponentFacts) HostPath(inContainer string) (string, bool) {
 	if ct == nil {
 		return "", false
 	}
-	best, host := -1, ""
-	for _, m := range ct.VolumeMounts {
-		at := strings.TrimSuffix(m.MountPath, "/")
-		if inContainer != at && !strings.HasPrefix(inContainer, at+"/") || len(at) <= best {
-			continue
-		}
-		best, host = len(at), ""
-		for _, v := range c.Pod.Spec.Volumes {
-			if v.Name == m.Name && v.HostPath != nil {
-				host = path.Join(v.HostPath.Path, m.SubPath, inContainer[len(at):])
-			}
-		}
-	}
-	return host, host != ""
+	return hostPath(c.Pod, ct, inContainer)
 }

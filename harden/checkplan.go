@@ -260,6 +260,7 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 	}
 	for _, st := range p.Stages {
 		out = append(out, componentChecks(f, st)...)
+		out = append(out, wellFormed(f, st)...)
 	}
 	return slices.DeleteFunc(out, func(c Check) bool { return c.State != Unmet }), nil
 }

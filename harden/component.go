@@ -27,6 +27,10 @@ type Component struct {
 	Leases   []string    `json:"leases,omitempty"`   // in kube-system, renewed while it works
 	// Order in which components are changed within a stage; the kubelet is last.
 	Order int `json:"-"`
+	// Canary: a second instance may run beside the live one to rehearse a change. Never of one that works by a lease.
+	Canary bool `json:"-"`
+	// GateOnly says what its usual rehearsal leaves to the gate.
+	GateOnly Message `json:"-"`
 }
 
 // StaticPod says that the kubelet runs the component from a manifest.
@@ -75,11 +79,26 @@ func (c Component) ElectedBy(args []string) (leases []string, elsewhere bool) {
 
 // Components by the order in which they are changed.
 var Components = []Component{
-	{ID: APIServer, Title: "API server", Manifest: "kube-apiserver.yaml", Order: 1},
-	{ID: ControllerManager, Title: "controller manager", Manifest: "kube-controller-manager.yaml", Leases: []string{"kube-controller-manager"}, Order: 2},
-	{ID: Scheduler, Title: "scheduler", Manifest: "kube-scheduler.yaml", Leases: []string{"kube-scheduler"}, Order: 3},
-	{ID: Etcd, Title: "etcd", Manifest: "etcd.yaml", Order: 4},
-	{ID: Kubelet, Title: "kubelet", Unit: "kubelet.service", Order: 5},
+	{
+		ID: APIServer, Title: "API server", Manifest: "kube-apiserver.yaml", Order: 1, Canary: true,
+		GateOnly: Msg("whether it takes over the live one's address, port and audit log, and its clients come back"),
+	},
+	{
+		ID: ControllerManager, Title: "controller manager", Manifest: "kube-controller-manager.yaml", Leases: []string{"kube-controller-manager"}, Order: 2,
+		GateOnly: Msg("whether it starts with these flags and takes its lease; it cannot run twice"),
+	},
+	{
+		ID: Scheduler, Title: "scheduler", Manifest: "kube-scheduler.yaml", Leases: []string{"kube-scheduler"}, Order: 3,
+		GateOnly: Msg("whether it starts with these flags and takes its lease; it cannot run twice"),
+	},
+	{
+		ID: Etcd, Title: "etcd", Manifest: "etcd.yaml", Order: 4,
+		GateOnly: Msg("whether it starts with these flags and opens its data; it cannot run twice"),
+	},
+	{
+		ID: Kubelet, Title: "kubelet", Unit: "kubelet.service", Order: 5,
+		GateOnly: Msg("what it makes of values that are well-formed, and whether the node stays Ready; it cannot run twice"),
+	},
 }
 
 // ComponentByID finds a component.

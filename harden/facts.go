@@ -43,6 +43,8 @@ type Facts struct {
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// SysctlFiles are the settings from sysctl.d in the order in which they are loaded; the last one of a key wins.
 	SysctlFiles []SysctlSetting `json:"sysctlFiles,omitempty"`
+	// Machine is the running machine; nil of an offline root.
+	Machine *MachineFact `json:"machine,omitempty"`
 	// Disks by the path that was asked for.
 	Disks map[string]DiskFact `json:"disks,omitempty"`
 	// Stats are owners and modes of host files, by path; see Stat.
@@ -111,6 +113,7 @@ type ProcessFact struct {
 	Args      []string  `json:"args"`
 	Started   time.Time `json:"started"`
 	Container string    `json:"container,omitempty"`
+	Resident  uint64    `json:"resident,omitempty"` // bytes of memory that it holds; 0: not known
 }
 
 // KubeletFacts are about the kubelet's configuration.
@@ -157,6 +160,12 @@ type SysctlSetting struct {
 	Path  string `json:"path"`
 	Key   string `json:"key"`
 	Value string `json:"value"`
+}
+
+// MachineFact is what the running machine has for a rehearsal.
+type MachineFact struct {
+	MemAvailable uint64 `json:"memAvailable"` // bytes that can be had without swapping
+	Systemd      bool   `json:"systemd"`      // it runs the machine
 }
 
 // DiskFact is the space of a file system.

@@ -62,6 +62,8 @@ type Plan struct {
 	// Choices that were taken; a plan of the same choices after apply is empty.
 	Choices []Choice `json:"choices"`
 	Stages  []Stage  `json:"stages"`
+	// Accepted are components that were accepted by name although not all of them can be rehearsed.
+	Accepted []ComponentID `json:"accepted,omitempty"`
 	// Preflight are the preconditions of all remedies and of the components touched.
 	Preflight []Check `json:"preflight"`
 	// Skipped are choices that are not in the plan, with the reason.
@@ -77,12 +79,13 @@ type Plan struct {
 	Undone []string `json:"undone,omitempty"`
 }
 
-// Stage is steps, then effects, then gates.
+// Stage is steps, then effects, then gates. Before the first effect its components are rehearsed.
 type Stage struct {
-	Title   Message  `json:"title"`
-	Steps   []Step   `json:"steps"`
-	Effects []Effect `json:"effects"`
-	Gates   []Gate   `json:"gates"`
+	Title      Message     `json:"title"`
+	Steps      []Step      `json:"steps"`
+	Rehearsals []Rehearsal `json:"rehearsals,omitempty"`
+	Effects    []Effect    `json:"effects"`
+	Gates      []Gate      `json:"gates"`
 }
 
 // StepKind is what a step changes.

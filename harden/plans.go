@@ -87,8 +87,11 @@ func (p *planner) fill(plan *Plan, at part, all []Step) error {
 		if err != nil {
 			return err
 		}
+		stage.Rehearsals = Rehearsals(stage, p.in.Facts, false)
 		plan.Stages = []Stage{stage}
 		plan.Preflight = append(plan.Preflight, componentChecks(p.in.Facts, stage)...)
+		plan.Preflight = append(plan.Preflight, wellFormed(p.in.Facts, stage)...)
+		plan.Preflight = append(plan.Preflight, rehearsalChecks(stage)...)
 		plan.Preflight = append(plan.Preflight, targetChecks(p.in.Writes, steps)...)
 	}
 	has := func(control string) bool { return p.parts[control] == at || asking[control] }

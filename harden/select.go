@@ -199,7 +199,7 @@ func checkNames(areas []Area, s Selection) error {
 			return &UnknownNameError{"area", id, areaIDs}
 		}
 	}
-	ids := slices.Concat(s.Controls, s.Accept)
+	ids := slices.Concat(s.Controls, slices.DeleteFunc(slices.Clone(s.Accept), isComponent))
 	for id := range s.Remedies {
 		ids = append(ids, id)
 	}
@@ -225,6 +225,22 @@ func checkNames(areas []Area, s Selection) error {
 		}
 	}
 	return nil
+}
+
+// AcceptedComponents are those that --accept names, for Plan.Accept.
+func (s Selection) AcceptedComponents() []ComponentID {
+	var out []ComponentID
+	for _, id := range s.Accept {
+		if isComponent(id) {
+			out = append(out, ComponentID(id))
+		}
+	}
+	return out
+}
+
+func isComponent(id string) bool {
+	_, ok := ComponentByID(ComponentID(id))
+	return ok
 }
 
 func checkRemedy(areas []Area, control, remedy string) error {

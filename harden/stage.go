@@ -150,14 +150,20 @@ func gateFor(c Component, data []byte, f *Facts) (Gate, error) {
 	if ct == nil {
 		return Gate{}, fmt.Errorf("reading the planned manifest of %s: it has no container of that name", c.ID)
 	}
-	g.Args = slices.Concat(ct.Command, ct.Args)
+	g.Args, g.Probes = slices.Concat(ct.Command, ct.Args), probesOf(ct)
+	return g, nil
+}
+
+// probesOf are a container's probes, by name.
+func probesOf(ct *corev1.Container) []Probe {
+	var out []Probe
 	for name, p := range map[string]*corev1.Probe{"liveness": ct.LivenessProbe, "readiness": ct.ReadinessProbe, "startup": ct.StartupProbe} {
 		if probe, ok := probeOf(name, p, ct); ok {
-			g.Probes = append(g.Probes, probe)
+			out = append(out, probe)
 		}
 	}
-	slices.SortFunc(g.Probes, func(a, b Probe) int { return strings.Compare(a.Name, b.Name) })
-	return g, nil
+	slices.SortFunc(out, func(a, b Probe) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 // ContainerOf finds the component's own container in its pod: by name, else the only one.

@@ -87,6 +87,7 @@ func Undo(in UndoInput) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	st.Rehearsals = Rehearsals(st, in.Facts, true)
 	undoSysctls(&st, in.Done.Plan, in.Control)
 	p.Stages = []Stage{st}
 	p.Preflight = append(p.Preflight, targetChecks(in.Writes, steps)...)

@@ -37,6 +37,7 @@ type tree interface {
 	ReadOnlyFS(path string) (bool, error)
 	CheckReplace(path string) error
 	CheckAttributes(path string) error
+	Clear(path string) error
 }
 
 // OpenRoot fails: nodes are Linux machines.

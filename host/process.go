@@ -32,6 +32,7 @@ type Process struct {
 	// ContainerID and PodUID are read off the cgroup; empty outside of containers and pods.
 	ContainerID string
 	PodUID      string
+	Resident    uint64 // bytes of memory that it holds
 }
 
 const (
@@ -125,6 +126,7 @@ func readProcess(dir, name string) (Process, error) {
 	if p.UID, err = parseUID(status); err != nil {
 		return p, err
 	}
+	p.Resident = parseResident(status)
 	cgroup, err := readSome(d, "cgroup")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // kernels can be built without cgroups
 		return p, err
@@ -187,6 +189,32 @@ func parseUID(data []byte) (int, error) {
 		}
 	}
 	return 0, errors.New("status does not tell the user")
+}
+
+// parseResident finds the resident memory in /proc/PID/status; kernel threads have none.
+func parseResident(data []byte) uint64 {
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			if n, err := kibibytes(rest); err == nil {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// HasVariable says whether a process was started with an environment variable, as far as we may look.
+func (r *Root) HasVariable(p Process, name string) bool {
+	if r.Proc == "" {
+		return false
+	}
+	d, err := os.OpenRoot(path.Join(r.Proc, strconv.Itoa(p.PID)))
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	data, err := readSome(d, "environ")
+	return err == nil && slices.ContainsFunc(strings.Split(string(data), "\x00"), func(v string) bool { return strings.HasPrefix(v, name+"=") })
 }
 
 // parseCgroup finds container and pod in /proc/PID/cgroup, whatever the cgroup version and driver: the last elements

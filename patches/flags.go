@@ -239,3 +239,23 @@ func (e argEdit) apply(args []string) []string {
 	}
 	return out
 }
+
+// WithFlag gives a process's arguments in which the flag is there once, behind all others.
+func WithFlag(args []string, name, value string) []string {
+	return append(WithoutFlag(args, name), "--"+name+"="+value)
+}
+
+// WithoutFlag gives a process's arguments, of which the first is the program, without a flag.
+func WithoutFlag(args []string, name string) []string {
+	if len(args) == 0 {
+		return nil
+	}
+	out := slices.Clone(args[:1])
+	rest := args[1:]
+	at := 0
+	for _, f := range named(scanFlags(rest), name) {
+		out = append(out, rest[at:f.first]...)
+		at = f.last + 1
+	}
+	return append(out, rest[at:]...)
+}

@@ -93,6 +93,15 @@ func (p *plainWalk) review(s *reviewScreen) error {
 	p.tell(func(d *doc) { s.describe(m, d) })
 	p.changes(s.targets, nil)
 	p.say("")
+	if ids := s.unrehearsed(); len(ids) > 0 {
+		got, err := p.ask(fmt.Sprintf("To take on your word what is not rehearsed, type %s. Anything else cancels.", strings.Join(ids, ", ")))
+		if err != nil {
+			return err
+		}
+		if got == strings.Join(ids, ", ") {
+			s.accept(m)
+		}
+	}
 	if why := s.obstacle(m); why != "" {
 		p.say("Not applied: %s", m.theme.inert(why))
 		return nil

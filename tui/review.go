@@ -60,6 +60,9 @@ func (s *reviewScreen) title(m *Model) (string, string) {
 func (s *reviewScreen) actions(m *Model) []action {
 	out := []action{act(Keys.Diff, "show the diff")}
 	out = append(out, s.applyAction(m)...)
+	if len(s.unrehearsed()) > 0 {
+		out = append(out, act(Keys.Accept, "accept what is not rehearsed"))
+	}
 	if s.undoes == "" {
 		out = append(out, act(Keys.Save, "save choices"))
 	}
@@ -77,6 +80,43 @@ func (s *reviewScreen) applyAction(m *Model) []action {
 	return []action{act(Keys.Apply, "apply")}
 }
 
+// accepted is what the command line says of components that were accepted.
+func (s *reviewScreen) accepted() string {
+	out := ""
+	for _, p := range s.plans {
+		for _, id := range p.Accepted {
+			out += " --accept " + string(id)
+		}
+	}
+	return out
+}
+
+// unrehearsed are components that cannot be rehearsed as they should be, and were not accepted.
+func (s *reviewScreen) unrehearsed() []string {
+	var out []string
+	for _, p := range s.plans {
+		for _, id := range p.Unrehearsed() {
+			out = append(out, string(id))
+		}
+	}
+	return out
+}
+
+// accept takes what cannot be rehearsed on the operator's word.
+func (s *reviewScreen) accept(m *Model) {
+	ids := s.unrehearsed()
+	if len(ids) == 0 {
+		m.warn("everything is rehearsed as it should be: there is nothing to accept")
+		return
+	}
+	for i, p := range s.plans {
+		if own := p.Unrehearsed(); len(own) > 0 {
+			s.plans[i] = p.Accept(own...)
+		}
+	}
+	m.say("accepted on your word: " + strings.Join(ids, ", ") + " is not rehearsed as it should be")
+}
+
 // obstacle says why the plans cannot be applied from here; "" if they can, once their diff was seen.
 func (s *reviewScreen) obstacle(m *Model) string {
 	switch {
@@ -88,6 +128,9 @@ func (s *reviewScreen) obstacle(m *Model) string {
 		return m.standingObstacle()
 	case m.facts == nil || m.facts.Identity.Node == "":
 		return "the name of this node is not known, so it cannot be confirmed"
+	}
+	if ids := s.unrehearsed(); len(ids) > 0 {
+		return strings.Join(ids, ", ") + " cannot be rehearsed as it should be: see Rehearsal" + m.theme.hint("; a accepts that on your word", "")
 	}
 	for _, p := range s.plans {
 		if n := len(p.Blocking()); n > 0 {
@@ -131,6 +174,8 @@ func (s *reviewScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 		m.push(&diffScreen{what: what, review: s, targets: s.targets, skipped: skipped(s.plans)})
 	case is(k, Keys.Apply):
 		return s.apply(m)
+	case is(k, Keys.Accept):
+		s.accept(m)
 	case is(k, Keys.Save) && s.undoes == "":
 		return m.openSaveChoices()
 	case is(k, Keys.Write) && len(s.targets) > 0:
@@ -155,6 +200,7 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		d.text(0, "No change: everything is as this plan would make it.")
 	} else {
 		s.consequences(m, d)
+		s.rehearsal(d)
 		s.changes(d)
 		s.preflight(m, d)
 	}
@@ -180,7 +226,7 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 	d.pair("or here", 8, d.t.hint("H, then u", "history"))
 	if s.undoes == "" {
 		d.heading("The same from the command line")
-		d.command(2, m.command())
+		d.command(2, m.command()+s.accepted())
 	}
 }
 
@@ -212,6 +258,33 @@ func (s *reviewScreen) consequences(m *Model, d *doc) {
 	}
 	if s.undoes == "" && !m.offline() {
 		d.text(2, "A check that fails afterwards undoes everything by itself.")
+	}
+}
+
+// rehearsal says how each component is tried before it is touched, and what only its gate will tell.
+func (s *reviewScreen) rehearsal(d *doc) {
+	headed := false
+	for _, p := range s.plans {
+		for _, stage := range p.Stages {
+			for _, r := range stage.Rehearsals {
+				if !headed {
+					d.heading("Rehearsal, before anything restarts")
+					headed = true
+				}
+				d.text(2, string(r.Component))
+				for _, means := range r.Means() {
+					d.item("    - ", 6, means.String())
+				}
+				if !r.Unrehearsed.IsZero() {
+					said := r.Unrehearsed.String()
+					if p.Accepts(r.Component) {
+						said += "  - accepted on your word"
+					}
+					d.item("    "+paint(d.t.Warn, "! "), 6, said)
+				}
+				d.styled(4, d.t.Faint, "only the gate tells: "+r.GateOnly.String())
+			}
+		}
 	}
 }
 

@@ -87,11 +87,17 @@ func (a *Applier) Apply(ctx context.Context, p harden.Plan) harden.Result {
 	if err := a.bears(ctx, p); err != nil {
 		return a.refusal(err)
 	}
-	tx, err := a.Store.Begin(p, scriptFor(p))
+	canaries, err := a.prepare(ctx, p)
+	if err != nil {
+		return a.refusal(err)
+	}
+	tx, err := a.Store.Begin(p, files(canaries), scriptFor(p))
 	if err != nil {
 		return a.refusal(fmt.Errorf("saving the originals: %w", err))
 	}
-	return newRun(a, p, tx).forward(ctx)
+	r := newRun(a, p, tx)
+	r.canaries = canaries
+	return r.forward(ctx)
 }
 
 // Pending says what an earlier transaction has left to settle, so that nothing is built on it.

@@ -78,7 +78,9 @@ var gateRows = []row{
 			w.node.lost = func(c harden.ComponentID, _ string) bool { return c == harden.APIServer }
 		}},
 	{name: "the old instance stays", outcome: harden.OutcomeRolledBack, says: "the old instance (process 101) still runs and no new one",
-		arrange: func(w *world, _ func()) { w.node.pods[harden.APIServer].noticeAt = begin.Add(time.Hour) }},
+		arrange: func(w *world, _ func()) {
+			w.on("Rename", apiserverManifest, 1, func() { w.node.pods[harden.APIServer].noticeAt = begin.Add(time.Hour) })
+		}},
 	{name: "other arguments", outcome: harden.OutcomeRolledBack, says: "other arguments than planned",
 		arrange: func(w *world, _ func()) {
 			w.node.args = func(_ harden.ComponentID, args []string) []string {

@@ -15,6 +15,9 @@ type cluster struct {
 	next    int
 	calls   int // of what changes objects
 
+	node  *node
+	trial error // of a write on the live one
+
 	down    func() error // asked before everything
 	write   func(c *cluster, ref harden.ObjectRef) error
 	after   func(c *cluster, ref harden.ObjectRef) error // a change has happened: what the caller hears all the same

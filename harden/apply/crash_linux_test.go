@@ -124,6 +124,9 @@ func killAndRecover(t *testing.T, dir string, p harden.Plan, k kill, arrange fun
 	if err := noDrafts(dir); err != nil {
 		return "", err
 	}
+	if err := w.canaryLeft(); err != nil {
+		return "", err
+	}
 	stored, left := w.outcome(), w.changes()
 	outcome := map[string]harden.Outcome{backups.Committed: harden.OutcomeApplied, backups.RolledBack: harden.OutcomeRolledBack}[stored]
 	switch {

@@ -64,7 +64,7 @@ func (r *run) prove(ctx context.Context, c harden.Component, g harden.Gate, w wa
 		return gateError(c, err)
 	}
 	for _, p := range g.Proofs {
-		if err := r.assert(ctx, g, p); err != nil {
+		if err := r.assert(ctx, r.liveQuestion(g), p); err != nil {
 			return gateError(c, err)
 		}
 	}

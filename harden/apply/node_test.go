@@ -73,7 +73,16 @@ type node struct {
 	started  map[harden.ComponentID]int
 	restarts int // of the kubelet's unit by hand
 	sysctls  map[string]string
-	log      string // the API server's audit log
+	logs     map[string]string // audit logs by path
+	canary   canary
+	guards   map[string]armed
+	own      []own    // what programs say of arguments
+	askedOf  []string // components' programs, and the last argument
+	noPort   bool
+	armErr   error
+	remove   func(p string) error
+	full     func(dir string) bool
+	mkdir    func(dir string)
 }
 
 type pod struct {
@@ -91,7 +100,7 @@ var ports = map[int]harden.ComponentID{6443: harden.APIServer, 10257: harden.Con
 func newNode(c *clock, state func(string) (harden.State, error), read func(string) ([]byte, error)) *node {
 	n := &node{
 		clock: c, state: state, read: read, next: 100, pods: map[harden.ComponentID]*pod{}, started: map[harden.ComponentID]int{},
-		sysctls: map[string]string{"vm.overcommit_memory": "0"},
+		sysctls: map[string]string{"vm.overcommit_memory": "0"}, logs: map[string]string{}, guards: map[string]armed{},
 	}
 	n.unit = apply.Unit{Active: true, PID: 99, Since: c.now.Add(-time.Hour)}
 	n.config = n.text("/var/lib/kubelet/config.yaml")
@@ -140,10 +149,12 @@ func (n *node) instance(id harden.ComponentID, text string, at time.Time) *apply
 // tick lets the kubelet do what it would have done by now.
 func (n *node) tick() {
 	now := n.clock.now
+	n.tickGuards(now)
 	n.tickKubelet(now)
 	if !n.unit.Active {
 		return
 	}
+	n.tickCanary(now)
 	for _, c := range harden.Components {
 		p := n.pods[c.ID]
 		if p == nil {
@@ -220,6 +231,9 @@ var errNoAnswer = errors.New("connection refused")
 
 // Probe answers as real components do: not at all at first; then an API server that has not read its RBAC objects refuses.
 func (n *node) Probe(_ context.Context, p harden.Probe) apply.ProbeResult {
+	if r, ours := n.probeCanary(p); ours {
+		return r
+	}
 	id := ports[p.Port]
 	text, started, running := n.config, n.unit.Since, n.unit.Active
 	if pod := n.pods[id]; pod != nil {
@@ -240,7 +254,7 @@ func (n *node) Probe(_ context.Context, p harden.Probe) apply.ProbeResult {
 	_, marker, ask := strings.Cut(p.Path, "kubectl-harden=")
 	switch {
 	case ask && strings.Contains(text, "--audit-log-path"):
-		n.log += marker + "\n"
+		n.logs[logDir+"/audit.log"] += marker + "\n"
 		return apply.ProbeResult{Status: 403}
 	case id == harden.APIServer && age < 4*time.Second, p.Name == "proof":
 		return apply.ProbeResult{Status: 403}
@@ -271,4 +285,6 @@ func (n *node) LoadSysctls(_ context.Context, settings map[string]string) error 
 	return nil
 }
 
-func (n *node) LogHas(_, marker string) (bool, error) { return strings.Contains(n.log, marker), nil }
+func (n *node) LogHas(path, marker string) (bool, error) {
+	return strings.Contains(n.logs[path], marker), nil
+}

@@ -26,6 +26,7 @@ type Node interface {
 	LoadSysctls(ctx context.Context, settings map[string]string) error
 	// LogHas says whether the log at path has a line with the marker in it, looking at its end.
 	LogHas(path, marker string) (bool, error)
+	Rehearser
 }
 
 // ErrNotRunning says that no instance of a component runs.
@@ -80,14 +81,24 @@ type Cluster interface {
 	Create(ctx context.Context, ref harden.ObjectRef, yaml []byte) (uid, resourceVersion string, err error)
 	Replace(ctx context.Context, ref harden.ObjectRef, yaml []byte, uid, resourceVersion string) (newVersion string, err error)
 	Delete(ctx context.Context, ref harden.ObjectRef, uid, resourceVersion string) error
+	// At asks the API server at another address of this node, which proves itself as the usual one does.
+	At(host string, port int) API
+	API
 	// NodeReady says whether the Node reports Ready with a heartbeat after since.
 	NodeReady(ctx context.Context, node string, since time.Time) (ready bool, reason string, err error)
-	// AdminGet asks the API server with the administrator's credentials.
-	AdminGet(ctx context.Context, path, userAgent string) (status int, err error)
 	// Leases are those of kube-system by name.
 	Leases(ctx context.Context) (map[string]harden.Lease, error)
 	// Configz is the kubelet's live configuration.
 	Configz(ctx context.Context, node string) (map[string]any, error)
+}
+
+// API is one API server, asked with the administrator's credentials.
+type API interface {
+	AdminGet(ctx context.Context, path, userAgent string) (status int, err error)
+	// Readyz asks the server for its own checks, and names those that fail.
+	Readyz(ctx context.Context) (ready bool, failing []string, err error)
+	// TrialWrite asks for a write that the server checks and does not keep.
+	TrialWrite(ctx context.Context) error
 }
 
 // Store is the transaction store, its lock held.
@@ -95,8 +106,9 @@ type Store interface {
 	// Unsettled are the transactions without an outcome, and those whose undo failed, newest first.
 	Unsettled() ([]Unsettled, error)
 	// Begin saves the originals of all file steps, writes restore.sh and the plan, all durable, or changes nothing. A target
-	// that is not as the plan says gives a DriftError.
-	Begin(p harden.Plan, s Script) (Tx, error)
+	// that is not as the plan says gives a DriftError. own are file steps of the transaction itself, such as a canary's: they
+	// are put and reverted like the plan's.
+	Begin(p harden.Plan, own []harden.Step, s Script) (Tx, error)
 	// Resume opens an unsettled transaction and gives the plan that it was to write.
 	Resume(id string) (Tx, harden.Plan, error)
 	// Plan is what a transaction was to write.
@@ -127,6 +139,8 @@ type Tx interface {
 	Revert(step string) error
 	// Restored says that restore.sh was run.
 	Restored() bool
+	// Content is what Put makes of a step's target; false where the transaction has no such step.
+	Content(step string) (harden.State, bool)
 	// Log adds a durable entry to the journal; Entries are all so far.
 	Log(kind string, data any) error
 	Entries() ([]Entry, error)
@@ -144,15 +158,18 @@ type Entry struct {
 
 // Kinds of journal entries that recovery goes by.
 const (
-	kindObject  = "object"  // objectEntry, before and after a mutation of an object
-	kindEffect  = "effect"  // harden.Effect, before it is started
-	kindPassed  = "passed"  // every gate of the plan has passed
-	kindArming  = "arming"  // before anything of the dead man's switch is made
-	kindArmed   = "armed"   // Armed: the switch undoes when its time is over
-	kindWaiting = "waiting" // Armed: every gate has passed, and only confirm is awaited
-	kindStarted = "started" // startedEntry: a component as it was before its first change
-	kindUndoing = "undoing" // the undo has begun
-	kindUndone  = "undone"  // undoneEntry: a component is proven to run as before
+	kindObject     = "object"      // objectEntry, before and after a mutation of an object
+	kindEffect     = "effect"      // harden.Effect, before it is started
+	kindPassed     = "passed"      // every gate of the plan has passed
+	kindArming     = "arming"      // before anything of the dead man's switch is made
+	kindArmed      = "armed"       // Armed: the switch undoes when its time is over
+	kindWaiting    = "waiting"     // Armed: every gate has passed, and only confirm is awaited
+	kindStarted    = "started"     // startedEntry: a component as it was before its first change
+	kindRehearsed  = "rehearsed"   // rehearsedEntry: a stage has passed its rehearsal
+	kindCanary     = "canary"      // canaryEntry, before anything of a canary is made
+	kindCanaryGone = "canary gone" // and after all of it is gone
+	kindUndoing    = "undoing"     // the undo has begun
+	kindUndone     = "undone"      // undoneEntry: a component is proven to run as before
 
 	// The store's own.
 	kindFailed   = "failed" // a put that did not touch its target

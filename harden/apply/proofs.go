@@ -18,9 +18,23 @@ const proofWait = 20 * time.Second
 // errUnaskable is a proof that nobody could be asked for.
 var errUnaskable = errors.New("not asked")
 
-// assert asks for one change on the live component, until it shows.
-func (r *run) assert(ctx context.Context, g harden.Gate, p harden.Proof) error {
-	ask, ok := map[harden.ProofKind]func(context.Context, harden.Gate, harden.Proof) (bool, string, error){
+// question is where a proof is asked for: at a gate's probes, and by an API server with the administrator's credentials, nil
+// where there is none to ask so.
+type question struct {
+	gate harden.Gate
+	api  API
+}
+
+func (r *run) liveQuestion(g harden.Gate) question {
+	if r.Cluster == nil {
+		return question{gate: g} // a nil Cluster is no nil API
+	}
+	return question{g, r.Cluster}
+}
+
+// assert asks for one change, until it shows.
+func (r *run) assert(ctx context.Context, q question, p harden.Proof) error {
+	ask, ok := map[harden.ProofKind]func(context.Context, question, harden.Proof) (bool, string, error){
 		harden.ProofAnonymous: r.askAnonymous,
 		harden.ProofAdmin:     r.askAdmin,
 		harden.ProofAuditLine: r.askAudit(),
@@ -30,16 +44,16 @@ func (r *run) assert(ctx context.Context, g harden.Gate, p harden.Proof) error {
 		return fmt.Errorf("proving %s: unknown proof %q", p.Control, p.Kind)
 	}
 	r.tell(harden.Event{
-		Kind: harden.EventAwaiting, Component: g.Component, Timeout: proofWait,
+		Kind: harden.EventAwaiting, Component: q.gate.Component, Timeout: proofWait,
 		Message: harden.Msg("proof for %s: %s %s", p.Control, string(p.Kind), p.Path),
 	})
-	err := r.poll(ctx, r.Clock.Now().Add(proofWait), func() (bool, string, error) { return ask(ctx, g, p) })
+	err := r.poll(ctx, r.Clock.Now().Add(proofWait), func() (bool, string, error) { return ask(ctx, q, p) })
 	switch {
 	case err == nil:
-		r.tell(harden.Event{Kind: harden.EventPassed, Component: g.Component, Message: harden.Msg("proven for %s: %s %s", p.Control, string(p.Kind), p.Path)})
+		r.tell(harden.Event{Kind: harden.EventPassed, Component: q.gate.Component, Message: harden.Msg("proven for %s: %s %s", p.Control, string(p.Kind), p.Path)})
 		return nil
 	case errors.Is(err, errUnaskable):
-		r.unproven(g.Component, harden.Msg("not proven for %s: %s", p.Control, oneLine(err)))
+		r.unproven(q.gate.Component, harden.Msg("not proven for %s: %s", p.Control, oneLine(err)))
 		return nil
 	case errors.Is(err, errInterrupted):
 		return err
@@ -48,8 +62,8 @@ func (r *run) assert(ctx context.Context, g harden.Gate, p harden.Proof) error {
 }
 
 // askAnonymous asks the API server without credentials, where its probes are asked.
-func (r *run) askAnonymous(ctx context.Context, g harden.Gate, p harden.Proof) (bool, string, error) {
-	res, err := r.anonymous(ctx, g, p.Path)
+func (r *run) askAnonymous(ctx context.Context, q question, p harden.Proof) (bool, string, error) {
+	res, err := r.anonymous(ctx, q.gate, p.Path)
 	if err != nil {
 		return false, "", err
 	}
@@ -60,11 +74,11 @@ func (r *run) askAnonymous(ctx context.Context, g harden.Gate, p harden.Proof) (
 	return res.Err == nil && res.Status == p.Status, fmt.Sprintf("anonymous GET %s: wanted %d, got %s", p.Path, p.Status, got), nil
 }
 
-func (r *run) askAdmin(ctx context.Context, _ harden.Gate, p harden.Proof) (bool, string, error) {
-	if r.Cluster == nil {
+func (r *run) askAdmin(ctx context.Context, q question, p harden.Proof) (bool, string, error) {
+	if q.api == nil {
 		return false, "", fmt.Errorf("%w: there are no administrator's credentials", errUnaskable)
 	}
-	status, err := r.Cluster.AdminGet(ctx, p.Path, "kubectl-harden")
+	status, err := q.api.AdminGet(ctx, p.Path, "kubectl-harden")
 	if err != nil {
 		return false, fmt.Sprintf("GET %s: %s", p.Path, oneLine(err)), nil
 	}
@@ -72,14 +86,14 @@ func (r *run) askAdmin(ctx context.Context, _ harden.Gate, p harden.Proof) (bool
 }
 
 // askAudit makes a request of its own, which no policy of ours leaves out, and looks for it in the log.
-func (r *run) askAudit() func(context.Context, harden.Gate, harden.Proof) (bool, string, error) {
+func (r *run) askAudit() func(context.Context, question, harden.Proof) (bool, string, error) {
 	marker, sent := "", false
-	return func(ctx context.Context, g harden.Gate, p harden.Proof) (bool, string, error) {
+	return func(ctx context.Context, q question, p harden.Proof) (bool, string, error) {
 		if marker == "" {
 			marker = r.NewMarker()
 		}
 		if !sent {
-			res, err := r.anonymous(ctx, g, "/api/v1/namespaces?kubectl-harden="+marker)
+			res, err := r.anonymous(ctx, q.gate, "/api/v1/namespaces?kubectl-harden="+marker)
 			if err != nil {
 				return false, "", err
 			}
@@ -97,9 +111,9 @@ func (r *run) askAudit() func(context.Context, harden.Gate, harden.Proof) (bool,
 }
 
 // askConfigz asks through the API server, which may have lost the kubelet for a moment.
-func (r *run) askConfigz() func(context.Context, harden.Gate, harden.Proof) (bool, string, error) {
+func (r *run) askConfigz() func(context.Context, question, harden.Proof) (bool, string, error) {
 	failures := 0
-	return func(ctx context.Context, _ harden.Gate, p harden.Proof) (bool, string, error) {
+	return func(ctx context.Context, _ question, p harden.Proof) (bool, string, error) {
 		if r.Cluster == nil {
 			return false, "", fmt.Errorf("%w: there is no API to ask", errUnaskable)
 		}

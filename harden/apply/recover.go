@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -42,6 +43,10 @@ func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Res
 		res.Message = harden.Msg("%s", oneLine(err))
 		return res
 	case found.passed:
+		if err := r.endCanary(ctx); err != nil {
+			res.Message, res.Hints = harden.Msg("%s", oneLine(err)), []string{"kubectl-harden recover"}
+			return res
+		}
 		return r.commit(ctx)
 	case cause == nil && found.undoing:
 		res.Message = harden.Msg("the undo of transaction %s has begun, so it cannot be finished any more", id)
@@ -55,11 +60,32 @@ func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Res
 		res.Message = harden.Msg("%s", errNoSwitch.Error())
 		return res
 	case cause == nil:
+		if err := r.takeUp(ctx); err != nil {
+			return r.undo(ctx, err, len(plan.Stages)-1)
+		}
 		return r.forward(ctx)
 	case found.waiting && errors.Is(cause, errUnfinished):
 		cause = errNotWanted
 	}
 	return r.undo(ctx, cause, len(plan.Stages)-1)
+}
+
+// takeUp makes ready to go on where the process that died was: what it has left of a canary goes, and a stage that was not
+// rehearsed will be.
+func (r *run) takeUp(ctx context.Context) error {
+	if err := r.endCanary(ctx); err != nil {
+		return err
+	}
+	for i, st := range r.plan.Stages {
+		if err := r.resumeCanary(i, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) planned(step string) bool {
+	return slices.ContainsFunc(r.plan.Steps(), func(s harden.Step) bool { return s.ID == step })
 }
 
 // found is what the journal says of how far a transaction came.
@@ -75,10 +101,25 @@ func (r *run) reread() (f found, err error) {
 		switch e.Kind {
 		case kindPassed:
 			f.passed = true
-		case kindUndoing, kindRevert, kindReverted:
+		case kindUndoing:
 			f.undoing = true
+		case kindRevert, kindReverted:
+			f.undoing = f.undoing || r.planned(e.Target) // a canary comes and goes on the way forward
 		case kindWaiting:
 			f.waiting = true
+		case kindRehearsed:
+			var s rehearsedEntry
+			if err := json.Unmarshal(e.Data, &s); err != nil {
+				return f, fmt.Errorf("reading the journal: %w", err)
+			}
+			r.rehearsed[s.Stage] = true
+		case kindCanary:
+			r.canary = &canaryEntry{}
+			if err := json.Unmarshal(e.Data, r.canary); err != nil {
+				return f, fmt.Errorf("reading the journal: %w", err)
+			}
+		case kindCanaryGone:
+			r.canary = nil
 		case kindStarted:
 			var s startedEntry
 			if err := json.Unmarshal(e.Data, &s); err != nil {

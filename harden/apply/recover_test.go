@@ -75,6 +75,15 @@ func (w *world) reborn() string {
 	return open[0].ID
 }
 
+// dieRestarted kills the process some seconds after it has restarted the kubelet.
+func (w *world) dieRestarted() {
+	w.node.restart = func(string) error {
+		w.clock.in(3*time.Second, func() { panic(killed{}) })
+		w.node.restart = nil
+		return nil
+	}
+}
+
 func TestFinish(t *testing.T) {
 	for _, row := range []struct {
 		name     string
@@ -94,10 +103,8 @@ func TestFinish(t *testing.T) {
 			between: func(w *world) { must(w.t, w.clock.Sleep(context.Background(), time.Minute)) }},
 		{name: "the kubelet's file is written, and it has not restarted", finish: true, outcome: harden.OutcomeApplied, kubelets: 1,
 			arrange: func(w *world) { w.die("Rename", kubeletConfig, 1) }},
-		{name: "the kubelet has restarted", finish: true, outcome: harden.OutcomeApplied, kubelets: 1,
-			arrange: func(w *world) { w.clock.in(20*time.Second, func() { panic(killed{}) }) }},
-		{name: "the kubelet has restarted, and back", outcome: harden.OutcomeRolledBack, kubelets: 2,
-			arrange: func(w *world) { w.clock.in(20*time.Second, func() { panic(killed{}) }) }},
+		{name: "the kubelet has restarted", finish: true, outcome: harden.OutcomeApplied, kubelets: 1, arrange: (*world).dieRestarted},
+		{name: "the kubelet has restarted, and back", outcome: harden.OutcomeRolledBack, kubelets: 2, arrange: (*world).dieRestarted},
 		{name: "the machine has restarted with the new files", outcome: harden.OutcomeRolledBack, kubelets: 1,
 			arrange: func(w *world) { w.die("Rename", kubeletConfig, 1) }, between: (*world).reboot},
 		{name: "the machine has restarted with the new files, and forward", finish: true, outcome: harden.OutcomeApplied, kubelets: 1,

@@ -20,11 +20,15 @@ type run struct {
 	before map[harden.ComponentID]startedEntry // as they were before the first change
 	proven map[harden.ComponentID]Instance     // the ones that passed their gates
 	// resumed says that another process began this transaction, so that things may be done already.
-	resumed bool
-	undone  map[harden.ComponentID]bool // components proven to run as before, by an earlier undo
-	due     time.Time                   // when the dead man's switch runs out; zero while it is not armed
-	kept    []string                    // directories that should be gone and hold what others put there
-	owed    []error                     // objects that could not be put back, because the API could not be asked
+	resumed   bool
+	undone    map[harden.ComponentID]bool // components proven to run as before, by an earlier undo
+	due       time.Time                   // when the dead man's switch runs out; zero while it is not armed
+	at        int                         // the stage that is under way
+	canaries  map[int]*canary             // by stage
+	rehearsed map[int]bool                // stages
+	canary    *canaryEntry                // the one that is there, or may be
+	kept      []string                    // directories that should be gone and hold what others put there
+	owed      []error                     // objects that could not be put back, because the API could not be asked
 }
 
 // startedEntry is the journal of a component before its first change.
@@ -37,7 +41,7 @@ type startedEntry struct {
 func newRun(a *Applier, p harden.Plan, tx Tx) *run {
 	return &run{
 		Applier: a, plan: p, tx: tx, before: map[harden.ComponentID]startedEntry{},
-		proven: map[harden.ComponentID]Instance{}, undone: map[harden.ComponentID]bool{},
+		proven: map[harden.ComponentID]Instance{}, canaries: map[int]*canary{}, rehearsed: map[int]bool{}, undone: map[harden.ComponentID]bool{},
 	}
 }
 
@@ -49,9 +53,13 @@ func (r *run) forward(ctx context.Context) harden.Result {
 		r.tell(harden.Event{Kind: harden.EventBegun, Message: harden.Msg("originals are saved; the way out by hand is %s", r.tx.Script())})
 	}
 	for i, st := range r.plan.Stages {
+		r.at = i
 		if err := r.stage(ctx, st); err != nil {
 			return r.undo(ctx, err, i)
 		}
+	}
+	if err := r.endCanary(ctx); err != nil {
+		return r.undo(ctx, err, len(r.plan.Stages)-1)
 	}
 	if err := r.soak(ctx); err != nil {
 		return r.undo(ctx, err, len(r.plan.Stages)-1)

@@ -32,13 +32,13 @@ func (s *store) Unsettled() ([]apply.Unsettled, error) {
 	return out, err
 }
 
-func (s *store) Begin(p harden.Plan, script apply.Script) (apply.Tx, error) {
+func (s *store) Begin(p harden.Plan, own []harden.Step, script apply.Script) (apply.Tx, error) {
 	data, err := json.Marshal(p)
 	if err != nil {
 		return nil, err
 	}
 	var targets []backups.Target
-	for _, st := range p.Steps() {
+	for _, st := range slices.Concat(p.Steps(), own) {
 		if st.Kind != harden.StepObject {
 			targets = append(targets, backups.Target{ID: st.ID, Path: st.Path, Before: backups.State(st.Before), After: backups.State(st.After)})
 		}
@@ -73,7 +73,15 @@ type tx struct {
 	plan harden.Plan
 }
 
-func (t *tx) Script() string           { return t.ScriptPath() }
+func (t *tx) Script() string { return t.ScriptPath() }
+func (t *tx) Content(step string) (harden.State, bool) {
+	all := t.Targets()
+	i := slices.IndexFunc(all, func(tg backups.Target) bool { return tg.ID == step })
+	if i < 0 {
+		return harden.State{}, false
+	}
+	return harden.State(all[i].After), true
+}
 func (t *tx) Put(step string) error    { return told(t.plan, t.Tx.Put(step)) }
 func (t *tx) Revert(step string) error { return told(t.plan, t.Tx.Revert(step)) }
 

@@ -235,6 +235,7 @@ func armedEntry(e Entry) (Armed, error) {
 // ArmedIn is what a transaction's journal says of its switch: nil where it has none, or was confirmed or undone since. waiting
 // says that every gate has passed.
 func ArmedIn(entries []Entry) (armed *Armed, waiting bool) {
+	canaries := canaryTargets(entries)
 	for _, e := range entries {
 		switch e.Kind {
 		case kindArming:
@@ -243,7 +244,10 @@ func ArmedIn(entries []Entry) (armed *Armed, waiting bool) {
 			if a, err := armedEntry(e); err == nil {
 				armed, waiting = &a, e.Kind == kindWaiting
 			}
-		case kindPassed, kindUndoing, kindRevert, kindReverted:
+		case kindPassed:
+			return nil, false
+		}
+		if undoes(e, canaries) {
 			return nil, false
 		}
 	}
@@ -252,7 +256,11 @@ func ArmedIn(entries []Entry) (armed *Armed, waiting bool) {
 
 // Undoing says that a transaction's undo has begun.
 func Undoing(entries []Entry) bool {
-	return slices.ContainsFunc(entries, func(e Entry) bool {
-		return e.Kind == kindUndoing || e.Kind == kindRevert || e.Kind == kindReverted
-	})
+	canaries := canaryTargets(entries)
+	return slices.ContainsFunc(entries, func(e Entry) bool { return undoes(e, canaries) })
+}
+
+// undoes says that an entry is of an undo. A canary comes and goes on the way forward.
+func undoes(e Entry, canaries []string) bool {
+	return e.Kind == kindUndoing || (e.Kind == kindRevert || e.Kind == kindReverted) && !slices.Contains(canaries, e.Target)
 }

@@ -29,6 +29,10 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	_ = r.tx.Log(kindUndoing, nil)
 	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("undoing: %s", oneLine(cause))})
 	var errs []error
+	if err := r.endCanary(ctx); err != nil {
+		r.tell(harden.Event{Kind: harden.EventFailed, Message: harden.Msg("%s", oneLine(err))})
+		errs = append(errs, err)
+	}
 	for i := last; i >= 0; i-- {
 		for _, err := range r.undoStage(ctx, r.plan.Stages[i]) {
 			r.tell(harden.Event{Kind: harden.EventFailed, Stage: i, Message: harden.Msg("%s", oneLine(err))})

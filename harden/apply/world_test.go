@@ -57,8 +57,9 @@ func areas() []harden.Area {
 		control("profiling", proof(harden.ProofAdmin, "/debug/pprof/", 404, nil), harden.SetFlag(harden.APIServer, "profiling", "false")),
 		control("audit", proof(harden.ProofAuditLine, logDir+"/audit.log", 0, nil),
 			harden.MakeDir("/etc/kubernetes/policies", 0o755), harden.MakeDir(logDir, 0o700),
-			harden.WriteFile(policyFile, []byte("rules: []\n"), 0o600, harden.APIServer),
+			harden.WriteFile(policyFile, []byte("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n"), 0o600, harden.APIServer),
 			harden.MountPath(harden.APIServer, patches.Mount{Name: "policies", HostPath: "/etc/kubernetes/policies", MountPath: "/etc/kubernetes/policies", ReadOnly: true, Type: "Directory"}),
+			harden.MountPath(harden.APIServer, patches.Mount{Name: "logs", HostPath: logDir, MountPath: logDir, Type: "DirectoryOrCreate"}),
 			harden.SetFlag(harden.APIServer, "audit-log-path", logDir+"/audit.log"),
 			harden.SetFlag(harden.APIServer, "audit-policy-file", policyFile)),
 		control("anonymous", proof(harden.ProofAnonymous, "/api", 403, nil), harden.SetFlag(harden.APIServer, "goaway-chance", "0")),
@@ -140,9 +141,12 @@ func populate(t testing.TB, fsys backups.FS, minor string) {
 func worldOn(t testing.TB, fsys backups.FS) *world {
 	w := &world{t: t, fsys: fsys, watch: &backupstest.Watch{FS: fsys}, clock: &clock{now: begin}, cluster: newCluster(), areas: areas()}
 	w.node = newNode(w.clock, w.State, fsys.ReadFile)
-	w.cluster.now = w.clock.Now
 	w.members, w.etcd = newMembers("cp1"), newEtcd("cp1")
 	w.turns = &courtesy{}
+	w.cluster.now, w.cluster.node = w.clock.Now, w.node
+	w.node.remove = func(p string) error { return w.fsys.Remove(p) }
+	w.node.full = func(dir string) bool { names, err := w.fsys.ReadDir(dir); return err != nil || len(names) > 0 }
+	w.node.mkdir = func(dir string) { _ = w.fsys.Mkdir(dir, 0o755) }
 	w.before = w.snapshot()
 	return w
 }
@@ -202,6 +206,14 @@ func (w *world) facts() *harden.Facts {
 	f.Identity.Offline, f.Identity.Node, f.Identity.MachineID = w.offline, "cp1", "0123"
 	f.Sysctls = maps.Clone(w.node.sysctls)
 	delete(f.Missing, harden.NeedSysctls)
+	if !w.offline {
+		f.Machine = &harden.MachineFact{MemAvailable: 4 << 30, Systemd: true}
+		for id, c := range f.Components {
+			if p := w.node.pods[id]; p != nil && p.running != nil {
+				c.Process = &harden.ProcessFact{PID: p.running.PID, Args: p.running.Args, Started: p.running.Started, Resident: 300 << 20}
+			}
+		}
+	}
 	return f
 }
 

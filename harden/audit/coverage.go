@@ -140,6 +140,8 @@ func ruleFor(p auditv1.Policy, who identity, r request, name string) int {
 	return slices.IndexFunc(p.Rules, func(rule auditv1.PolicyRule) bool { return matches(rule, who, r, name) })
 }
 
+var levels = []auditv1.Level{auditv1.LevelNone, auditv1.LevelMetadata, auditv1.LevelRequest, auditv1.LevelRequestResponse}
+
 // level is what a rule records; without any rule, or with all stages left out, that is nothing.
 func level(p auditv1.Policy, rule int) auditv1.Level {
 	if rule < 0 {

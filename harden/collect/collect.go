@@ -33,6 +33,8 @@ type Live interface {
 	Hostname() (string, error)
 	// KubeletVersion asks the program of the running kubelet, which takes a while.
 	KubeletVersion(ctx context.Context) (harden.Version, error)
+	// Machine is what a rehearsal needs.
+	Machine() (harden.MachineFact, error)
 }
 
 // Cluster is what is asked of the API.
@@ -89,6 +91,12 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 	collectReferenced(n, f)
 	if err := collectSysctls(n, live, f); err != nil {
 		f.Missing[harden.NeedSysctls] = harden.Msg("%s", err.Error())
+	}
+	if live != nil {
+		// Where it cannot be read, what needs it says so.
+		if m, err := live.Machine(); err == nil {
+			f.Machine = &m
+		}
 	}
 	for _, p := range o.Disks {
 		if free, err := n.FreeBytes(p); err == nil {

@@ -24,6 +24,7 @@ func (r running) Processes(name string) ([]harden.ProcessFact, error) {
 }
 func (running) Sysctl(string) (string, error)                            { return "", errors.New("none") }
 func (running) Hostname() (string, error)                                { return "cp1", nil }
+func (running) Machine() (harden.MachineFact, error)                     { return harden.MachineFact{}, errors.New("none") }
 func (r running) KubeletVersion(context.Context) (harden.Version, error) { return r.version, r.err }
 
 func TestTheKubeletsVersionIsLearntWithoutTheAPI(t *testing.T) {

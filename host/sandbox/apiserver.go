@@ -82,6 +82,9 @@ func (s *apiServer) checkFlags(read) error {
 	a := s.args
 	var errs []error
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if err := s.goaway(); err != nil {
+		errs = append(errs, err)
+	}
 	if !a.Changed("etcd-servers") {
 		refuse("--etcd-servers must be specified")
 	}

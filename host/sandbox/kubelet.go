@@ -122,6 +122,19 @@ func (n *Node) configureKubelet() error {
 	if err != nil {
 		return failure(err)
 	}
+	if err := n.judgeKubelet(c); err != nil {
+		return err
+	}
+	if err := n.tuneKernel(c.ProtectKernelDefaults); err != nil {
+		return fmt.Errorf(`"Failed to start ContainerManager" err=%s`, strconv.Quote(err.Error()))
+	}
+	k.dir = c.StaticPodPath
+	k.config, err = effective(c)
+	return err
+}
+
+// judgeKubelet is what the kubelet finds wrong with its configuration before it does anything.
+func (n *Node) judgeKubelet(c *kubeletv1beta1.KubeletConfiguration) error {
 	if err := checkKubelet(c); err != nil {
 		return failure(fmt.Errorf("failed to validate kubelet configuration, error: %w, path: &TypeMeta{Kind:,APIVersion:,}", err))
 	}
@@ -136,12 +149,7 @@ func (n *Node) configureKubelet() error {
 	if m := c.Authorization.Mode; m != "" && m != kubeletv1beta1.KubeletAuthorizationModeAlwaysAllow && m != kubeletv1beta1.KubeletAuthorizationModeWebhook {
 		return failure(fmt.Errorf("failed to run Kubelet: unknown authorization mode %s", m))
 	}
-	if err := n.tuneKernel(c.ProtectKernelDefaults); err != nil {
-		return fmt.Errorf(`"Failed to start ContainerManager" err=%s`, strconv.Quote(err.Error()))
-	}
-	k.dir = c.StaticPodPath
-	k.config, err = effective(c)
-	return err
+	return nil
 }
 
 // loadKubelet decodes strictly, and where only that fails, once more without minding unknown fields, as the kubelet does.
@@ -156,15 +164,23 @@ func (n *Node) loadKubelet(p string) (*kubeletv1beta1.KubeletConfiguration, erro
 	case len(s.Data) == 0:
 		return nil, wrap(fmt.Errorf("kubelet config file %q was empty", p))
 	}
-	o, err := decodeKubeletStrict(s.Data)
+	c, err := decodeKubeletConfig(s.Data)
 	if err != nil {
-		if o, err = decodeKubelet(s.Data); err != nil {
-			return nil, wrap(fmt.Errorf("failed to decode: %w", err))
+		return nil, wrap(err)
+	}
+	return c, nil
+}
+
+func decodeKubeletConfig(data []byte) (*kubeletv1beta1.KubeletConfiguration, error) {
+	o, err := decodeKubeletStrict(data)
+	if err != nil {
+		if o, err = decodeKubelet(data); err != nil {
+			return nil, fmt.Errorf("failed to decode: %w", err)
 		}
 	}
 	c, ok := o.(*kubeletv1beta1.KubeletConfiguration)
 	if !ok {
-		return nil, wrap(fmt.Errorf("failed to cast object to KubeletConfiguration, unexpected type: %T", o))
+		return nil, fmt.Errorf("failed to cast object to KubeletConfiguration, unexpected type: %T", o)
 	}
 	return c, nil
 }

@@ -20,9 +20,12 @@ func (n *Node) Probe(_ context.Context, p harden.Probe) apply.ProbeResult {
 	if n.kubeletListens(p.Port, now) {
 		return healthOf(p, "/healthz")
 	}
-	for id, port := range map[harden.ComponentID]int{harden.APIServer: 6443, harden.ControllerManager: 10257, harden.Scheduler: 10259, harden.Etcd: 2381} {
-		at := n.pod(id)
-		if at == nil || at.live == nil || at.listens(port) != p.Port {
+	pods := map[*pod]harden.ComponentID{n.canary(): harden.APIServer}
+	for _, c := range harden.Components {
+		pods[n.pod(c.ID)] = c.ID
+	}
+	for at, id := range pods {
+		if at == nil || at.live == nil || at.listens(usualPorts[id]) != p.Port {
 			continue
 		}
 		switch {
@@ -39,6 +42,8 @@ func (n *Node) Probe(_ context.Context, p harden.Probe) apply.ProbeResult {
 	}
 	return refused
 }
+
+var usualPorts = map[harden.ComponentID]int{harden.APIServer: 6443, harden.ControllerManager: 10257, harden.Scheduler: 10259, harden.Etcd: 2381}
 
 func healthOf(p harden.Probe, paths ...string) apply.ProbeResult {
 	if p.Scheme == "TCP" {

@@ -40,6 +40,7 @@ type Node struct {
 	kubelet   kubelet
 	sysctls   map[string]string
 	logs      map[string][]string // by path on the host
+	guards    map[string]guard
 	lastPID   int
 	broken    bool
 	firstArgs []string // of the API server
@@ -79,7 +80,7 @@ func boot(dir string, r root, o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		dir: dir, files: files, clock: o.Clock, pods: map[string]*pod{}, decoded: map[string]decoded{}, sysctls: map[string]string{}, logs: map[string][]string{},
+		dir: dir, files: files, clock: o.Clock, pods: map[string]*pod{}, decoded: map[string]decoded{}, sysctls: map[string]string{}, logs: map[string][]string{}, guards: map[string]guard{},
 		lastPID: 700, broken: o.Broken,
 	}
 	began := n.clock.Now().Add(-3 * time.Hour)
@@ -129,6 +130,7 @@ func (n *Node) newPID() int {
 // advance brings everything up to now.
 func (n *Node) advance() time.Time {
 	now := n.clock.Now()
+	n.advanceGuards(now)
 	n.advanceKubelet(now)
 	if n.kubelet.up() {
 		n.syncPods(now)
@@ -264,7 +266,7 @@ func (n *Node) Processes(name string) ([]harden.ProcessFact, error) {
 		return nil, nil
 	}
 	l := p.live
-	return []harden.ProcessFact{{PID: l.pid, Args: slices.Clone(l.args), Started: l.started, Container: l.id}}, nil
+	return []harden.ProcessFact{{PID: l.pid, Args: slices.Clone(l.args), Started: l.started, Container: l.id, Resident: resident}}, nil
 }
 
 // LogHas says whether a line of the audit log at a path of the host has the marker.

@@ -26,6 +26,7 @@ const (
 	mountWait = 2 * time.Second        // between two tries to mount
 	backOff   = 10 * time.Second       // after the first crash, doubled with each further one
 	maxOff    = 5 * time.Minute
+	never     = 1000 * time.Hour
 )
 
 // phase of a pod.
@@ -83,8 +84,11 @@ func (d *definition) argv() []string {
 // runs says whether the pod is the component's.
 func (d *definition) runs(id harden.ComponentID) bool {
 	argv := d.argv()
-	return len(argv) > 0 && path.Base(argv[0]) == string(id)
+	return len(argv) > 0 && path.Base(argv[0]) == string(id) && !d.isCanary()
 }
+
+// isCanary says whether the pod is a rehearsal's, which runs the API server's program too.
+func (d *definition) isCanary() bool { return d.spec.Name == harden.CanaryName }
 
 // definitions reads the directory as the kubelet does: every file that is no dot-file, sorted, of two pods of a name the
 // last one. What is no pod is passed over.
@@ -181,6 +185,9 @@ func (n *Node) advancePod(key string, p *pod, now time.Time) {
 			p.dead = append(p.dead, death{p.live.started, p.live.words})
 			p.live, p.phase = nil, phaseCreating
 			p.until, p.off = p.until.Add(p.off), min(2*p.off, maxOff)
+			if p.spec.Spec.RestartPolicy == corev1.RestartPolicyNever {
+				p.until = p.until.Add(never)
+			}
 		case phaseCreating:
 			if !n.kubelet.up() {
 				return
@@ -200,12 +207,12 @@ func (n *Node) startContainer(p *pod, at time.Time) {
 	id := sha256.Sum256(fmt.Appendf(nil, "container %d of %s", pid, p.hash))
 	p.live = &process{id: hex.EncodeToString(id[:]), pid: pid, args: p.argv(), started: at}
 	p.phase = phaseRunning
-	if !p.runs(harden.APIServer) {
+	if !p.runs(harden.APIServer) && !p.isCanary() {
 		return
 	}
 	server, err := startAPIServer(p.live.args, func(file string) ([]byte, error) { return n.inContainer(p.spec, file) })
 	dies := at.Add(diesAfter)
-	if err == nil && n.broken && !harden.SameArgs(p.live.args, n.firstArgs) {
+	if err == nil && n.broken && !p.isCanary() && !harden.SameArgs(p.live.args, n.firstArgs) {
 		err = failure(errors.New("failed to create listener: failed to listen on 0.0.0.0:6443: listen tcp 0.0.0.0:6443: bind: address already in use"))
 		dies = at.Add(booting)
 	}
