@@ -122,8 +122,8 @@ func (t *T) settle(before picture, when string) (undone bool) {
 	return undone
 }
 
-// chooseLines leaves the lines at which something else is at stake than at the line before: all of them take hours. Before the
-// first component is touched a run is quick, and more of them are taken.
+// chooseLines leaves out lines at which nothing else is at stake than at the line before: all of them take hours. Before the
+// first component is touched a run is quick, and every third is taken; then all but those that only tell of progress.
 func (t *T) chooseLines(lines []journalLine) []int {
 	var chosen []int
 	if t.full {
@@ -135,11 +135,9 @@ func (t *T) chooseLines(lines []journalLine) []int {
 	touched, last := false, ""
 	for n, l := range lines {
 		touched = touched || strings.HasPrefix(l.Target, "/etc/kubernetes/manifests/")
-		what := l.Kind + " " + l.Target + " " + l.about()
-		if !touched {
-			what = l.Kind + " " + l.about()
-		}
-		if what != last || !touched && n%3 == 0 {
+		what := l.Kind + " " + l.Target
+		switch {
+		case touched && l.Kind != "event" && what != last, !touched && n%3 == 0:
 			chosen = append(chosen, n+1)
 		}
 		last = what

@@ -1,0 +1,146 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var switchScenarios = []scenario{
+	{
+		name:   "07-switch",
+		proves: "what can lock the operator out is undone unless somebody confirms: our process ended, killed, after a reboot",
+		run:    deadMansSwitch,
+	},
+	{
+		name:   "07-switch-hung",
+		proves: "the same with our process alive and hung in the middle of the change",
+		run:    hungSwitch,
+	},
+}
+
+const confirmWithin = 30 * time.Second
+
+// lockOut is a change that arms the switch.
+func lockOut(within time.Duration) []string {
+	return []string{"apply", "--control", "harmful-lock-out", "--yes", "--soak", "0s", "--confirm-within", within.String()}
+}
+
+// newest is the newest transaction's id.
+func (t *T) newest() string {
+	var history struct{ Transactions []struct{ ID string } }
+	out := t.must(0, "history", "-o", "json")
+	if err := json.Unmarshal([]byte(out.stdout), &history); err != nil || len(history.Transactions) == 0 {
+		t.fatalf("history: %v: %s", err, out)
+	}
+	return history.Transactions[0].ID
+}
+
+// lockedOut says whether the change is there: in the file and in the live process.
+func (t *T) lockedOut() bool {
+	const arg = "--min-request-timeout=1802"
+	inFile := strings.Contains(t.shell("cat "+manifest), arg)
+	live := slices.ContainsFunc(t.instances(t.node, apiServer), func(i instance) bool { return slices.Contains(i.Args, arg) })
+	return inFile && live
+}
+
+// undoneByItself waits until the switch has brought everything back, and gives how long that took.
+func (t *T) undoneByItself(before picture, limit time.Duration, how string) time.Duration {
+	took := t.within(limit, how+": as before", func() (bool, string) {
+		d := before.differences(t.picture(t.node))
+		return len(d) == 0, strings.Join(d, "\n")
+	})
+	t.healthy(how)
+	t.within(time.Minute, how+": nothing is left", func() (bool, string) {
+		l := t.leftovers(t.node)
+		return len(l) == 0, strings.Join(l, "\n")
+	})
+	return took
+}
+
+func deadMansSwitch(t *T) {
+	before := t.picture(t.node)
+	t.step("confirmed")
+	t.harm(9, lockOut(confirmWithin)...)
+	if !t.lockedOut() {
+		t.errorf("the change is not there")
+	}
+	t.command(t.node, harmfulPath, "confirm", t.newest())
+	time.Sleep(confirmWithin + 15*time.Second)
+	if !t.lockedOut() {
+		t.errorf("confirmed, and undone all the same")
+	}
+	t.clean("after confirm")
+	lines := t.journal()
+	t.harm(0, "rollback", "--yes")
+	t.healthy("after the rollback")
+	t.same(before, "after the rollback")
+
+	t.step("nobody confirms")
+	t.harm(9, lockOut(confirmWithin)...)
+	t.figure("undone after", "%s, of which %s to confirm", seconds(t.undoneByItself(before, 4*time.Minute, "nobody confirms")), confirmWithin)
+
+	at := slices.IndexFunc(lines, func(l journalLine) bool { return l.Kind == "waiting" }) + 1
+	if at == 0 {
+		t.fatalf("the journal has no line that says that confirm is awaited: %v", kinds(lines))
+	}
+	t.step("killed as soon as confirm is awaited, after line %d", at)
+	var k killed
+	t.agent(t.node, &k, append([]string{"killat", strconv.Itoa(at), "9", harmfulPath}, lockOut(confirmWithin)...)...)
+	t.detail("%+v", k)
+	t.undoneByItself(before, 4*time.Minute, "killed")
+
+	t.step("a reboot before anybody confirms")
+	t.harm(9, lockOut(time.Hour)...)
+	t.need(t.node.Kill(t.ctx))
+	start := time.Now()
+	t.need(t.node.Boot(t.ctx))
+	t.undoneByItself(before, 4*time.Minute, "after a reboot")
+	t.figure("undone after a reboot in", "%s", seconds(time.Since(start)))
+}
+
+func kinds(lines []journalLine) (out []string) {
+	for _, l := range lines {
+		out = append(out, l.Kind)
+	}
+	return out
+}
+
+// hungSwitch stops our process once the new API server is awaited. The switch was armed for as long as the whole change may
+// take, which is minutes.
+func hungSwitch(t *T) {
+	before := t.picture(t.node)
+	t.harm(9, lockOut(confirmWithin)...)
+	lines := t.journal()
+	t.harm(0, "rollback", "--yes")
+	t.healthy("after the rollback")
+	at := slices.IndexFunc(lines, func(l journalLine) bool { return l.Kind == "done" && l.Target == manifest }) + 1
+	if at == 0 {
+		t.fatalf("the journal has no line that says that the manifest is written: %v", kinds(lines))
+	}
+	var k killed
+	t.agent(t.node, &k, append([]string{"killat", strconv.Itoa(at), "19", harmfulPath}, lockOut(confirmWithin)...)...)
+	t.detail("%+v", k)
+	if len(k.PIDs) == 0 {
+		t.fatalf("it was not stopped: %+v", k)
+	}
+	start := time.Now()
+	t.within(15*time.Minute, "undone by itself", func() (bool, string) {
+		d := before.differences(t.picture(t.node))
+		time.Sleep(3 * time.Second)
+		return len(d) == 0, strings.Join(d, "\n")
+	})
+	t.figure("hung: undone after", "%s", seconds(time.Since(start)))
+	t.healthy("after the undo")
+	t.step("the hung process goes on")
+	for _, pid := range k.PIDs {
+		t.shell(fmt.Sprintf("kill -CONT %d || true", pid))
+	}
+	time.Sleep(20 * time.Second)
+	t.undoneByItself(before, 2*time.Minute, "after the hung process went on")
+}
