@@ -4,7 +4,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME   ?= 30s
 
-.PHONY: help build test proofs race lint fuzz bench demo
+.PHONY: docs help build test proofs race lint fuzz bench demo
 
 help:
 	@echo 'make build    the program, static'
@@ -14,6 +14,7 @@ help:
 	@echo 'make lint     gofmt, go vet for each system, staticcheck, govulncheck where its database is reachable'
 	@echo 'make fuzz     each fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench    benchmarks'
+	@echo 'make docs     docs/controls.md, from the catalogue'
 	@echo 'make demo     the whole walk on the sandbox, without questions'
 	@echo 'make lab-up   a real cluster on this machine (root; see docs/lab.md)'
 	@echo 'make e2e      everything that is promised, seen on real clusters (root)'
@@ -53,6 +54,9 @@ fuzz:
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+
+docs:
+	go test . -run TestControlsAreDocumented -update
 
 demo:
 	go run . demo --yes

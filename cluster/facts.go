@@ -82,7 +82,7 @@ type reader func(ctx context.Context, c *Client, facts *harden.ClusterFacts) err
 
 var readers = map[harden.Need][]reader{
 	harden.NeedNodes:     {readNodes},
-	harden.NeedWorkloads: {readNamespaces, readPods, readServices, readPolicies, readWebhooks, readAPIServices, readDaemonSets},
+	harden.NeedWorkloads: {readNamespaces, readPods, readServices, readPolicies, readWebhooks, readAPIServices, readTemplates},
 	harden.NeedTokens:    {readStaleTokens},
 	harden.NeedKubeadm:   {readKubeadm, readMembers},
 }
@@ -103,7 +103,7 @@ func readPods(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err e
 		if p.Over() {
 			return nil
 		}
-		return []harden.PodFact{p.Fact()}
+		return []harden.PodFact{p.Fact(facts.Version)}
 	})
 	return err
 }
@@ -118,8 +118,30 @@ func readPolicies(ctx context.Context, c *Client, facts *harden.ClusterFacts) (e
 	return err
 }
 
-func readDaemonSets(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err error) {
-	facts.DaemonSets, err = list(ctx, c, "daemon sets", "/apis/apps/v1/daemonsets", one(objects.DaemonSet.Fact))
+// readTemplates reads what makes pods. Of DaemonSets network plugins are recognised too.
+func readTemplates(ctx context.Context, c *Client, facts *harden.ClusterFacts) error {
+	type made struct {
+		template  harden.TemplateFact
+		daemonSet harden.DaemonSetFact
+	}
+	for _, w := range []struct{ what, kind, resource string }{
+		{"deployments", "Deployment", "deployments"}, {"stateful sets", "StatefulSet", "statefulsets"}, {"daemon sets", "DaemonSet", "daemonsets"},
+	} {
+		found, err := list(ctx, c, w.what, "/apis/apps/v1/"+w.resource, one(func(o objects.Workload) made {
+			return made{o.Template(w.kind, facts.Version), o.DaemonSet()}
+		}))
+		if err != nil {
+			return err
+		}
+		for _, m := range found {
+			facts.Templates = append(facts.Templates, m.template)
+			if w.kind == "DaemonSet" {
+				facts.DaemonSets = append(facts.DaemonSets, m.daemonSet)
+			}
+		}
+	}
+	jobs, err := list(ctx, c, "cron jobs", "/apis/batch/v1/cronjobs", one(func(j objects.CronJob) harden.TemplateFact { return j.Template(facts.Version) }))
+	facts.Templates = append(facts.Templates, jobs...)
 	return err
 }
 

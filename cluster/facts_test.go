@@ -49,11 +49,16 @@ var lists = map[string]string{
 		{"metadata": {"namespace": "shop", "name": "rs-1", "ownerReferences": [{"kind": "ReplicaSet", "name": "rs", "controller": true}]}, "spec": {}},
 		{"metadata": {"namespace": "shop", "name": "job-1"}, "spec": {}, "status": {"phase": "Succeeded"}},
 		{"metadata": {"namespace": "kube-system", "name": "etcd-cp1"}, "spec": {"hostNetwork": true, "containers": [{"ports": [{"containerPort": 2381, "hostPort": 2381, "protocol": "TCP"}]}]}}]}`,
-	"/api/v1/services": `{"items": [{"metadata": {"namespace": "shop", "name": "web"}, "spec": {"type": "NodePort", "selector": {"app": "web"},
+	"/api/v1/services": `{"items": [{"metadata": {"namespace": "shop", "name": "web"}, "spec": {"type": "NodePort", "selector": {"app": "web"}, "externalIPs": ["203.0.113.7"],
 		"ports": [{"name": "http", "port": 80, "targetPort": "http", "nodePort": 30080, "protocol": "TCP"}]}},
 		{"metadata": {"namespace": "shop", "name": "plain"}, "spec": {"ports": [{"port": 53, "protocol": "UDP"}]}}]}`,
 	"/apis/networking.k8s.io/v1/networkpolicies": `{"items": [{"metadata": {"namespace": "shop", "name": "deny", "labels": {"app.kubernetes.io/managed-by": "kubectl-harden"}},
 		"spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}]}`,
+	"/apis/apps/v1/deployments": `{"items": [{"metadata": {"namespace": "shop", "name": "web"},
+		"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "web", "imagePullPolicy": "IfNotPresent"}]}}}}]}`,
+	"/apis/apps/v1/statefulsets": `{"items": []}`,
+	"/apis/batch/v1/cronjobs": `{"items": [{"metadata": {"namespace": "ops", "name": "backup"},
+		"spec": {"jobTemplate": {"spec": {"template": {"spec": {"hostPID": true, "containers": [{"name": "c", "image": "backup", "imagePullPolicy": "Never"}]}}}}}}]}`,
 	"/apis/apps/v1/daemonsets": `{"items": [{"metadata": {"namespace": "kube-system", "name": "calico-node"},
 		"spec": {"template": {"spec": {"containers": [{"image": "calico/node:v3"}]}}}}]}`,
 	"/apis/apiregistration.k8s.io/v1/apiservices": `{"items": [{"metadata": {"name": "v1."}, "spec": {}},
@@ -86,6 +91,10 @@ func TestFacts(t *testing.T) {
 		t.Fatalf("missing: %v", missing)
 	}
 	stale := 3.0
+	restricted := harden.PodSecurityFact{Level: "restricted"}
+	baseline := harden.PodSecurityFact{Level: "baseline", Why: []string{
+		"allowPrivilegeEscalation != false", "unrestricted capabilities", "runAsNonRoot != true", "seccompProfile",
+	}}
 	want := &harden.ClusterFacts{
 		Version: harden.Version{Major: 1, Minor: 37, Patch: 2},
 		Nodes: []harden.NodeFact{
@@ -95,13 +104,21 @@ func TestFacts(t *testing.T) {
 		Namespaces: []harden.NamespaceFact{{Name: "shop", Labels: map[string]string{"team": "a"}}, {Name: "old", Terminating: true}},
 		Pods: []harden.PodFact{
 			{Namespace: "shop", Name: "web-7d9-x1", Owner: "Deployment/web", Labels: map[string]string{"app": "web", "pod-template-hash": "7d9"}, Node: "w1", Scraped: true,
-				Ports: []harden.PortFact{{Name: "http", Port: 8080, Protocol: corev1.ProtocolTCP}, {Port: 15090, Protocol: corev1.ProtocolUDP}}},
-			{Namespace: "shop", Name: "db-0", Owner: "StatefulSet/db"},
-			{Namespace: "shop", Name: "rs-1", Owner: "ReplicaSet/rs"},
-			{Namespace: "kube-system", Name: "etcd-cp1", HostNetwork: true, Ports: []harden.PortFact{{Port: 2381, Protocol: corev1.ProtocolTCP, HostPort: 2381}}},
+				Ports:       []harden.PortFact{{Name: "http", Port: 8080, Protocol: corev1.ProtocolTCP}, {Port: 15090, Protocol: corev1.ProtocolUDP}},
+				PodSecurity: baseline, Images: []harden.ImageFact{{}, {Image: "web"}}},
+			{Namespace: "shop", Name: "db-0", Owner: "StatefulSet/db", PodSecurity: restricted},
+			{Namespace: "shop", Name: "rs-1", Owner: "ReplicaSet/rs", PodSecurity: restricted},
+			{Namespace: "kube-system", Name: "etcd-cp1", HostNetwork: true, Ports: []harden.PortFact{{Port: 2381, Protocol: corev1.ProtocolTCP, HostPort: 2381}},
+				PodSecurity: harden.PodSecurityFact{Level: "privileged", Why: []string{"host namespaces", "hostPort"}}, Images: []harden.ImageFact{{}}},
+		},
+		Templates: []harden.TemplateFact{
+			{Namespace: "shop", Owner: "Deployment/web", PodSecurity: baseline, Images: []harden.ImageFact{{Image: "web", PullPolicy: "IfNotPresent"}}},
+			{Namespace: "kube-system", Owner: "DaemonSet/calico-node", PodSecurity: baseline, Images: []harden.ImageFact{{Image: "calico/node:v3"}}},
+			{Namespace: "ops", Owner: "CronJob/backup", PodSecurity: harden.PodSecurityFact{Level: "privileged", Why: []string{"host namespaces"}},
+				Images: []harden.ImageFact{{Image: "backup", PullPolicy: "Never"}}},
 		},
 		Services: []harden.ServiceFact{
-			{Namespace: "shop", Name: "web", Type: corev1.ServiceTypeNodePort, Selector: map[string]string{"app": "web"},
+			{Namespace: "shop", Name: "web", Type: corev1.ServiceTypeNodePort, Selector: map[string]string{"app": "web"}, ExternalIPs: []string{"203.0.113.7"},
 				Ports: []harden.ServicePortFact{{Name: "http", Port: 80, TargetPort: intstr.FromString("http"), Protocol: corev1.ProtocolTCP, NodePort: 30080}}},
 			{Namespace: "shop", Name: "plain", Type: corev1.ServiceTypeClusterIP,
 				Ports: []harden.ServicePortFact{{Port: 53, TargetPort: intstr.FromInt32(53), Protocol: corev1.ProtocolUDP}}},

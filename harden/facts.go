@@ -56,8 +56,23 @@ type Facts struct {
 	Waivers      []Waiver          `json:"waivers,omitempty"`
 	Certificates []CertificateFact `json:"certificates,omitempty"`
 	Cluster      *ClusterFacts     `json:"cluster,omitempty"`
+	// Encryption is nil where the API server is given no encryption configuration.
+	Encryption *EncryptionFact `json:"encryption,omitempty"`
 	// Missing says why a group of facts could not be read. A group that is not here is known.
 	Missing map[Need]Message `json:"missing,omitempty"`
+}
+
+// EncryptionFact is the API server's encryption configuration, without its keys.
+type EncryptionFact struct {
+	Path   string           `json:"path"`
+	Unread Message          `json:"unread,omitzero"`
+	Rules  []EncryptionRule `json:"rules,omitempty"`
+}
+
+// EncryptionRule says for some resources which kinds of providers are asked, in order; the first one writes.
+type EncryptionRule struct {
+	Resources []string `json:"resources"`
+	Providers []string `json:"providers"`
 }
 
 // Identity is which node of which cluster was observed; a plan carries it and is refused elsewhere.
@@ -180,6 +195,7 @@ type ClusterFacts struct {
 	Nodes       []NodeFact       `json:"nodes,omitempty"`
 	Namespaces  []NamespaceFact  `json:"namespaces,omitempty"`
 	Pods        []PodFact        `json:"pods,omitempty"`
+	Templates   []TemplateFact   `json:"templates,omitempty"`
 	Services    []ServiceFact    `json:"services,omitempty"`
 	Policies    []PolicyFact     `json:"networkPolicies,omitempty"`
 	Webhooks    []WebhookFact    `json:"webhooks,omitempty"`
@@ -228,6 +244,37 @@ type PodFact struct {
 	Node        string            `json:"node,omitempty"`
 	Ports       []PortFact        `json:"ports,omitempty"`   // declared container ports
 	Scraped     bool              `json:"scraped,omitempty"` // annotated prometheus.io/scrape=true
+	PodSecurity PodSecurityFact   `json:"podSecurity,omitzero"`
+	Images      []ImageFact       `json:"images,omitempty"`
+	// RuntimeClass is by what name a pod asks for another runtime.
+	RuntimeClass string `json:"runtimeClass,omitempty"`
+}
+
+// TemplateFact is what makes pods: a Deployment, StatefulSet, DaemonSet or CronJob, whether or not any runs now.
+type TemplateFact struct {
+	Namespace   string          `json:"namespace"`
+	Owner       string          `json:"owner"` // "Deployment/web"
+	PodSecurity PodSecurityFact `json:"podSecurity"`
+	Images      []ImageFact     `json:"images,omitempty"`
+}
+
+// Levels of the Pod Security Standards.
+const (
+	PodSecurityPrivileged = "privileged"
+	PodSecurityBaseline   = "baseline"
+	PodSecurityRestricted = "restricted"
+)
+
+// PodSecurityFact is the strictest level of the Pod Security Standards that a pod keeps.
+type PodSecurityFact struct {
+	Level string   `json:"level,omitempty"` // "" where it was not judged
+	Why   []string `json:"why,omitempty"`   // it does not keep the next one
+}
+
+// ImageFact is the image of a container, with its pull policy: "Always", "IfNotPresent", "Never" or "".
+type ImageFact struct {
+	Image      string `json:"image"`
+	PullPolicy string `json:"pullPolicy,omitempty"`
 }
 
 // PortFact is a declared port.
@@ -245,6 +292,8 @@ type ServiceFact struct {
 	Type      corev1.ServiceType `json:"type"`
 	Selector  map[string]string  `json:"selector,omitempty"`
 	Ports     []ServicePortFact  `json:"ports,omitempty"`
+	// ExternalIPs are addresses from outside the cluster that the Service takes for itself.
+	ExternalIPs []string `json:"externalIPs,omitempty"`
 }
 
 // ServicePortFact is a port of a Service.

@@ -98,26 +98,12 @@ func (n Namespace) Fact() harden.NamespaceFact {
 
 // Pod is a core/v1 Pod.
 type Pod struct {
-	Meta Meta `json:"metadata"`
-	Spec struct {
-		HostNetwork    bool        `json:"hostNetwork"`
-		NodeName       string      `json:"nodeName"`
-		Containers     []container `json:"containers"`
-		InitContainers []container `json:"initContainers"`
-	} `json:"spec"`
+	Meta   Meta           `json:"metadata"`
+	Spec   corev1.PodSpec `json:"spec"`
 	Status struct {
 		Phase      corev1.PodPhase       `json:"phase"`
 		Conditions []corev1.PodCondition `json:"conditions"`
 	} `json:"status"`
-}
-
-type container struct {
-	Name          string                 `json:"name"`
-	Command       []string               `json:"command"`
-	Args          []string               `json:"args"`
-	Image         string                 `json:"image"`
-	Ports         []corev1.ContainerPort `json:"ports"`
-	RestartPolicy string                 `json:"restartPolicy"`
 }
 
 // Over says that the pod has succeeded or failed, so that it takes part in nothing any more.
@@ -153,16 +139,19 @@ func Kubeadm(cluster, kubelet ConfigMap) (*harden.KubeadmFact, error) {
 	return harden.ParseKubeadm(cluster.Data["ClusterConfiguration"], kubelet.Data["kubelet"])
 }
 
-// Fact of the pod. Ports of init containers count where those run beside the others.
-func (p Pod) Fact() harden.PodFact {
+// Fact of the pod, its security by the standards of the API server's version. Ports of init containers count where those run
+// beside the others.
+func (p Pod) Fact(v harden.Version) harden.PodFact {
 	f := harden.PodFact{
 		Namespace: p.Meta.Namespace, Name: p.Meta.Name, Owner: p.Meta.owner(), Labels: p.Meta.Labels,
 		HostNetwork: p.Spec.HostNetwork, Node: p.Spec.NodeName,
-		Scraped: p.Meta.Annotations["prometheus.io/scrape"] == "true",
+		Scraped:     p.Meta.Annotations["prometheus.io/scrape"] == "true",
+		PodSecurity: podSecurity(v, p.Meta.Annotations, &p.Spec), Images: images(&p.Spec),
+		RuntimeClass: ptr(p.Spec.RuntimeClassName),
 	}
 	running := slices.Clone(p.Spec.Containers)
 	for _, c := range p.Spec.InitContainers {
-		if c.RestartPolicy == "Always" {
+		if ptr(c.RestartPolicy) == corev1.ContainerRestartPolicyAlways {
 			running = append(running, c)
 		}
 	}
@@ -174,6 +163,14 @@ func (p Pod) Fact() harden.PodFact {
 		}
 	}
 	return f
+}
+
+// ptr is what p points to, the zero value for nil.
+func ptr[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
 }
 
 // owner is the controller that an operator knows: a Deployment names its ReplicaSets by its own name and the hash that
@@ -199,15 +196,18 @@ func (m Meta) owner() string {
 type Service struct {
 	Meta Meta `json:"metadata"`
 	Spec struct {
-		Type     corev1.ServiceType   `json:"type"`
-		Selector map[string]string    `json:"selector"`
-		Ports    []corev1.ServicePort `json:"ports"`
+		Type        corev1.ServiceType   `json:"type"`
+		ExternalIPs []string             `json:"externalIPs"`
+		Selector    map[string]string    `json:"selector"`
+		Ports       []corev1.ServicePort `json:"ports"`
 	} `json:"spec"`
 }
 
 // Fact of the Service.
 func (s Service) Fact() harden.ServiceFact {
-	f := harden.ServiceFact{Namespace: s.Meta.Namespace, Name: s.Meta.Name, Type: s.Spec.Type, Selector: s.Spec.Selector}
+	f := harden.ServiceFact{
+		Namespace: s.Meta.Namespace, Name: s.Meta.Name, Type: s.Spec.Type, Selector: s.Spec.Selector, ExternalIPs: s.Spec.ExternalIPs,
+	}
 	if f.Type == "" {
 		f.Type = corev1.ServiceTypeClusterIP
 	}
@@ -244,22 +244,10 @@ func (p NetworkPolicy) Fact() harden.PolicyFact {
 	}
 }
 
-// DaemonSet is an apps/v1 DaemonSet.
-type DaemonSet struct {
-	Meta Meta `json:"metadata"`
-	Spec struct {
-		Template struct {
-			Spec struct {
-				Containers []container `json:"containers"`
-			} `json:"spec"`
-		} `json:"template"`
-	} `json:"spec"`
-}
-
-// Fact of the DaemonSet.
-func (d DaemonSet) Fact() harden.DaemonSetFact {
-	f := harden.DaemonSetFact{Namespace: d.Meta.Namespace, Name: d.Meta.Name}
-	for _, c := range d.Spec.Template.Spec.Containers {
+// DaemonSet is the fact of a DaemonSet.
+func (w Workload) DaemonSet() harden.DaemonSetFact {
+	f := harden.DaemonSetFact{Namespace: w.Meta.Namespace, Name: w.Meta.Name}
+	for _, c := range w.Spec.Template.Spec.Containers {
 		f.Images = append(f.Images, c.Image)
 	}
 	return f

@@ -44,7 +44,7 @@ func (c *Cluster) readWorkloads(f *harden.ClusterFacts) error {
 		each(c, "Namespace", func(n objects.Namespace) { f.Namespaces = append(f.Namespaces, n.Fact()) }),
 		each(c, "Pod", func(p objects.Pod) {
 			if !p.Over() {
-				f.Pods = append(f.Pods, p.Fact())
+				f.Pods = append(f.Pods, p.Fact(f.Version))
 			}
 		}),
 		each(c, "Service", func(s objects.Service) { f.Services = append(f.Services, s.Fact()) }),
@@ -57,7 +57,12 @@ func (c *Cluster) readWorkloads(f *harden.ClusterFacts) error {
 				f.APIServices = append(f.APIServices, fact)
 			}
 		}),
-		each(c, "DaemonSet", func(d objects.DaemonSet) { f.DaemonSets = append(f.DaemonSets, d.Fact()) }),
+		each(c, "Deployment", func(w objects.Workload) { f.Templates = append(f.Templates, w.Template("Deployment", f.Version)) }),
+		each(c, "StatefulSet", func(w objects.Workload) { f.Templates = append(f.Templates, w.Template("StatefulSet", f.Version)) }),
+		each(c, "DaemonSet", func(w objects.Workload) {
+			f.DaemonSets = append(f.DaemonSets, w.DaemonSet())
+			f.Templates = append(f.Templates, w.Template("DaemonSet", f.Version))
+		}),
 	} {
 		if err != nil {
 			return err

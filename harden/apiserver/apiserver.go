@@ -20,6 +20,9 @@ func Area() harden.Area {
 			[]harden.Control{authorizationMode, anonymousAuth},
 			admissionControls(),
 			flagControls,
+			requestControls,
+			fileFlagControls(),
+			[]harden.Control{encryption},
 			pod.TLS(
 				harden.Refs{STIG: []string{"V-242378"}, NSA: []string{nsaTLS}, Seed: []string{seedTLS}, Docs: []string{flagsPage}},
 				harden.Refs{

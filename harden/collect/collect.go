@@ -89,6 +89,7 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 		}
 	}
 	collectReferenced(n, f)
+	collectEncryption(n, f)
 	if err := collectSysctls(n, live, f); err != nil {
 		f.Missing[harden.NeedSysctls] = harden.Msg("%s", err.Error())
 	}

@@ -1,0 +1,56 @@
+package apiserver
+
+import (
+	"slices"
+	"strings"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+const encryptionFlag = "encryption-provider-config"
+
+var encryption = harden.Control{
+	ID:    "apiserver-encryption-at-rest",
+	Title: "Secrets are encrypted in etcd",
+	Why: harden.Msg("Without encryption every Secret lies in etcd in plain text, and so it does in each snapshot and on each disk that is thrown away. " +
+		"What writes is the first provider of the configuration: identity there means plain text, whatever comes behind it. " +
+		"To turn it on, make the same configuration with identity first on every control-plane node, then the key first, then write every Secret anew; keep a copy of the key elsewhere before."),
+	Refs: harden.Refs{
+		CIS: []string{"1.2.27", "1.2.28"}, STIG: []string{"V-274882"}, NSA: []string{"Secrets"},
+		Docs: []string{"https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/"},
+	},
+	Severity: harden.High, Component: harden.APIServer, Flags: []string{encryptionFlag},
+	Needs: needs, Applies: applies, Assess: assessEncryption,
+}
+
+func assessEncryption(f *harden.Facts) harden.Verdict {
+	flag := f.Component(harden.APIServer).Flag(encryptionFlag)
+	seen := flag.Evidence(encryptionFlag)
+	fact := f.Encryption
+	switch {
+	case flag.Last() == "":
+		return harden.Failed(harden.Msg("nothing is encrypted: --%s is not set", encryptionFlag), seen)
+	case fact == nil || !fact.Unread.IsZero():
+		why := harden.Msg("the configuration was not read")
+		if fact != nil {
+			why = fact.Unread
+		}
+		return harden.NeedsPerson(harden.Msg("which providers are used is not known: %s", why), seen)
+	}
+	for _, r := range fact.Rules {
+		if !slices.ContainsFunc(r.Resources, func(name string) bool { return name == "secrets" || name == "*." || name == "*.*" }) {
+			continue
+		}
+		order := harden.Evidence{Source: fact.Path, Value: strings.Join(r.Resources, ", ") + ": " + strings.Join(r.Providers, ", ")}
+		switch first := append(r.Providers, "")[0]; first {
+		case "secretbox", "kms", "aescbc":
+			return harden.Passed(harden.Msg("new Secrets are written by %s; whether old ones were written anew cannot be seen here", first), seen, order)
+		case "aesgcm":
+			return harden.NeedsPerson(harden.Msg("Secrets are written by aesgcm, whose keys must be changed often; decide whether they are"), seen, order)
+		case "identity":
+			return harden.Failed(harden.Msg("Secrets are written in plain text: identity is the first provider"), seen, order)
+		}
+		return harden.Failed(harden.Msg("no provider writes Secrets"), seen, order)
+	}
+	return harden.Failed(harden.Msg("no rule of %s is about Secrets", fact.Path), seen)
+}

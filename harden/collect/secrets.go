@@ -1,0 +1,57 @@
+package collect
+
+import (
+	"sigs.k8s.io/yaml"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// collectEncryption reads which providers the encryption configuration names, in their order, and none of its keys.
+func collectEncryption(n Node, f *harden.Facts) {
+	c := f.Component(harden.APIServer)
+	if c == nil {
+		return
+	}
+	flag := c.Flag("encryption-provider-config")
+	if !flag.Set {
+		return
+	}
+	fact := &harden.EncryptionFact{Path: flag.Last()}
+	f.Encryption = fact
+	host, ok := c.HostPath(flag.Last())
+	if !ok {
+		fact.Unread = harden.Msg("no mount shows %s to the API server", flag.Last())
+		return
+	}
+	fact.Path = host
+	s, err := n.State(host)
+	switch {
+	case err != nil:
+		fact.Unread = harden.Msg("%s", err.Error())
+		return
+	case !s.Exists:
+		fact.Unread = harden.Msg("%s does not exist", host)
+		return
+	}
+	var config struct {
+		Kind      string `json:"kind"`
+		Resources []struct {
+			Resources []string         `json:"resources"`
+			Providers []map[string]any `json:"providers"`
+		} `json:"resources"`
+	}
+	// The error of a decoder may quote what it cannot read, which is secret here.
+	if yaml.Unmarshal(s.Data, &config) != nil || config.Kind != "EncryptionConfiguration" {
+		fact.Unread = harden.Msg("%s is no EncryptionConfiguration that can be read here", host)
+		return
+	}
+	for _, r := range config.Resources {
+		rule := harden.EncryptionRule{Resources: r.Resources}
+		for _, p := range r.Providers {
+			for kind := range p {
+				rule.Providers = append(rule.Providers, kind)
+			}
+		}
+		fact.Rules = append(fact.Rules, rule)
+	}
+}
