@@ -16,8 +16,25 @@ import (
 type assessment struct {
 	APIVersion string           `json:"apiVersion"`
 	Target     harden.Identity  `json:"target"`
+	Machine    machineView      `json:"machine"`
 	Summary    harden.Tally     `json:"summary"`
 	Findings   []harden.Finding `json:"findings"`
+}
+
+// machineView is what the machine is to Kubernetes.
+type machineView struct {
+	Distribution harden.Distro     `json:"distribution"`
+	Role         harden.Role       `json:"role"` // empty: not known
+	LookedFor    []harden.Evidence `json:"lookedFor"`
+	AssessOnly   string            `json:"assessOnly,omitempty"` // why nothing may be changed here
+}
+
+func viewMachine(f *harden.Facts) machineView {
+	v := machineView{Distribution: f.Distro, Role: f.Role, LookedFor: f.LookedFor}
+	if why, only := harden.AssessOnly(f); only {
+		v.AssessOnly = why.String()
+	}
+	return v
 }
 
 func (a *app) assessCommand() *cobra.Command {
@@ -45,14 +62,16 @@ func (a *app) assessCommand() *cobra.Command {
 				return err
 			}
 			if out == "json" {
-				err = writeJSON(a.Out, assessment{"harden/v1", f.Identity, harden.Count(findings), findings})
+				err = writeJSON(a.Out, assessment{"harden/v1", f.Identity, viewMachine(f), harden.Count(findings), findings})
 			} else {
 				a.printFindings(f, findings)
 				for _, s := range left {
 					fmt.Fprintf(a.Out, "left out: %s\n", oneLine(s.Reason.String()))
 				}
 			}
-			if err == nil && slices.ContainsFunc(findings, func(x harden.Finding) bool { return slices.Contains(bad, x.Status) }) {
+			wrong := func(x harden.Finding) bool { return slices.Contains(bad, x.Status) }
+			// What is no node has nothing that could fail, and whoever asks meant another machine.
+			if err == nil && (slices.ContainsFunc(findings, wrong) || len(bad) > 0 && harden.NotANode(f)) {
 				return &codeError{exitFindings}
 			}
 			return err
@@ -75,6 +94,9 @@ func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
 	f, err := e.Facts(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if harden.NotANode(f) {
+		return f, nil
 	}
 	if why, newer := harden.Untried(f); newer {
 		fmt.Fprintf(a.Err, "warning: %s\n", sentence(why.String()))
@@ -141,13 +163,22 @@ var statusWords = map[harden.Status]string{
 }
 
 func (a *app) printFindings(f *harden.Facts, findings []harden.Finding) {
-	fmt.Fprintln(a.Out, oneLine(targetLine(f.Identity)))
+	if harden.NotANode(f) {
+		a.printNotANode(f)
+		return
+	}
+	fmt.Fprintln(a.Out, oneLine(targetLine(f)))
+	if why, only := harden.AssessOnly(f); only {
+		fmt.Fprintln(a.Out, sentence(why.String()))
+	}
 	for _, area := range a.areas {
+		own := slices.DeleteFunc(slices.Clone(findings), func(x harden.Finding) bool { return x.Area != area.ID })
 		rows := [][]string{}
-		for _, x := range findings {
-			if x.Area == area.ID {
-				rows = append(rows, []string{"  " + statusWords[x.Status], x.Control, string(x.Severity), x.Message.String()})
-			}
+		for _, x := range own {
+			rows = append(rows, []string{"  " + statusWords[x.Status], x.Control, string(x.Severity), x.Message.String()})
+		}
+		if allAlike(f, own) {
+			rows = [][]string{{"  " + statusWords[own[0].Status], fmt.Sprintf("%d controls", len(own)), own[0].Message.String()}}
 		}
 		if len(rows) == 0 {
 			continue
@@ -159,13 +190,45 @@ func (a *app) printFindings(f *harden.Facts, findings []harden.Finding) {
 		}
 	}
 	fmt.Fprintf(a.Out, "\n%s\n", tallyLine(harden.Count(findings)))
-	if n := harden.Count(findings)[harden.StatusFail]; n > 0 {
+	_, only := harden.AssessOnly(f)
+	if n := harden.Count(findings)[harden.StatusFail]; n > 0 && !only {
 		fmt.Fprintf(a.Out, "see the diff of the remedies: %s plan --all\n", a.where.called())
 	}
 }
 
-func targetLine(id harden.Identity) string {
+// foldFrom is how many lines may say the same.
+const foldFrom = 3
+
+// allAlike says that no control of an area concerns this node, or on one of another distribution that nothing is known of any,
+// for one reason: then one line is enough.
+func allAlike(f *harden.Facts, own []harden.Finding) bool {
+	return len(own) > foldFrom && !slices.ContainsFunc(own, func(x harden.Finding) bool {
+		nothing := x.Status == harden.StatusNotApplicable || x.Status == harden.StatusUnknown && f.Distro != harden.Kubeadm
+		return !nothing || x.Status != own[0].Status || x.Message.String() != own[0].Message.String()
+	})
+}
+
+// printNotANode says what was looked for, and no verdicts: there is nothing that they could be about.
+func (a *app) printNotANode(f *harden.Facts) {
+	root := "this machine"
+	if f.Identity.Offline {
+		root = f.Identity.Root
+	}
+	fmt.Fprintf(a.Out, "%s is no Kubernetes node: nothing was assessed\nlooked for:\n", oneLine(root))
+	rows := [][]string{}
+	for _, e := range f.LookedFor {
+		rows = append(rows, []string{"  " + e.Source, e.Value})
+	}
+	table(a.Out, rows)
+	fmt.Fprintf(a.Out, "run it on a node, or try it on the built-in one: %s demo\n", name())
+}
+
+func targetLine(f *harden.Facts) string {
+	id := f.Identity
 	s := "node " + orUnknown(id.Node) + ", Kubernetes " + orUnknown(id.KubernetesVersion)
+	if f.Role != "" {
+		s += ", " + string(f.Role)
+	}
 	if id.Offline {
 		s += ", offline root " + id.Root
 	}

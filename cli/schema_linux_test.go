@@ -120,7 +120,7 @@ func TestOutputsOfALiveNodeAreAsTheirSchemasSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	findings := e.Assess(f)
-	valid("assessment", "assess", printed(t, assessment{"harden/v1", f.Identity, harden.Count(findings), findings}))
+	valid("assessment", "assess", printed(t, assessment{"harden/v1", f.Identity, viewMachine(f), harden.Count(findings), findings}))
 	var named []string
 	for _, x := range findings {
 		if x.Status == harden.StatusFail {

@@ -29,6 +29,9 @@ func assessOne(f *Facts, a Area, c Control) Finding {
 		out.Evidence = []Evidence{}
 	}
 	for _, r := range c.Remedies {
+		if _, only := AssessOnly(f); only {
+			break
+		}
 		if r.Versions.Contains(VersionFor(f, c)) {
 			out.Remedies = append(out.Remedies, r.ID)
 		}
@@ -37,14 +40,20 @@ func assessOne(f *Facts, a Area, c Control) Finding {
 }
 
 func verdict(f *Facts, c Control) Verdict {
+	if NotANode(f) {
+		return NotFor(noNode)
+	}
 	for _, need := range c.Needs {
 		if why, missing := f.Missing[need]; missing {
+			if why, none := absent(f, c); none {
+				return NotFor(why)
+			}
 			return Verdict{Status: StatusUnknown, Message: why}
 		}
 	}
 	if c.Applies != nil {
 		if ok, why := c.Applies(f); !ok {
-			return NotFor(why)
+			return elsewhere(f, NotFor(why))
 		}
 	}
 	if c.Versions != (VersionRange{}) {
@@ -56,7 +65,7 @@ func verdict(f *Facts, c Control) Verdict {
 			return NotFor(Msg("this holds for %s; here is %s", c.Versions, v))
 		}
 	}
-	return c.Assess(f)
+	return elsewhere(f, c.Assess(f))
 }
 
 // VersionFor is the version that a control goes by: that of the oldest component it needs facts of. It is not known where
@@ -141,20 +150,4 @@ func (t Tally) MarshalJSON() ([]byte, error) {
 		all[s] = t[s]
 	}
 	return json.Marshal(all)
-}
-
-// AssessOnly says why nothing may be changed on this node, if so (promise 14).
-func AssessOnly(f *Facts) (Message, bool) {
-	if f.Distro != "kubeadm" {
-		return Msg("this node was not set up by kubeadm (%s); it is assessed only", f.Distro), true
-	}
-	for _, c := range f.Components {
-		if c != nil && !c.Version.IsZero() && !c.Version.AtLeast(OldestSupported.Major, OldestSupported.Minor) {
-			return Msg("%s %s is older than %s; it is assessed only", c.ID, c.Version, OldestSupported), true
-		}
-	}
-	if k := f.Kubelet; k != nil && !k.Version.IsZero() && !k.Version.AtLeast(OldestSupported.Major, OldestSupported.Minor) {
-		return Msg("kubelet %s is older than %s; it is assessed only", k.Version, OldestSupported), true
-	}
-	return Message{}, false
 }

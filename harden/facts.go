@@ -32,9 +32,12 @@ const (
 type Facts struct {
 	Identity    Identity                        `json:"identity"`
 	CollectedAt time.Time                       `json:"collectedAt"`
-	Distro      string                          `json:"distribution"` // "kubeadm", "k3s", ...; other than kubeadm: assess only
+	Distro      Distro                          `json:"distribution"` // other than kubeadm: assess only
+	Role        Role                            `json:"role,omitempty"`
 	Components  map[ComponentID]*ComponentFacts `json:"components,omitempty"`
 	Kubelet     *KubeletFacts                   `json:"kubelet,omitempty"`
+	// LookedFor are the marks by which nodes are recognised, until the first that was found.
+	LookedFor []Evidence `json:"lookedFor,omitempty"`
 	// StaticPods are the files of the static pod directory that the kubelet reads, by name.
 	StaticPods []StaticPodFact `json:"staticPods,omitempty"`
 	// Files that flags and fields refer to, by their path on the host.

@@ -13,6 +13,9 @@ import (
 type areasScreen struct{ list list }
 
 func (s *areasScreen) title(m *Model) (string, string) {
+	if m.facts != nil && harden.NotANode(m.facts) {
+		return "This machine is no Kubernetes node", ""
+	}
 	n := 0
 	for _, a := range m.areas {
 		n += len(a.Controls)
@@ -21,6 +24,9 @@ func (s *areasScreen) title(m *Model) (string, string) {
 }
 
 func (s *areasScreen) actions(m *Model) []action {
+	if m.facts != nil && harden.NotANode(m.facts) {
+		return []action{act(Keys.Reread, "read again")}
+	}
 	out := []action{act(Keys.Open, "look"), act(Keys.ChooseArea, "choose all safe")}
 	if len(m.choices) > 0 {
 		out = append(out, act(Keys.Plan, "plan"), act(Keys.Save, "save choices"))
@@ -29,10 +35,12 @@ func (s *areasScreen) actions(m *Model) []action {
 }
 
 func (s *areasScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
-	if len(m.areas) == 0 {
-		return nil
-	}
 	switch {
+	case len(m.areas) == 0:
+	case m.facts != nil && harden.NotANode(m.facts):
+		if is(k, Keys.Reread) {
+			return m.readFacts()
+		}
 	case s.list.key(k, len(m.areas), m.height-8):
 	case is(k, Keys.Open):
 		m.filter = filterAll
@@ -66,6 +74,9 @@ func (m *Model) listKey(k tea.KeyPressMsg) tea.Cmd {
 }
 
 func (s *areasScreen) view(m *Model, w, h int) []string {
+	if m.facts != nil && harden.NotANode(m.facts) {
+		return m.notANode(w, h)
+	}
 	t := m.theme
 	columns := harden.Statuses
 	name := 10
@@ -190,4 +201,26 @@ func (m *Model) chooseArea(a harden.Area) {
 		said += "; look at these first, then choose them one by one: " + strings.Join(ids, ", ")
 	}
 	m.say(said)
+}
+
+// notANode says what was looked for, in place of verdicts about nothing.
+func (m *Model) notANode(w, h int) []string {
+	d := newDoc(m.theme, min(w, 100))
+	d.raw("")
+	m.describeNotANode(d)
+	return d.head(h)
+}
+
+func (m *Model) describeNotANode(d *doc) {
+	where := "on this machine"
+	if id := m.facts.Identity; id.Offline {
+		where = "below " + id.Root
+	}
+	d.text(0, "Nothing of Kubernetes was found "+where+", so there is nothing to assess. Looked for:")
+	for _, e := range m.facts.LookedFor {
+		d.text(2, e.Source)
+	}
+	d.raw("")
+	d.text(0, "Run it on a node; as root it sees more. To look around without a node, or without risk:")
+	d.text(2, "kubectl-harden demo")
 }

@@ -49,6 +49,7 @@ type fakeEngine struct {
 	clock   *fakeClock
 	areas   []harden.Area
 	node    string
+	distro  harden.Distro
 	files   map[string][]byte
 	cluster bool // slow facts succeed
 
@@ -78,7 +79,7 @@ func newFake(t testing.TB) *fakeEngine {
 		return data
 	}
 	return &fakeEngine{
-		clock: &fakeClock{now: start}, areas: fakeAreas(), node: "cp1", cluster: true, outcome: harden.OutcomeApplied, saved: map[string]string{},
+		clock: &fakeClock{now: start}, areas: fakeAreas(), node: "cp1", distro: harden.Kubeadm, cluster: true, outcome: harden.OutcomeApplied, saved: map[string]string{},
 		files: map[string][]byte{apiserverPath: read("kube-apiserver.yaml"), kubeletPath: read("kubelet-config.yaml")},
 		history: []harden.TransactionSummary{
 			{
@@ -114,7 +115,9 @@ func (e *fakeEngine) Facts(context.Context) (*harden.Facts, error) {
 	}
 	return &harden.Facts{
 		Identity:    harden.Identity{Node: e.node, KubernetesVersion: version.String(), Root: "/"},
-		CollectedAt: e.clock.Now(), Distro: "kubeadm",
+		CollectedAt: e.clock.Now(), Distro: e.distro, LookedFor: []harden.Evidence{
+			{Source: "/etc/rancher/k3s", Value: harden.LookedFound}, {Source: "/var/lib/kubelet/kubeadm-flags.env", Value: harden.LookedMissing},
+		},
 		Components: map[harden.ComponentID]*harden.ComponentFacts{harden.APIServer: {
 			ID: harden.APIServer, Manifest: harden.FileFact{Path: apiserverPath, State: e.state(apiserverPath)}, Pod: &pod,
 			Container: ct.Name, Args: ct.Command, Effective: apiserverPath, Version: version,

@@ -172,7 +172,7 @@ func (m *Model) note(w int) []string {
 	} else if s := m.standingNote(); s != "" {
 		d.item(paint(t.Warn, "! "), 2, s)
 	} else if m.facts != nil {
-		if why, only := harden.AssessOnly(m.facts); only {
+		if why, only := harden.AssessOnly(m.facts); only && !harden.NotANode(m.facts) {
 			d.item(paint(t.Warn, "! "), 2, why.String())
 		}
 	}

@@ -107,6 +107,9 @@ func (m *Model) readFacts() tea.Cmd {
 		return func(m *Model) tea.Cmd {
 			m.failed = nil
 			m.learn(facts, findings)
+			if harden.NotANode(facts) {
+				return nil
+			}
 			return m.readSlowFacts()
 		}
 	})
@@ -140,7 +143,7 @@ func (m *Model) learn(facts *harden.Facts, findings []harden.Finding) {
 	}
 	m.words = m.searchWords()
 	m.learned++
-	m.summary.Findings, m.summary.stale = findings, false
+	m.summary.Findings, m.summary.stale, m.summary.noNode = findings, false, harden.NotANode(facts)
 	m.summary.Node = facts.Identity.Node
 }
 

@@ -164,6 +164,11 @@ func (p *plainWalk) read() error {
 	}
 	m.learn(facts, m.engine.Assess(facts))
 	id := facts.Identity
+	if harden.NotANode(facts) {
+		p.say("This machine is no Kubernetes node.")
+		p.tell(func(d *doc) { m.describeNotANode(d) })
+		return errQuit
+	}
 	p.say("Node %s, %s.", m.theme.inert(id.Node), m.theme.inert(id.KubernetesVersion))
 	p.say("Reading the cluster.")
 	slow, err := m.engine.SlowFacts(p.ctx, facts)

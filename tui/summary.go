@@ -18,6 +18,7 @@ type Summary struct {
 	ChoicesFile string
 
 	command string
+	noNode  bool
 	stale   bool // something was applied and the node was not read again since
 }
 
@@ -37,7 +38,9 @@ func (s Summary) String() string {
 	line := func(format string, args ...any) {
 		b.WriteString(Inert(fmt.Sprintf(format, args...), false) + "\n")
 	}
-	if len(s.Findings) > 0 && !s.stale {
+	if s.noNode {
+		line("This machine is no Kubernetes node.")
+	} else if len(s.Findings) > 0 && !s.stale {
 		t := harden.Count(s.Findings)
 		var parts []string
 		for _, st := range harden.Statuses {

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"maps"
 	"strings"
 	"time"
@@ -69,11 +68,13 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 		Missing:     map[harden.Need]harden.Message{},
 	}
 	f.Identity.Root, f.Identity.Offline = o.Root, o.Offline
-	distro, err := distribution(n)
-	if err != nil {
+	if err := recognise(n, live, f); err != nil {
 		return nil, err
 	}
-	f.Distro = distro
+	if harden.NotANode(f) {
+		identify(n, live, f)
+		return f, nil
+	}
 	if err := collectKubelet(n, live, f); err != nil {
 		f.Missing[harden.NeedKubelet] = harden.Msg("%s", err.Error())
 	}
@@ -107,6 +108,7 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 	collectFiles(n, f)
 	collectNetwork(n, live, f)
 	identify(n, live, f)
+	f.Role = role(f)
 	for _, need := range clusterNeeds {
 		f.Missing[need] = harden.Msg("the cluster's API was not asked")
 	}
@@ -139,33 +141,6 @@ func AddCluster(ctx context.Context, f *harden.Facts, c Cluster) *harden.Facts {
 		}
 	}
 	return &out
-}
-
-// distribution recognises who set the node up, by the folders that only they make.
-func distribution(n Node) (string, error) {
-	marks := []struct{ path, name string }{
-		{"/etc/rancher/k3s", "k3s"},
-		{"/etc/rancher/rke2", "RKE2"},
-		{"/var/snap/microk8s", "MicroK8s"},
-		{"/etc/talos", "Talos"},
-		{"/system/state/config.yaml", "Talos"},
-		{"/var/lib/kubelet/kubeadm-flags.env", "kubeadm"},
-		{"/etc/kubernetes/manifests/kube-apiserver.yaml", "kubeadm"},
-	}
-	var first error
-	for _, m := range marks {
-		s, err := n.State(m.path)
-		if err != nil && first == nil {
-			first = err
-		}
-		if s.Exists {
-			return m.name, nil
-		}
-	}
-	if first != nil {
-		return "", fmt.Errorf("recognising the node: %w", first)
-	}
-	return "no Kubernetes node", nil
 }
 
 func identify(n Node, live Live, f *harden.Facts) {

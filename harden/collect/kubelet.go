@@ -20,17 +20,13 @@ import (
 
 func collectKubelet(n Node, live Live, f *harden.Facts) error {
 	k := &harden.KubeletFacts{PeakPids: -1}
-	if err := kubeletArgs(n, k); err != nil {
-		return err
-	}
 	if live != nil {
 		k.Process = newestProcess(live, harden.Kubelet)
 	}
-	configPath := k.Flag("config").Last()
-	if configPath == "" {
-		configPath = kubeletConfig
+	if err := kubeletArgs(n, f.Distro, k); err != nil {
+		return err
 	}
-	k.Config = readFile(n, configPath)
+	k.Config = kubeletFile(n, f.Distro, k)
 	if !k.Config.State.Exists && k.Config.Unread.IsZero() && k.Process == nil {
 		return errNoKubelet
 	}
@@ -48,6 +44,19 @@ func collectKubelet(n Node, live Live, f *harden.Facts) error {
 	}
 	f.Kubelet = k
 	return nil
+}
+
+// kubeletFile reads the configuration file that the flags name; kubeadm's kubelets have one where they do not.
+func kubeletFile(n Node, distro harden.Distro, k *harden.KubeletFacts) harden.FileFact {
+	file := k.Flag("config").Last()
+	switch {
+	case file != "":
+	case distro != harden.Kubeadm:
+		return harden.FileFact{}
+	default:
+		file = kubeletConfig
+	}
+	return readFile(n, file)
 }
 
 // addConfigLayers reads the file and, after it, the drop-ins of --config-dir: a sorted walk over *.conf, each merged over

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,13 +35,25 @@ const kubeletConfig = "/var/lib/kubelet/config.yaml"
 
 // kubeletArgs expands the command line that the unit would start, as systemd does (systemd.service(5), systemd.exec(5)), and
 // notes the environment files that flags come from.
-func kubeletArgs(n Node, k *harden.KubeletFacts) error {
-	unit := kubeadmUnit
+//
+// Other distributions than kubeadm start it in ways of their own: there the process tells, and without one nothing is known.
+func kubeletArgs(n Node, distro harden.Distro, k *harden.KubeletFacts) error {
+	unit := Unit{}
+	if distro == harden.Kubeadm {
+		unit = kubeadmUnit
+	}
 	if u, ok := n.(Units); ok {
 		if found, err := u.Unit("kubelet.service"); err == nil && found.ExecStart != "" {
 			unit = found
 			k.UnitFiles = found.Files
 		}
+	}
+	if unit.ExecStart == "" {
+		if k.Process == nil {
+			return errors.New("reading the kubelet's configuration: no kubelet.service and no process kubelet was found")
+		}
+		k.Args = k.Process.Args
+		return nil
 	}
 	env, err := readEnvironment(n, unit)
 	if err != nil {

@@ -1,0 +1,75 @@
+package collect
+
+import (
+	"fmt"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
+
+// marks are paths that only one way of setting a node up makes, those of other distributions first: some of them have parts of
+// kubeadm's too.
+var marks = []struct {
+	path   string
+	distro harden.Distro
+}{
+	{"/etc/rancher/k3s", harden.K3s},
+	{"/var/lib/rancher/k3s", harden.K3s},
+	{"/etc/rancher/rke2", harden.RKE2},
+	{"/var/lib/rancher/rke2", harden.RKE2},
+	{"/var/snap/microk8s", harden.MicroK8s},
+	{"/etc/k0s", harden.K0s},
+	{"/var/lib/k0s", harden.K0s},
+	{"/etc/talos", harden.Talos},
+	{"/system/state/config.yaml", harden.Talos},
+	{"/var/lib/kubelet/kubeadm-flags.env", harden.Kubeadm},
+	{"/etc/kubernetes/manifests/kube-apiserver.yaml", harden.Kubeadm},
+	{"/var/lib/kubelet/config.yaml", harden.OtherDistro},
+	{"/etc/kubernetes/kubelet.conf", harden.OtherDistro},
+}
+
+// recognise says who set the node up, and what was looked for to say so.
+func recognise(n Node, live Live, f *harden.Facts) error {
+	var first error
+	for _, m := range marks {
+		s, err := n.State(m.path)
+		if err != nil && first == nil {
+			first = err
+		}
+		if s.Exists {
+			f.Distro, f.LookedFor = m.distro, append(f.LookedFor, harden.Evidence{Source: m.path, Value: harden.LookedFound})
+			return nil
+		}
+		f.LookedFor = append(f.LookedFor, harden.Evidence{Source: m.path, Value: harden.LookedMissing})
+	}
+	if first != nil {
+		return fmt.Errorf("recognising the node: %w", first)
+	}
+	f.Distro = harden.NoKubernetes
+	if live == nil {
+		return nil
+	}
+	const source = "a process kubelet"
+	if p := newestProcess(live, harden.Kubelet); p != nil {
+		f.Distro, f.LookedFor = harden.OtherDistro, append(f.LookedFor, harden.Evidence{Source: source, Value: harden.LookedFound})
+		return nil
+	}
+	f.LookedFor = append(f.LookedFor, harden.Evidence{Source: source, Value: harden.LookedMissing})
+	return nil
+}
+
+// role of the node, by the static pods that it has.
+func role(f *harden.Facts) harden.Role {
+	for _, c := range harden.Components {
+		if c.StaticPod() && f.Components[c.ID] != nil {
+			return harden.RoleControlPlane
+		}
+	}
+	_, unknown := f.Missing[harden.NeedStaticPods]
+	for _, p := range f.StaticPods {
+		unknown = unknown || !p.Broken.IsZero()
+	}
+	if f.Distro != harden.Kubeadm || unknown {
+		return ""
+	}
+	return harden.RoleWorker
+}
