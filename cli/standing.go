@@ -12,8 +12,8 @@ import (
 )
 
 // Standing is what stands open on the node besides the walk. Who may not look is not told: they cannot apply anything either.
-func (w walker) Standing(context.Context) (*tui.Standing, error) {
-	s, err := w.standing()
+func (w walker) Standing(ctx context.Context) (*tui.Standing, error) {
+	s, err := w.standing(ctx)
 	if errors.Is(err, fs.ErrPermission) && w.m.cannotWrite != nil {
 		return nil, nil
 	}
@@ -23,7 +23,7 @@ func (w walker) Standing(context.Context) (*tui.Standing, error) {
 	return s, nil
 }
 
-func (w walker) standing() (*tui.Standing, error) {
+func (w walker) standing(ctx context.Context) (*tui.Standing, error) {
 	holder, held, err := w.store.Holder()
 	if err != nil {
 		return nil, err
@@ -42,6 +42,9 @@ func (w walker) standing() (*tui.Standing, error) {
 	if len(open) > 0 {
 		newest := open[0]
 		s.Transaction, s.Script = newest.ID, w.script(newest.Dir)
+		if s.Switch, err = w.switchState(ctx); err != nil {
+			return nil, err
+		}
 		if !held {
 			s.Hints = []string{w.where.called() + " recover"}
 			if newest.Outcome == backups.Mixed {
@@ -58,6 +61,6 @@ func heldBy(h backups.Holder) string {
 }
 
 // Confirm keeps a transaction that waits.
-func (w walker) Confirm(_ context.Context, id string) harden.Result {
-	return refused(fmt.Errorf("confirming: transaction %s does not wait for that", id))
+func (w walker) Confirm(ctx context.Context, id string) harden.Result {
+	return w.where.forTheWalk(w.engine.Confirm(ctx, id))
 }

@@ -83,6 +83,9 @@ func (k kubeletOnly) Processes(name string) ([]harden.ProcessFact, error) {
 func (kubeletOnly) KubeletVersion(context.Context) (harden.Version, error) {
 	return harden.Version{}, errors.New("it does not say")
 }
+func (kubeletOnly) Machine() (harden.MachineFact, error) {
+	return harden.MachineFact{}, errors.New("none")
+}
 func (kubeletOnly) Sysctl(string) (string, error) { return "1", nil }
 func (kubeletOnly) Hostname() (string, error)     { return "w1", nil }
 
