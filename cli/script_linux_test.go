@@ -193,7 +193,7 @@ func transactionsIn(root string) int {
 	return len(found)
 }
 
-// fixAll applies a remedy of every control that fails, whatever it can hurt.
+// fixAll applies a remedy of every control that fails and has one, whatever it can hurt.
 func fixAll(ts *testscript.TestScript, _ bool, _ []string) {
 	cmd := exec.Command(program, at(ts.Getenv("R"), "assess", "-o", "json")...)
 	out, err := cmd.Output()
@@ -202,7 +202,7 @@ func fixAll(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(json.Unmarshal(out, &a))
 	var failing []string
 	for _, f := range a.Findings {
-		if f.Status == harden.StatusFail {
+		if f.Status == harden.StatusFail && len(f.Remedies) > 0 {
 			failing = append(failing, f.Control)
 		}
 	}
