@@ -73,12 +73,16 @@ var harms = []harm{
 		setField("anonymousAuth", false),
 	}},
 
+	{"harmful-kubelet-limits", "Image collection that ends before it begins", harden.RiskNode, []harden.Intent{
+		setField("imageGCHighThresholdPercent", 10), setField("imageGCLowThresholdPercent", 90),
+	}},
+
 	// Sound as far as can be rehearsed: a canary has a log file of its own, and a kubelet cannot be run twice.
 	{"harmful-log-is-directory", "An audit log that is a directory", harden.RiskNode, []harden.Intent{
 		writePolicy(policy), harden.MakeDir(logFile, 0o700), mount, setFlag("audit-policy-file", policyFile), setFlag("audit-log-path", logFile),
 	}},
-	{"harmful-kubelet-limits", "Image collection that ends before it begins", harden.RiskNode, []harden.Intent{
-		setField("imageGCHighThresholdPercent", 10), setField("imageGCLowThresholdPercent", 90),
+	{"harmful-kubelet-reserved", "More memory reserved than the node has", harden.RiskNode, []harden.Intent{
+		setField("systemReserved", map[string]any{"memory": "100Ti"}),
 	}},
 }
 

@@ -74,7 +74,7 @@ func badKubelet(t *T) {
 	before := t.picture(t.node)
 	lives := t.watchLives()
 	start := time.Now()
-	out := t.harm(4, "apply", "--control", "harmful-kubelet-limits", "--yes", "--soak", "5s")
+	out := t.harm(4, "apply", "--control", "harmful-kubelet-reserved", "--yes", "--soak", "5s")
 	t.figure("to undo", "%s", seconds(out.took))
 	restarts := lives.stop(isLive)
 	t.figure("restarts", "%s", counted(restarts))

@@ -17,7 +17,7 @@ var rehearsalScenarios = []scenario{{
 // refusedControls would each take the API server away, or the kubelet's settings.
 var refusedControls = []string{
 	"harmful-unknown-flag", "harmful-empty-audit-policy", "harmful-missing-mount", "harmful-cipher-suites",
-	"harmful-admission-plugin", "harmful-probes-refused", "harmful-kubelet-field",
+	"harmful-admission-plugin", "harmful-probes-refused", "harmful-kubelet-field", "harmful-kubelet-limits",
 }
 
 func refused(t *T) {
