@@ -166,6 +166,26 @@ func (n *hostNode) Listeners() ([]harden.ListenerFact, error) {
 	return out, nil
 }
 
+// Workloads are the running containers, as far as the runtime answers in time.
+func (n *hostNode) Workloads() ([]harden.WorkloadFact, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	r, err := n.cri(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.Workloads(ctx)
+	if err != nil {
+		n.dropCRI()
+		return nil, err
+	}
+	out := make([]harden.WorkloadFact, len(list))
+	for i, w := range list {
+		out[i] = harden.WorkloadFact(w)
+	}
+	return out, nil
+}
+
 // InputHooks are what filters packets for the host.
 func (n *hostNode) InputHooks() ([]harden.HookFact, []string, error) {
 	hooks, legacy, err := n.root.InputHooks()

@@ -55,6 +55,8 @@ type Facts struct {
 	Kubeconfigs []KubeconfigFact    `json:"kubeconfigs,omitempty"`
 	Listeners   []ListenerFact      `json:"listeners,omitempty"`
 	Firewall    *FirewallFact       `json:"firewall,omitempty"`
+	// Workloads are the containers that run on this node.
+	Workloads []WorkloadFact `json:"workloads,omitempty"`
 	// Waivers are what operators have decided to live with.
 	Waivers      []Waiver          `json:"waivers,omitempty"`
 	Certificates []CertificateFact `json:"certificates,omitempty"`

@@ -180,3 +180,16 @@ type HookFact struct {
 	Priority int    `json:"priority"`
 	Drops    bool   `json:"drops"` // by its policy
 }
+
+// WorkloadFact is how a running container of this node is confined, by its runtime.
+type WorkloadFact struct {
+	Namespace   string `json:"namespace"`
+	Pod         string `json:"pod"`
+	Name        string `json:"name"`
+	Privileged  bool   `json:"privileged,omitempty"`
+	Seccomp     bool   `json:"seccomp,omitempty"` // a profile limits its system calls
+	HostPID     bool   `json:"hostPID,omitempty"`
+	HostIPC     bool   `json:"hostIPC,omitempty"`
+	HostNetwork bool   `json:"hostNetwork,omitempty"`
+	Unread      bool   `json:"unread,omitempty"` // the runtime did not tell
+}

@@ -12,6 +12,7 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden/kubelet"
 	"kubectl-harden.io/kubectl-harden/harden/networkpolicy"
 	"kubectl-harden.io/kubectl-harden/harden/ports"
+	"kubectl-harden.io/kubectl-harden/harden/runtime"
 	"kubectl-harden.io/kubectl-harden/harden/scheduler"
 	"kubectl-harden.io/kubectl-harden/harden/upgrade"
 )
@@ -28,6 +29,7 @@ func Areas() []harden.Area {
 		files.Area(),
 		certificates.Area(),
 		ports.Area(),
+		runtime.Area(),
 		networkpolicy.Area(),
 		upgrade.Area(),
 	}

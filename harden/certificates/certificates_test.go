@@ -225,6 +225,12 @@ func TestVerdicts(t *testing.T) {
 		{"a CA's last year", "certificates-expiry", func(t *testing.T, n *node) {
 			n.put(t, pki+"/ca", issue(t, "kubernetes", nil, func(c *x509.Certificate) { ca(c); until(300 * day)(c) }))
 		}, harden.StatusManual, "plan its rotation"},
+		{"the CA of the kubelet's own certificate", "certificates-expiry", func(t *testing.T, n *node) {
+			own := issue(t, "cp1-ca@1", nil, func(c *x509.Certificate) { ca(c); until(300 * day)(c) })
+			leaf := issue(t, "cp1@1", &own, until(300*day))
+			n.Files[kubelet] = harden.State{Exists: true, Dir: true, Mode: 0o755}
+			n.Write(kubelet+"/kubelet.crt", leaf.pem()+own.pem(), 0o644)
+		}, harden.StatusPass, ""},
 		{"a CA's last month", "certificates-expiry", func(t *testing.T, n *node) {
 			n.put(t, pki+"/ca", issue(t, "kubernetes", nil, func(c *x509.Certificate) { ca(c); until(20 * day)(c) }))
 		}, harden.StatusFail, "plan its rotation"},

@@ -10,7 +10,8 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-// Days before its end at which a certificate counts. A CA's end needs a project, not a command.
+// Days before its end at which a certificate counts. A CA's end needs a project, not a command; but for the one that the
+// kubelet makes for its own serving certificate alone.
 const (
 	soon   = 30
 	caSoon = 365
@@ -60,7 +61,7 @@ func assessExpiry(f *harden.Facts) harden.Verdict {
 			early = append(early, c)
 		case left < soon:
 			close = append(close, c)
-		case c.CA && left < caSoon:
+		case c.CA && left < caSoon && !strings.HasPrefix(c.Path, kubeletPKI+"/"):
 			caClose = append(caClose, c)
 		}
 	}

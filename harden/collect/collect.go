@@ -107,6 +107,7 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 	}
 	collectFiles(n, f)
 	collectNetwork(n, live, f)
+	collectWorkloads(live, f)
 	identify(n, live, f)
 	f.Role = role(f)
 	for _, need := range clusterNeeds {

@@ -151,6 +151,7 @@ func (c *fileCollector) paths() []string {
 	if c.f.Component(harden.Etcd) != nil {
 		out = append(out, "/var/lib/etcd")
 	}
+	out = append(out, "/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/cri-dockerd.sock", "/run/docker.sock")
 	k := c.f.Kubelet
 	if k == nil {
 		return out

@@ -78,3 +78,20 @@ func ebpf(n Node) []string {
 	slices.Sort(out)
 	return slices.Compact(out)
 }
+
+// Workloads is a Live that can ask the container runtime. Without it what runs is unknown.
+type Workloads interface {
+	Workloads() ([]harden.WorkloadFact, error)
+}
+
+func collectWorkloads(live Live, f *harden.Facts) {
+	runtime, ok := live.(Workloads)
+	if !ok {
+		f.Missing[harden.NeedRuntime] = harden.Msg("what containers run on a machine shows only where it runs")
+		return
+	}
+	var err error
+	if f.Workloads, err = runtime.Workloads(); err != nil {
+		f.Missing[harden.NeedRuntime] = harden.Msg("%s", err.Error())
+	}
+}

@@ -66,3 +66,16 @@ func bindAddress(args []string) string {
 
 // InputHooks: nothing filters what reaches the sandbox.
 func (n *Node) InputHooks() ([]harden.HookFact, []string, error) { return nil, nil, nil }
+
+// Workloads are the containers of the simulated static pods, confined as kubeadm confines them.
+func (n *Node) Workloads() ([]harden.WorkloadFact, error) {
+	_, done := n.look()
+	defer done()
+	var out []harden.WorkloadFact
+	for _, c := range harden.Components {
+		if p := n.pod(c.ID); c.StaticPod() && p != nil && p.live != nil {
+			out = append(out, harden.WorkloadFact{Namespace: "kube-system", Pod: string(c.ID), Name: string(c.ID), Seccomp: true, HostNetwork: true})
+		}
+	}
+	return out, nil
+}
