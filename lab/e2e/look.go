@@ -160,6 +160,10 @@ func (t *T) watchLives() *lives {
 	l := &lives{before: map[string]bool{}}
 	for _, i := range t.instances(t.node, components...) {
 		l.before[i.id()] = true
+		// What else is started in a container that runs is no new life of it: flags are checked there.
+		if i.Container != "" {
+			l.before[i.Container] = true
+		}
 	}
 	cmd, err := t.node.Command(t.ctx, agentPath, append([]string{"agent", "watch"}, components...)...)
 	t.need(err)
@@ -176,7 +180,7 @@ func (l *lives) stop(counts func(instance) bool) map[string]int {
 		if err := json.Unmarshal(raw, &i); err != nil {
 			return err
 		}
-		if !l.before[i.id()] && counts(i) {
+		if !l.before[i.id()] && !l.before[i.Container] && counts(i) {
 			n[i.Component]++
 			l.background.t.detail("a new instance: %+v", i)
 		}

@@ -21,6 +21,7 @@ var refusedControls = []string{
 }
 
 func refused(t *T) {
+	t.kubectl("wait", "-n", "kube-system", "pod", "--all", "--for=condition=Ready", "--timeout=60s")
 	before, objects := t.picture(t.node), t.objects()
 	server := t.instance(t.node, apiServer)
 	m := t.measure()
