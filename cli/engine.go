@@ -30,6 +30,8 @@ type engine struct {
 	soak  time.Duration
 	// within is how long there is to confirm; 0: as the plan says.
 	within time.Duration
+	// begun hears of a transaction that this process begins. May be nil.
+	begun func(id string)
 }
 
 func newEngine(m *machine, areas []harden.Area, meta backups.Meta) *engine {
@@ -137,6 +139,13 @@ func (e *engine) Apply(ctx context.Context, p harden.Plan, events func(harden.Ev
 	if e.undoesWaiting(p) {
 		return e.abandon(ctx, p.Undoes, events)
 	}
+	if e.m.start != nil {
+		return e.send(ctx, errand{Plan: &p}, events)
+	}
+	return e.applyHere(ctx, p, events)
+}
+
+func (e *engine) applyHere(ctx context.Context, p harden.Plan, events func(harden.Event)) harden.Result {
 	return e.locked(func(s *backups.Session) harden.Result {
 		a, err := e.applier(ctx, e.transactions(s), p.Scope == harden.ScopeCluster)
 		if err != nil {
@@ -183,6 +192,13 @@ func (e *engine) Check(ctx context.Context, p harden.Plan) harden.Result {
 
 // Recover settles an interrupted transaction.
 func (e *engine) Recover(ctx context.Context, id string, finish bool, events func(harden.Event)) harden.Result {
+	if e.m.start != nil {
+		return e.send(ctx, errand{Recover: id, Finish: finish}, events)
+	}
+	return e.recoverHere(ctx, id, finish, events)
+}
+
+func (e *engine) recoverHere(ctx context.Context, id string, finish bool, events func(harden.Event)) harden.Result {
 	return e.locked(func(s *backups.Session) harden.Result {
 		a, err := e.applier(ctx, e.transactions(s), false)
 		if err != nil {

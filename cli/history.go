@@ -29,7 +29,7 @@ type transactionView struct {
 }
 
 func (a *app) historyCommand() *cobra.Command {
-	var prune bool
+	var prune, follow bool
 	var keep int
 	var out string
 	cmd := &cobra.Command{
@@ -44,6 +44,8 @@ func (a *app) historyCommand() *cobra.Command {
 				return usagef("--prune goes with --keep only")
 			case !prune && flags.Changed("keep"):
 				return usagef("--keep goes with --prune")
+			case follow && (len(args) == 0 || out != "table"):
+				return usagef("--follow wants one transaction, and prints lines")
 			case keep < 1:
 				return usagef("--keep is at least 1, not %d", keep)
 			}
@@ -53,6 +55,9 @@ func (a *app) historyCommand() *cobra.Command {
 			}
 			if prune {
 				return a.prune(e, keep)
+			}
+			if follow {
+				return a.follow(cmd.Context(), e, args[0])
 			}
 			list, err := e.History(cmd.Context())
 			if err != nil {
@@ -73,9 +78,54 @@ func (a *app) historyCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVarP(&out, "output", "o", "table", "table or json")
+	f.BoolVar(&follow, "follow", false, "print what happens in the transaction as it happens, until it is settled")
 	f.BoolVar(&prune, "prune", false, "remove settled transactions, oldest first; they can no longer be undone")
 	f.IntVar(&keep, "keep", 20, "how many to keep when pruning")
 	return cmd
+}
+
+// follow prints a transaction's events until it has an outcome, or nobody is at it any more. Nothing ends with it but itself.
+func (a *app) follow(ctx context.Context, e *engine, id string) error {
+	if _, err := e.loadPlan(id); err != nil {
+		return err
+	}
+	var offset int64
+	idle := 0
+	for {
+		entries, next, err := e.store.Entries(id, offset)
+		for _, entry := range entries {
+			if ev, ok := eventOf(entry); ok {
+				a.tell(ev)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		rec, err := e.store.Load(id)
+		if err != nil {
+			return err
+		}
+		_, held, err := e.store.Holder()
+		if err != nil {
+			return err
+		}
+		// Between two holders of the lock there may be a moment.
+		if idle++; held || next != offset {
+			idle = 0
+		}
+		offset = next
+		waits := rec.Outcome == "" && e.waits(id)
+		if o := outcomeOf(rec.Outcome); rec.Outcome != "" || idle > 20 && !waits {
+			fmt.Fprintln(a.Out, oneLine(fmt.Sprintf("transaction %s: %s", id, o)))
+			if code := outcomeCode(o); code != exitDone {
+				return &codeError{code}
+			}
+			return nil
+		}
+		if err := e.clock.Sleep(ctx, followEvery); err != nil {
+			return nil
+		}
+	}
 }
 
 func (a *app) prune(e *engine, keep int) error {

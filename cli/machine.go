@@ -28,6 +28,10 @@ type machine struct {
 	// flags are how another process of this program finds the same node and cluster.
 	flags []string
 
+	// start lets an applier run outside of this process, which follows it; nil: what is applied is applied here.
+	start starter
+	desks string // where errands are handed over
+
 	stateDir, lockPath string
 	// cannotWrite says why nothing can be applied here by this user; nil when it can.
 	cannotWrite error

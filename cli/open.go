@@ -54,6 +54,7 @@ func openMachine(w whereFlags) (*machine, error) {
 		m.live = node
 		m.cannotWrite = needRoot()
 		m.guards = guardsOf(root)
+		m.start, m.desks = starterOn(root), defaultDesks
 	}
 	m.flags = w.flags()
 	if !w.noCluster {

@@ -35,8 +35,7 @@ type Program struct{ Areas []harden.Area }
 
 // Run is Run with the program's own catalogue.
 func (p Program) Run(ctx context.Context, streams Streams, args []string) int {
-	// SIGHUP too: a closed session undoes at the next safe point rather than leaving a change half proven.
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := untilSignal(ctx)
 	defer stop()
 	surviveClosedPipes()
 	out := &output{w: streams.Out}
@@ -55,6 +54,25 @@ func (p Program) Run(ctx context.Context, streams Streams, args []string) int {
 	}
 	a.complain(err)
 	return exitCode(err)
+}
+
+// untilSignal ends with the first signal that ends a program. Of a hangup its cause is errHangup: what an applier of its own
+// does goes on then, and only what is done in this process is undone.
+func untilSignal(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		select {
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				cancel(errHangup)
+			}
+			cancel(context.Canceled)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); cancel(context.Canceled) }
 }
 
 // app is what the commands share.
@@ -105,8 +123,9 @@ Exit codes:
 	a.where.add(root.PersistentFlags())
 	a.look.add(root.PersistentFlags())
 	root.AddCommand(
-		a.assessCommand(), a.planCommand(), a.applyCommand(), a.confirmCommand(), a.switchCommand(), a.rollbackCommand(), a.recoverCommand(),
+		a.assessCommand(), a.planCommand(), a.applyCommand(), a.confirmCommand(), a.rollbackCommand(), a.recoverCommand(),
 		a.historyCommand(), a.statusCommand(), a.waiveCommand(), a.demoCommand(), a.versionCommand(), a.completionCommand(),
+		a.switchCommand(), a.applierCommand(),
 	)
 	for _, cmd := range root.Commands() {
 		a.completeFlags(cmd)

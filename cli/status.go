@@ -50,8 +50,10 @@ type openView struct {
 	Damage  string    `json:"damage,omitempty"`
 	Running bool      `json:"running"` // the lock holder is at it
 	Waiting bool      `json:"waiting"` // only confirm is awaited
-	Mixed   bool      `json:"mixed"`   // its undo failed; recover tries again
-	Owed    []string  `json:"owed"`    // objects that could not be put back
+	// Restored: restore.sh was run, by hand or by the dead man's switch, and nothing is proven since.
+	Restored bool     `json:"restored"`
+	Mixed    bool     `json:"mixed"` // its undo failed; recover tries again
+	Owed     []string `json:"owed"`  // objects that could not be put back
 }
 
 type brokenView struct {
@@ -133,6 +135,9 @@ func (a *app) clean(ctx context.Context, e *engine) error {
 		return err
 	}
 	left, err := e.leftSwitches()
+	if e.m.desks != "" {
+		err = errors.Join(err, clearDesks(e.m.desks))
+	}
 	for _, name := range left {
 		err = errors.Join(err, e.deadMan().Disarm(ctx, strings.TrimPrefix(name, switchPrefix)))
 	}
@@ -172,7 +177,7 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 	}
 	for i, t := range open {
 		o := openView{ID: t.ID, Began: t.Began, Script: e.script(t.Dir), Owed: []string{}, Running: held && i == 0, Mixed: t.Outcome == backups.Mixed}
-		o.Waiting = t.Outcome == "" && e.waits(t.ID)
+		o.Waiting, o.Restored = t.Outcome == "" && e.waits(t.ID), e.restored(t.ID)
 		if t.Damage != nil {
 			o.Damage = t.Damage.Error()
 		}
@@ -222,6 +227,8 @@ func (a *app) printStatus(v statusView) {
 			what = "is under way"
 		case o.Waiting:
 			what = fmt.Sprintf("waits: %s confirm %s, or %s rollback %s", a.where.called(), o.ID, a.where.called(), o.ID)
+		case o.Restored:
+			what = "was put back by restore.sh; prove and settle it: " + a.where.called() + " recover"
 		case o.Mixed:
 			what = "could not be undone wholly; try again: " + a.where.called() + " recover"
 		}

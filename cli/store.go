@@ -69,6 +69,9 @@ func (s *transactions) Begin(p harden.Plan, own []harden.Step, script apply.Scri
 	if err != nil {
 		return nil, told(p, err)
 	}
+	if s.e.begun != nil {
+		s.e.begun(tx.ID())
+	}
 	return &transaction{tx, p, s.e.script(tx.Dir())}, nil
 }
 
@@ -166,7 +169,13 @@ func (e *engine) waits(id string) bool {
 		return false
 	}
 	_, waiting := apply.ArmedIn(entriesOf(entries))
-	return waiting
+	return waiting && !e.restored(id)
+}
+
+// restored says that restore.sh was run, which leaves no word in the journal.
+func (e *engine) restored(id string) bool {
+	_, err := e.m.files.Stat(path.Join(e.m.stateDir, "transactions", id, "restored"))
+	return err == nil
 }
 
 // outcomes as the store keeps them.

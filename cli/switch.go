@@ -190,7 +190,7 @@ func (e *engine) switchState(ctx context.Context) (*harden.ArmedSwitch, error) {
 			continue // its damage is told with the transaction
 		}
 		armed, waiting := apply.ArmedIn(entriesOf(entries))
-		if armed == nil {
+		if armed == nil || e.restored(t.ID) {
 			continue
 		}
 		s := &harden.ArmedSwitch{Transaction: t.ID, Waiting: waiting, Reboot: armed.Reboot}
@@ -276,7 +276,10 @@ func (e *engine) expire(ctx context.Context, id string, boot bool, events func(h
 			return harden.Result{}, err
 		}
 		a.Events = events
-		return harden.Result{Outcome: harden.OutcomeUnsettled, Transaction: id}, a.PutBack(id)
+		return harden.Result{
+			Outcome: harden.OutcomeUnsettled, Transaction: id,
+			Message: harden.Msg("its files are as before; what runs is proven once the kubelet is up"),
+		}, a.PutBack(id)
 	}
 	a, err := e.applier(ctx, e.transactions(s), false)
 	if err != nil {

@@ -191,6 +191,24 @@ func TestWhatWaitsIsUndone(t *testing.T) {
 	}
 }
 
+// TestRestoredByTheScript: restore.sh leaves no word in the journal, and what it put back waits for nobody.
+func TestRestoredByTheScript(t *testing.T) {
+	e, _, res := lockedOut(t)
+	w, err := e.m.files.Create(e.deadMan().at(res.Transaction, "restored"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := e.Switch(t.Context()); err != nil || s != nil {
+		t.Errorf("Switch = %+v, %v", s, err)
+	}
+	if o := outcomeIn(t, e, res.Transaction); o != harden.OutcomeUnsettled {
+		t.Errorf("the history says %s", o)
+	}
+}
+
 func TestOneControlOfWhatWaitsCannotBeUndone(t *testing.T) {
 	e, _, res := lockedOut(t)
 	if _, err := e.Undo(context.Background(), res.Transaction, "apiserver-anonymous-auth"); err == nil || !strings.Contains(err.Error(), "waits for confirm") {

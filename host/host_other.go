@@ -50,6 +50,9 @@ var errNotHere = errors.New("there are no processes of a node here")
 // BootClock fails: nodes are Linux machines.
 func (r *Root) BootClock() (string, time.Duration, error) { return "", 0, errNotHere }
 
+// StartApart fails: nodes are Linux machines.
+func StartApart([]string) error { return errNotHere }
+
 func runDetached(context.Context, []string) error { return errNotHere }
 
 func detach([]string) (int, error) { return 0, errNotHere }

@@ -24,6 +24,12 @@ func detached(argv []string) *exec.Cmd {
 	return c
 }
 
+// StartApart starts a command in a session of its own, which goes on whatever becomes of ours.
+func StartApart(argv []string) error {
+	_, err := detach(argv)
+	return err
+}
+
 func detach(argv []string) (pid int, err error) {
 	c := detached(argv)
 	if err := c.Start(); err != nil {

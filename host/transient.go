@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -64,7 +65,7 @@ func (t Transient) properties() []dbus.Property {
 		return dbus.Property{Name: name, Value: godbus.MakeVariant(value)}
 	}
 	out := []dbus.Property{
-		dbus.PropDescription(t.About), dbus.PropExecStart(t.Argv, false), p("Type", t.kind()), p("CollectMode", "inactive-or-failed"),
+		dbus.PropDescription(t.About), dbus.PropExecStart(t.plain(), false), p("Type", t.kind()), p("CollectMode", "inactive-or-failed"),
 		p("KillMode", "mixed"), p("WorkingDirectory", "/"),
 	}
 	if t.StopTimeout > 0 {
@@ -82,7 +83,16 @@ func (t Transient) options() []string {
 	if t.StopTimeout > 0 {
 		out = append(out, fmt.Sprintf("--property=TimeoutStopSec=%d", int64(t.StopTimeout/time.Second)))
 	}
-	return append(append(out, "--"), t.Argv...)
+	return append(append(out, "--"), t.plain()...)
+}
+
+// plain are the arguments as systemd leaves them alone: it would put variables in.
+func (t Transient) plain() []string {
+	var out []string
+	for _, arg := range t.Argv {
+		out = append(out, strings.ReplaceAll(arg, "$", "$$"))
+	}
+	return out
 }
 
 // Try runs a command once, as a guard runs its own: where systemd would start it, or in a session of its own.

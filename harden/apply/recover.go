@@ -64,6 +64,8 @@ func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Res
 			return r.undo(ctx, err, len(plan.Stages)-1)
 		}
 		return r.forward(ctx)
+	case found.rebooted:
+		cause = errRebooted
 	case found.waiting && errors.Is(cause, errUnfinished):
 		cause = errNotWanted
 	}
@@ -89,7 +91,7 @@ func (r *run) planned(step string) bool {
 }
 
 // found is what the journal says of how far a transaction came.
-type found struct{ passed, undoing, waiting bool }
+type found struct{ passed, undoing, waiting, rebooted bool }
 
 // reread takes from the journal what the process that died knew.
 func (r *run) reread() (f found, err error) {
@@ -103,6 +105,10 @@ func (r *run) reread() (f found, err error) {
 			f.passed = true
 		case kindUndoing:
 			f.undoing = true
+			var u undoingEntry
+			if json.Unmarshal(e.Data, &u) == nil {
+				f.rebooted = f.rebooted || u.Rebooted
+			}
 		case kindRevert, kindReverted:
 			f.undoing = f.undoing || r.planned(e.Target) // a canary comes and goes on the way forward
 		case kindWaiting:

@@ -46,6 +46,11 @@ var (
 	errRebooted    = errors.New("the node was restarted before it was confirmed")
 )
 
+// undoingEntry is the journal of an undo that begins; of one that is not begun at boot there is nothing to say.
+type undoingEntry struct {
+	Rebooted bool `json:"rebooted"`
+}
+
 // armSlack is added to what the gates may take, for what lies between them.
 const armSlack = 2 * time.Minute
 
@@ -208,7 +213,7 @@ func (a *Applier) PutBack(id string) error {
 	if found, err := r.reread(); err != nil || found.passed {
 		return err
 	}
-	_ = r.tx.Log(kindUndoing, nil)
+	_ = r.tx.Log(kindUndoing, undoingEntry{Rebooted: true})
 	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("undoing: %s; the kubelet is not started yet, and what it runs is proven when it is", oneLine(errRebooted))})
 	var errs []error
 	for _, st := range slices.Backward(plan.Stages) {

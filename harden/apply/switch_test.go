@@ -136,7 +136,11 @@ func TestWaitingIsUndone(t *testing.T) {
 				w.t.Error("the switch is disarmed before anything is proven")
 			}
 			w.node.startKubelet()
-			return w.expire(id)
+			res := w.expire(id)
+			if !strings.Contains(res.Message.String(), "restarted before it was confirmed") {
+				w.t.Errorf("after a reboot: %s", res.Message)
+			}
+			return res
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -53,7 +53,7 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 
 // wanted says that nothing has failed: the undo was asked for.
 func wanted(cause error) bool {
-	return slices.ContainsFunc([]error{errInterrupted, errUnfinished, ErrUnconfirmed, errNotWanted}, func(w error) bool { return errors.Is(cause, w) })
+	return slices.ContainsFunc([]error{errInterrupted, errUnfinished, ErrUnconfirmed, errNotWanted, errRebooted}, func(w error) bool { return errors.Is(cause, w) })
 }
 
 // end gives an undone transaction its outcome. A plan whose first rehearsal failed has restarted nothing: it was refused, and
