@@ -42,7 +42,10 @@ disarm() {
 	if grep -q 'made with this file' %[6]s 2>/dev/null; then made=yes; fi
 	rm -f %[7]s
 	if [ -n "$made" ]; then rmdir %[8]s 2>/dev/null; fi
-	if command -v systemctl >/dev/null; then systemctl --no-block stop %[9]s.timer 2>/dev/null; systemctl --no-block daemon-reload; fi
+	if command -v systemctl >/dev/null; then
+		systemctl --no-block stop %[9]s.timer 2>/dev/null
+		systemd-run --quiet --collect --unit=%[9]s-forget.service -- /bin/sh -c %[10]s sh %[9]s.service %[9]s-boot.service 2>/dev/null
+	fi
 	return 0
 }
 
@@ -89,5 +92,6 @@ func (d *deadMan) script(tx, sum string) string {
 		files = append(files, shellWord(p))
 	}
 	return fmt.Sprintf(switchText, tx, shellWord(dir), shellWord(d.lockPath), sum, strings.Join(flags, " "),
-		shellWord(paths[0]), strings.Join(files, " "), shellWord(path.Dir(paths[0])), name)
+		shellWord(paths[0]), strings.Join(files, " "), shellWord(path.Dir(paths[0])), name,
+		shellWord(strings.ReplaceAll(host.ForgetScript, "$", "$$")))
 }

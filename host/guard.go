@@ -342,17 +342,44 @@ func (g *Guards) disarm(ctx context.Context, name string) error {
 	}
 	if units {
 		errs = append(errs, g.Files.SyncDir(unitDir))
-		err := g.Systemd.DaemonReload(ctx)
-		for _, unit := range []string{serviceOf(name), bootOf(name)} {
-			if err == nil {
-				err = g.Systemd.ResetFailed(ctx, unit)
-			}
-		}
-		if !errors.Is(err, ErrNoSystemd) {
+		if err := g.forget(ctx, name); !errors.Is(err, ErrNoSystemd) {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ForgetScript lets systemd forget units ($@) whose files are gone, once they have ended: one that runs meanwhile would get the
+// defaults of a unit without a file, and be stopped by their time limit.
+const ForgetScript = `i=0
+while systemctl show -p ActiveState -- "$@" | grep -Eq 'activating|=active'; do i=$((i+1)); [ $i -lt 900 ] || exit 1; sleep 1; done
+systemctl daemon-reload && systemctl reset-failed -- "$@" 2>/dev/null || :`
+
+// forget makes systemd forget the units. While one of them runs, which may be us, another unit waits for its end.
+func (g *Guards) forget(ctx context.Context, name string) error {
+	units := []string{serviceOf(name), bootOf(name)}
+	for _, unit := range units {
+		status, err := g.Systemd.UnitStatus(ctx, unit)
+		if err != nil {
+			return err
+		}
+		switch status.Active {
+		case "active", "activating", "deactivating":
+			return g.Systemd.RunTransient(ctx, Transient{
+				Name: name + "-forget.service", About: "systemd forgets a guard of kubectl-harden",
+				Argv: append([]string{"/bin/sh", "-c", ForgetScript, "sh"}, units...),
+			})
+		}
+	}
+	if err := g.Systemd.DaemonReload(ctx); err != nil {
+		return err
+	}
+	for _, unit := range units {
+		if err := g.Systemd.ResetFailed(ctx, unit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // look finds what there is of a guard, the marker last: while it is there, the unit at boot does nothing.

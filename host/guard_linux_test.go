@@ -28,6 +28,9 @@ func newGuards(t *testing.T, fake *fakeSystemd) (*Guards, string) {
 	must(t, os.MkdirAll(filepath.Join(dir, unitDir), 0o755))
 	g := &Guards{Files: root, Systemd: &Systemd{Private: "/nonexistent", Bus: "/nonexistent"}, Proc: "/proc", detach: detach}
 	if fake != nil {
+		if fake.services == nil {
+			fake.services = map[string]godbus.Variant{"LoadState": godbus.MakeVariant("not-found"), "ActiveState": godbus.MakeVariant("inactive")}
+		}
 		g.Systemd.Private = fake.listen(t)
 	}
 	return g, dir
@@ -114,6 +117,26 @@ Wants=kubectl-harden-canary-1-boot.service kubectl-harden-canary-1.timer
 	must(t, g.Disarm(t.Context(), canary.Name))
 	if again := drain(fake.calls); len(again) > 0 {
 		t.Errorf("disarming what is gone asked systemd %q", again)
+	}
+}
+
+// TestGuardThatDisarmsItselfIsNotReloaded: systemd would hold a running service to the time limit of a unit without a file.
+func TestGuardThatDisarmsItselfIsNotReloaded(t *testing.T) {
+	g, dir := newGuards(t, &fakeSystemd{properties: waitingTimer, result: "done"})
+	before := tree(t, dir)
+	_, err := g.Arm(t.Context(), canary, time.Minute)
+	must(t, err)
+	fires := &fakeSystemd{properties: waitingTimer, result: "done", services: map[string]godbus.Variant{
+		"LoadState": godbus.MakeVariant("loaded"), "ActiveState": godbus.MakeVariant("activating"),
+	}}
+	g.Systemd.Private = fires.listen(t)
+	must(t, g.Disarm(t.Context(), canary.Name))
+	asked := strings.Join(drain(fires.calls), "\n")
+	if strings.Contains(asked, "Reload") || !strings.Contains(asked, "StartTransientUnit[kubectl-harden-canary-1-forget.service fail") {
+		t.Errorf("systemd was asked\n%s", asked)
+	}
+	if after := tree(t, dir); !slices.Equal(before, after) {
+		t.Errorf("left is %q", after)
 	}
 }
 

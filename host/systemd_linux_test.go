@@ -22,7 +22,8 @@ import (
 type fakeSystemd struct {
 	mu         sync.Mutex // of properties and result, once it listens
 	properties map[string]godbus.Variant
-	result     string // how a restart ends; empty: it never does
+	services   map[string]godbus.Variant // of services, where they differ
+	result     string                    // how a restart ends; empty: it never does
 	calls      chan string
 	clients    chan *fakeClient
 }
@@ -106,8 +107,12 @@ func (s *fakeSystemd) serve(c *fakeClient) {
 		case "Hello":
 			answer(":1.7")
 		case "GetAll":
+			unit, _ := call.Headers[godbus.FieldPath].Value().(godbus.ObjectPath)
+			if s.services != nil && strings.HasSuffix(string(unit), "_2eservice") {
+				properties = s.services
+			}
 			answer(properties)
-		case "RestartUnit", "StopUnit":
+		case "RestartUnit", "StopUnit", "StartTransientUnit":
 			if properties == nil {
 				reply.Type = godbus.TypeError
 				reply.Headers[godbus.FieldErrorName] = godbus.MakeVariant("org.freedesktop.systemd1.NoSuchUnit")
