@@ -68,7 +68,7 @@ func makeDesk(above, name string) (desk, error) {
 	if err != nil {
 		return "", fmt.Errorf("looking at %s: %w", above, cause(err))
 	}
-	if st, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || !ok || int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o077 != 0 {
+	if !info.IsDir() || !mine(info) || info.Mode().Perm()&0o077 != 0 {
 		return "", fmt.Errorf("looking at %s: it is not a directory of ours alone", above)
 	}
 	d := desk(filepath.Join(above, name))

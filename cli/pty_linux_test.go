@@ -163,13 +163,13 @@ func TestSuspended(t *testing.T) {
 	p := startOnPTY(t, "demo")
 	p.await("SANDBOX", "fail")
 	p.keys("\r")
-	p.await("API server", "Profiling is off")
+	p.await("API server", "One file defines the API server")
 	p.keys("\x1a")
 	p.until("the screen as it was before", func(text string) bool { return strings.TrimSpace(text) == "" })
 	// The process group has no shell, so the kernel does not stop it; it waits to be continued all the same.
 	p.until("the walk again", func(text string) bool {
 		_ = p.cmd.Process.Signal(syscall.SIGCONT)
-		return strings.Contains(text, "Profiling is off")
+		return strings.Contains(text, "One file defines the API server")
 	})
 	p.keys("\x1b")
 	p.await("Areas")

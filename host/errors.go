@@ -3,6 +3,8 @@ package host
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"syscall"
 )
 
 // ErrOffline is returned for questions about the running machine when the root is not its own.
@@ -16,4 +18,19 @@ type UnsafeError struct {
 
 func (e *UnsafeError) Error() string {
 	return fmt.Sprintf("refusing %q: %s", e.Path, e.Why)
+}
+
+// errno reduces an error to the system's own: the texts around it repeat paths unquoted.
+func errno(err error) error {
+	if err == nil {
+		return nil
+	}
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return number
+	}
+	if errors.Is(err, fs.ErrClosed) {
+		return fs.ErrClosed
+	}
+	return errors.New("the path cannot be resolved inside the root")
 }

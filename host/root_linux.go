@@ -344,18 +344,3 @@ func failed(doing, p string, err error) error {
 	}
 	return fmt.Errorf("%s %q: %w", doing, p, err)
 }
-
-// errno reduces an error to the system's own: the texts around it repeat paths unquoted.
-func errno(err error) error {
-	if err == nil {
-		return nil
-	}
-	var number unix.Errno
-	if errors.As(err, &number) {
-		return number
-	}
-	if errors.Is(err, fs.ErrClosed) {
-		return fs.ErrClosed
-	}
-	return errors.New("the path cannot be resolved inside the root")
-}
