@@ -255,7 +255,11 @@ func (guard Guard) gone(madeDir bool) [][]string {
 	if madeDir {
 		out = append(out, []string{"-/bin/rmdir", wantsDir})
 	}
-	return append(out, []string{"-/bin/systemctl", "--no-ask-password", "--no-block", "stop", timerOf(guard.Name)})
+	// What systemd expands of the script it would expand twice: here, and in the unit that waits.
+	forget := strings.ReplaceAll(ForgetScript, "$", "$$")
+	return append(out,
+		[]string{"-/bin/systemctl", "--no-ask-password", "--no-block", "stop", timerOf(guard.Name)},
+		[]string{"-/bin/systemd-run", "--quiet", "--collect", "--unit=" + guard.Name + "-forget.service", "--", "/bin/sh", "-c", forget, "sh", serviceOf(guard.Name), bootOf(guard.Name)})
 }
 
 func execLines(commands [][]string) string {
