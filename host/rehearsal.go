@@ -34,6 +34,15 @@ func (r *Root) MemAvailable() (uint64, error) {
 	return 0, errors.New("reading the memory: the kernel does not tell what is available")
 }
 
+// SystemdRuns says whether systemd runs the machine, by the directory that it makes for those who ask (sd_booted).
+func (r *Root) SystemdRuns() bool {
+	if r.Proc == "" {
+		return false
+	}
+	info, err := r.Stat("/run/systemd/system")
+	return err == nil && info.Kind.IsDir()
+}
+
 // kibibytes reads "  1234 kB" as bytes.
 func kibibytes(s string) (uint64, error) {
 	number, unit, _ := strings.Cut(strings.TrimSpace(s), " ")

@@ -127,6 +127,21 @@ func TestAskProgram(t *testing.T) {
 	}
 }
 
+func TestSystemdRuns(t *testing.T) {
+	r, dir := procRoot(t)
+	if r.SystemdRuns() {
+		t.Error("it runs without its directory")
+	}
+	must(t, os.MkdirAll(filepath.Join(dir, "run/systemd/system"), 0o755))
+	if !r.SystemdRuns() {
+		t.Error("it does not run, with its directory")
+	}
+	r.Proc = ""
+	if r.SystemdRuns() {
+		t.Error("it runs from a root that is not the machine's")
+	}
+}
+
 func TestHasVariable(t *testing.T) {
 	r := live(t)
 	own := Process{PID: os.Getpid()}

@@ -19,6 +19,9 @@ const (
 	canaryGuard = 6 * time.Minute
 	// canaryGone is how long its container may take to end, before it is ended.
 	canaryGone = 15 * time.Second
+	// canaryQuiet is how long a kubelet that has seen a manifest may take to make a container of it, although the manifest is
+	// gone by then.
+	canaryQuiet = 10 * time.Second
 )
 
 // canary is one that may run, and what is known of it.
@@ -37,6 +40,9 @@ type canaryEntry struct {
 	Step  string   `json:"step"`
 	Log   string   `json:"log,omitempty"`  // its audit log on the host
 	Made  []string `json:"made,omitempty"` // directories that the kubelet makes for it, outer ones first
+
+	since time.Time // when the journal told of it
+	seen  bool      // its container was
 }
 
 // canaryTargets are the manifests of canaries that a journal knows.
@@ -159,7 +165,7 @@ func (r *run) startCanary(ctx context.Context, k *canary) error {
 	if err := interrupted(ctx); err != nil {
 		return err
 	}
-	entry := canaryEntry{Stage: k.stage, Step: k.step.ID, Log: k.AuditLog, Made: r.missing(k.Makes)}
+	entry := canaryEntry{Stage: k.stage, Step: k.step.ID, Log: k.AuditLog, Made: r.missing(k.Makes), since: r.Clock.Now()}
 	if err := r.tx.Log(kindCanary, entry); err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
 	}
@@ -175,7 +181,7 @@ func (r *run) startCanary(ctx context.Context, k *canary) error {
 			Hints: []string{"systemctl status"},
 		}
 	}
-	k.since = r.Clock.Now()
+	k.since = entry.since
 	if err := r.tx.Put(k.step.ID); err != nil {
 		return fmt.Errorf("writing %s: %w", k.step.Path, err)
 	}
@@ -239,7 +245,7 @@ func (r *run) proveCanary(ctx context.Context, st harden.Stage, k *canary) error
 		return fail(err)
 	}
 	for _, p := range gate.Proofs {
-		if err := r.assert(ctx, question{gate: gate, api: asked}, p); err != nil {
+		if err := r.assert(ctx, question{gate: gate, api: asked, canary: true}, p); err != nil {
 			return fail(err)
 		}
 	}
@@ -260,10 +266,11 @@ func saying(words string) string {
 // lookAtCanary follows the canary until its probes have succeeded for a while. It has one life: the first end is final.
 func (r *run) lookAtCanary(ctx context.Context, s *settling, since time.Time) (done bool, pending string, err error) {
 	state, err := r.Node.Canary(ctx, since)
+	r.canary.seen = r.canary.seen || state.There
 	switch {
 	case err != nil:
 		return false, oneLine(err), nil
-	case state.There && !state.Running && (state.Words != "" || s.now.ID != ""):
+	case state.Exited:
 		return false, "", fmt.Errorf("it has exited%s", saying(state.Words))
 	case !state.Running:
 		return false, "it has not started", nil
@@ -334,8 +341,10 @@ func (r *run) endCanary(ctx context.Context) error {
 	if err := r.tx.Revert(entry.Step); err != nil {
 		return fmt.Errorf("removing the canary's manifest: %w", err) // what is armed tries again
 	}
-	if err := r.awaitCanaryGone(ctx); err != nil {
-		return err
+	if r.touched()[entry.Step] {
+		if err := r.awaitCanaryGone(ctx, &entry); err != nil {
+			return err
+		}
 	}
 	var errs []error
 	if entry.Log != "" {
@@ -354,20 +363,24 @@ func (r *run) endCanary(ctx context.Context) error {
 	return nil
 }
 
-// awaitCanaryGone waits for the end of the canary's container. Where the runtime cannot be asked, the manifest that is gone has
-// to do.
-func (r *run) awaitCanaryGone(ctx context.Context) error {
+// awaitCanaryGone waits for the end of the canary's container: of one that was seen, or that the kubelet may still make of a
+// manifest that it has read. Where the runtime cannot be asked, the manifest that is gone has to do.
+func (r *run) awaitCanaryGone(ctx context.Context, entry *canaryEntry) error {
 	stopped, began := false, r.Clock.Now()
 	err := r.poll(ctx, began.Add(2*canaryGone), func() (bool, string, error) {
-		state, err := r.Node.Canary(ctx, time.Time{})
-		if err != nil || !state.Running {
+		state, err := r.Node.Canary(ctx, entry.since)
+		now := r.Clock.Now()
+		entry.seen = entry.seen || state.There
+		switch {
+		case err != nil, state.Exited, entry.seen && !state.There:
 			return true, "", nil
-		}
-		if !stopped && r.Clock.Now().Sub(began) >= canaryGone {
+		case !state.There:
+			return now.Sub(began) >= canaryQuiet, "whether the kubelet makes a container of it is not seen yet", nil
+		case !stopped && now.Sub(began) >= canaryGone:
 			stopped = true
 			_ = r.Node.StopCanary(ctx)
 		}
-		return false, fmt.Sprintf("its process %d still runs", state.Instance.PID), nil
+		return false, "its container has not ended", nil
 	})
 	if err != nil {
 		return fmt.Errorf("waiting for the canary's end: %w", err)

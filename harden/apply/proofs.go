@@ -21,15 +21,24 @@ var errUnaskable = errors.New("not asked")
 // question is where a proof is asked for: at a gate's probes, and by an API server with the administrator's credentials, nil
 // where there is none to ask so.
 type question struct {
-	gate harden.Gate
-	api  API
+	gate   harden.Gate
+	api    API
+	canary bool
 }
 
 func (r *run) liveQuestion(g harden.Gate) question {
 	if r.Cluster == nil {
 		return question{gate: g} // a nil Cluster is no nil API
 	}
-	return question{g, r.Cluster}
+	return question{gate: g, api: r.Cluster}
+}
+
+// say is what to say of the live one, or of a canary.
+func (q question) say(live, canary harden.Message) harden.Message {
+	if q.canary {
+		return canary
+	}
+	return live
 }
 
 // assert asks for one change, until it shows.
@@ -45,12 +54,15 @@ func (r *run) assert(ctx context.Context, q question, p harden.Proof) error {
 	}
 	r.tell(harden.Event{
 		Kind: harden.EventAwaiting, Component: q.gate.Component, Timeout: proofWait,
-		Message: harden.Msg("proof for %s: %s %s", p.Control, string(p.Kind), p.Path),
+		Message: q.say(harden.Msg("proof for %s: %s %s", p.Control, string(p.Kind), p.Path), harden.Msg("proof for %s at the second one: %s %s", p.Control, string(p.Kind), p.Path)),
 	})
 	err := r.poll(ctx, r.Clock.Now().Add(proofWait), func() (bool, string, error) { return ask(ctx, q, p) })
 	switch {
 	case err == nil:
-		r.tell(harden.Event{Kind: harden.EventPassed, Component: q.gate.Component, Message: harden.Msg("proven for %s: %s %s", p.Control, string(p.Kind), p.Path)})
+		r.tell(harden.Event{
+			Kind: harden.EventPassed, Component: q.gate.Component,
+			Message: q.say(harden.Msg("proven for %s: %s %s", p.Control, string(p.Kind), p.Path), harden.Msg("proven for %s at the second one: %s %s", p.Control, string(p.Kind), p.Path)),
+		})
 		return nil
 	case errors.Is(err, errUnaskable):
 		r.unproven(q.gate.Component, harden.Msg("not proven for %s: %s", p.Control, oneLine(err)))

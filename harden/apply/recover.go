@@ -120,7 +120,7 @@ func (r *run) reread() (f found, err error) {
 			}
 			r.rehearsed[s.Stage] = true
 		case kindCanary:
-			r.canary = &canaryEntry{}
+			r.canary = &canaryEntry{since: e.Time}
 			if err := json.Unmarshal(e.Data, r.canary); err != nil {
 				return f, fmt.Errorf("reading the journal: %w", err)
 			}

@@ -45,6 +45,7 @@ type Guard struct {
 type CanaryState struct {
 	There    bool // a container of it, whatever its state
 	Running  bool
+	Exited   bool
 	Instance Instance // while it runs
 	Words    string   // the last ones of one that has exited
 }

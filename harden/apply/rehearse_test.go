@@ -196,6 +196,9 @@ func (w *world) canaryLeft() error {
 	if i := w.node.canary.running; i != nil {
 		return fmt.Errorf("the canary's process %d still runs", i.PID)
 	}
+	if _, left := w.node.logs[logDir+"/"+harden.CanaryLog]; left {
+		return errors.New("its log is left")
+	}
 	if len(w.node.guards) > 0 {
 		return fmt.Errorf("something is armed: %q", slices.Collect(maps.Keys(w.node.guards)))
 	}
@@ -352,6 +355,7 @@ func TestKilledDuringTheRehearsal(t *testing.T) {
 					if res.Outcome != want {
 						t.Fatal(res.Outcome, res.Message)
 					}
+					must(t, w.clock.Sleep(context.Background(), 10*time.Second))
 					w.noCanary()
 					if left := w.changes(); !finish && len(left) > 0 {
 						t.Errorf("left: %q", left)

@@ -18,7 +18,10 @@ import (
 
 // canary is what a node makes of a canary's manifest: it serves unless told otherwise.
 type canary struct {
-	text    string
+	text    string // the manifest now
+	last    string // and the last one
+	ended   bool
+	made    time.Time // its last container
 	startAt time.Time
 	stopAt  time.Time
 	running *apply.Instance
@@ -46,30 +49,33 @@ func (n *node) tickCanary(now time.Time) {
 	k := &n.canary
 	text := n.text(canaryFile)
 	if text != k.text {
-		k.text = text
-		k.startAt, k.stopAt = time.Time{}, time.Time{}
-		if text != "" {
-			k.startAt = now.Add(time.Second)
-		} else {
-			k.stopAt, k.exited = now.Add(time.Second), ""
+		switch k.text = text; {
+		case text != "":
+			k.last, k.exited, k.ended = text, "", false
+			k.startAt, k.stopAt = now.Add(time.Second), time.Time{}
+		case k.running == nil && !k.startAt.IsZero():
+			k.stopAt = k.startAt.Add(time.Second) // it has read it, and makes the container all the same
+		default:
+			k.stopAt = now.Add(time.Second)
 		}
 	}
 	if !k.stopAt.IsZero() && !now.Before(k.stopAt) && !k.stays {
+		k.ended = k.ended || k.running != nil
 		k.running, k.stopAt = nil, time.Time{}
 	}
 	if k.running == nil && !k.startAt.IsZero() && !now.Before(k.startAt) && !k.never {
-		k.startAt = time.Time{}
+		k.startAt, k.ended, k.made = time.Time{}, false, now
 		k.starts++
 		n.startCanary(now)
 	}
 	if k.running != nil && k.dies != "" && now.Sub(k.running.Started) >= time.Second {
-		k.running, k.exited = nil, k.dies
+		k.running, k.exited, k.ended = nil, k.dies, true
 	}
 }
 
 func (n *node) startCanary(now time.Time) {
 	var p corev1.Pod
-	if yaml.Unmarshal([]byte(n.canary.text), &p) != nil {
+	if yaml.Unmarshal([]byte(n.canary.last), &p) != nil {
 		return
 	}
 	for _, v := range p.Spec.Volumes {
@@ -81,6 +87,11 @@ func (n *node) startCanary(now time.Time) {
 	args := slices.Concat(ct.Command, ct.Args)
 	if n.canary.args != nil {
 		args = n.canary.args
+	}
+	for _, a := range args {
+		if log, ok := strings.CutPrefix(a, "--audit-log-path="); ok {
+			n.logs[log] += ""
+		}
 	}
 	n.next++
 	n.canary.running = &apply.Instance{ID: fmt.Sprint("container ", n.next), PID: n.next, Args: args, Started: now}
@@ -133,20 +144,24 @@ func (n *node) FreePort(context.Context) (int, error) {
 	return canaryPort, nil
 }
 
-func (n *node) Canary(context.Context, time.Time) (apply.CanaryState, error) {
+func (n *node) Canary(_ context.Context, since time.Time) (apply.CanaryState, error) {
 	k := &n.canary
+	if k.made.Before(since) {
+		return apply.CanaryState{}, nil
+	}
 	if k.running != nil {
 		return apply.CanaryState{There: true, Running: true, Instance: *k.running}, nil
 	}
-	return apply.CanaryState{There: k.exited != "", Words: k.exited}, nil
+	return apply.CanaryState{There: k.ended, Exited: k.ended, Words: k.exited}, nil
 }
 
 func (n *node) StopCanary(context.Context) error {
-	n.canary.running, n.canary.stays = nil, false
+	n.canary.running, n.canary.stays, n.canary.ended = nil, false, true
 	return nil
 }
 
 func (n *node) Clear(p string) error {
+	delete(n.logs, p)
 	s, err := n.state(p)
 	if err != nil || !s.Exists {
 		return err

@@ -119,7 +119,7 @@ func (n *Node) Canary(_ context.Context, since time.Time) (apply.CanaryState, er
 		i := apply.Instance{ID: l.id, PID: l.pid, Args: slices.Clone(l.args), Started: l.started}
 		return apply.CanaryState{There: true, Running: true, Instance: i}, nil
 	case len(p.dead) > 0:
-		return apply.CanaryState{There: true, Words: p.dead[len(p.dead)-1].words}, nil
+		return apply.CanaryState{There: true, Exited: true, Words: p.dead[len(p.dead)-1].words}, nil
 	}
 	return apply.CanaryState{}, nil
 }
