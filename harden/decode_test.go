@@ -166,3 +166,38 @@ func TestKubeletFieldsAreDated(t *testing.T) {
 		t.Errorf("field %s is in testdata/kubelet-fields.txt and nowhere else", name)
 	}
 }
+
+// FuzzDecodeProblems: files are others', and none of them may stop the program or go unexplained.
+func FuzzDecodeProblems(f *testing.F) {
+	for _, seed := range []string{
+		"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None, nonResourceURLs: ['']}]\n",
+		"apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources: [{resources: ['.'], providers: [{}]}]\n",
+		"apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: [{name: PodSecurity, configuration: []}]\n",
+		"apiVersion: v1\nkind: Pod\nspec: {containers: [null]}\n", "a: &a [*a]\n", "\x00", "---\n---\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, m := range DecodeProblems(data, newest) {
+			// What others' libraries say badly is theirs.
+			if text := m.String(); text == "" || strings.Contains(text, "MISSING)") || strings.Contains(text, "%!(EXTRA") {
+				t.Errorf("a message is badly made: %q", m)
+			}
+		}
+		sysctlProblems(data)
+	})
+}
+
+func FuzzOwnCheckJudges(f *testing.F) {
+	f.Add("E1 \"command failed\" err=\"[a, b]\"", 1)
+	f.Add("Error: x\nUsage", 1)
+	check, _ := ValuesCheck(APIServer, newest, []string{"kube-apiserver"}, nil)
+	f.Fuzz(func(t *testing.T, output string, code int) {
+		if said := (OwnCheck{}).Judge(output, code); code != 0 && said == "" {
+			t.Errorf("a failure is taken for consent: %q", output)
+		}
+		if said := check.Judge(output, code); said == "" && !strings.Contains(output, "goaway-chance") {
+			t.Errorf("something else is taken for consent: %q", output)
+		}
+	})
+}

@@ -72,15 +72,15 @@ func (o OwnCheck) Judge(output string, code int) string {
 		}
 		return said
 	}
-	if !strings.Contains(said, o.Stops) {
-		return said
+	if strings.HasSuffix(said, o.Stops) {
+		return ""
 	}
 	// Programs join what they find wrong to "[this, that]".
-	rest := strings.ReplaceAll(said, o.Stops, "")
-	if strings.HasPrefix(rest, "[") && strings.HasSuffix(rest, "]") {
-		return strings.Trim(strings.ReplaceAll(strings.Trim(rest, "[]"), ", , ", ", "), ", ")
+	rest, joined := strings.CutPrefix(strings.ReplaceAll(said, o.Stops, ""), "[")
+	if joined && strings.Contains(said, o.Stops) && strings.HasSuffix(rest, "]") {
+		return strings.Trim(strings.ReplaceAll(strings.TrimSuffix(rest, "]"), ", , ", ", "), ", ")
 	}
-	return ""
+	return said
 }
 
 var quotedError = regexp.MustCompile(`\berr="((?:[^"\\]|\\.)*)"`)
