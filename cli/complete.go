@@ -17,7 +17,12 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 			}
 		},
 		"control": a.eachControl(func(c harden.Control, yield func(string, string)) { yield(c.ID, c.Title) }),
-		"accept":  a.eachControl(func(c harden.Control, yield func(string, string)) { yield(c.ID, c.Title) }),
+		"accept": func(yield func(string, string)) {
+			a.eachControl(func(c harden.Control, yield func(string, string)) { yield(c.ID, c.Title) })(yield)
+			for _, c := range harden.Components {
+				yield(string(c.ID), "a component that cannot be rehearsed")
+			}
+		},
 		"remedy": a.eachControl(func(c harden.Control, yield func(string, string)) {
 			for _, r := range c.Remedies {
 				yield(c.ID+"="+r.ID, r.Title.String())

@@ -93,7 +93,7 @@ func (s *selectFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&s.file, "file", "", "choices file, as the UI saves it")
 	f.DurationVar(&s.confirmWithin, "confirm-within", 0,
 		"how long there is to confirm what can lock you out, once it is proven; then it is undone (default "+harden.DefaultConfirmWithin.String()+")")
-	f.StringSliceVar(&s.accept, "accept", nil, "take a control's unknown preconditions on your word")
+	f.StringSliceVar(&s.accept, "accept", nil, "take on your word: a control's unknown preconditions, or a component that cannot be rehearsed")
 }
 
 // given says that something was said about what is selected.

@@ -55,6 +55,8 @@ type fakeEngine struct {
 
 	factsErr, planErr, historyErr, undoErr, standingErr error
 
+	unrehearsed bool // the API server cannot be rehearsed
+
 	standing *Standing
 	events   []harden.Event // of every transaction; nil: a good one's
 

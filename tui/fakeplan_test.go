@@ -68,6 +68,9 @@ func (e *fakeEngine) Plan(_ context.Context, f *harden.Facts, choices []harden.C
 	if len(nodeStage.Steps) > 0 {
 		effects(&nodeStage)
 		node.Stages = []harden.Stage{nodeStage}
+		if e.unrehearsed {
+			unrehearsed(&node)
+		}
 		node.Preflight = append([]harden.Check{{Component: harden.APIServer, Blocks: true, Precondition: harden.Precondition{ID: "file-is-running", Title: harden.Msg("the live process runs what the manifest says"), State: harden.Met}}}, node.Preflight...)
 	}
 	if len(clusterStage.Steps) > 0 {

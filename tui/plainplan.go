@@ -100,6 +100,7 @@ func (p *plainWalk) review(s *reviewScreen) error {
 		}
 		if got == strings.Join(ids, ", ") {
 			s.accept(m)
+			p.say("Accepted on your word: %s.", strings.Join(ids, ", "))
 		}
 	}
 	if why := s.obstacle(m); why != "" {
