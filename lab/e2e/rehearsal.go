@@ -3,7 +3,10 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -12,6 +15,10 @@ var rehearsalScenarios = []scenario{{
 	name:   "03-refused",
 	proves: "what would fail is refused in rehearsal: exit code 8, the live server untouched, all API objects the same",
 	run:    refused,
+}, {
+	name:   "03-canary",
+	proves: "kill -9 at every step of a rehearsal, and a power cut during a canary: nothing is left, all API objects the same",
+	run:    canaryLives,
 }}
 
 // refusedControls would each take the API server away, or the kubelet's settings.
@@ -46,7 +53,123 @@ func refused(t *T) {
 	seen := m.poll.stop()[readyz(t.node)]
 	t.figure("failed requests", "%d of %d", seen.failed, seen.asked)
 	t.figure("restarts", "%s", counted(m.lives.stop(isLive)))
-	if d := diffMaps(objects, t.objects()); len(d) > 0 {
-		t.errorf("API objects are not the same:\n%s", strings.Join(d, "\n"))
+	t.sameObjects(objects)
+}
+
+// sameObjects waits until the API has the same objects as before: the kubelet removes the mirror of a pod that is gone with its
+// next round.
+func (t *T) sameObjects(before map[string]string) {
+	t.within(time.Minute, "the same API objects as before", func() (bool, string) {
+		d := diffMaps(before, t.objects())
+		return len(d) == 0, strings.Join(d, "\n")
+	})
+}
+
+// rehearsed is a run whose canary has something to show: a log of its own, in a directory that the kubelet makes.
+var rehearsed = []string{productPath, "apply", "--area", "audit", "--control", "apiserver-profiling", "--yes", "--soak", "0s"}
+
+// canaryLives ends a rehearsal in every way. What it leaves is looked at before anything of the product has run again, where
+// the machine has restarted, and else after recover.
+func canaryLives(t *T) {
+	before := t.picture(t.node)
+	t.step("a whole run, to see its journal")
+	if out := t.command(t.node, rehearsed[0], rehearsed[1:]...); out.code != 0 {
+		t.fatalf("%s", out)
 	}
+	lines, first, last := t.canaryLines()
+	t.figure("canary serves after", "%s", t.between(lines, "on port", "serves as planned"))
+	t.figure("to rehearse", "%s", t.between(lines, "checks its planned flags", "is gone, and what was made"))
+	t.must(0, "rollback", "--yes")
+	t.same(before, "after the whole run and its undo")
+	t.healthy("after the whole run and its undo")
+	server, objects := t.instance(t.node, apiServer), t.objects()
+
+	for n := first; n <= last; n++ {
+		l := lines[n-1]
+		when := fmt.Sprintf("killed after line %d: %s %s %s", n, l.Kind, l.Target, l.about())
+		t.step("%s", when)
+		var k killed
+		t.agent(t.node, &k, append([]string{"killat", strconv.Itoa(n), "9"}, rehearsed...)...)
+		t.detail("%+v", k)
+		if len(k.PIDs) == 0 {
+			t.errorf("%s: the run ended before that, at line %d: exit code %d\n%s", when, k.Lines, k.Code, k.Output)
+		}
+		t.must(0, "recover")
+		t.same(before, when)
+		t.clean(when)
+		if now := t.instance(t.node, apiServer); now.Container != server.Container {
+			t.errorf("%s: the live API server was restarted", when)
+			server = now
+		}
+	}
+	t.figure("killed at", "%d lines", last-first+1)
+	t.sameObjects(objects)
+
+	for _, wait := range []time.Duration{0, 2 * time.Second, 6 * time.Second} {
+		when := fmt.Sprintf("power cut %s after a canary's manifest was written", seconds(wait))
+		t.step("%s", when)
+		cmd, err := t.node.Command(t.ctx, rehearsed[0], rehearsed[1:]...)
+		t.need(err)
+		t.need(cmd.Start())
+		t.within(time.Minute, "a canary's manifest is there", func() (bool, string) {
+			return strings.Contains(t.shell("ls /etc/kubernetes/manifests"), "canary"), "it is not"
+		})
+		time.Sleep(wait)
+		t.need(t.node.Kill(t.ctx))
+		cmd.Wait()
+		t.need(t.node.Boot(t.ctx))
+		t.healthy(when)
+		// Nobody has recovered yet.
+		if files := t.shell("ls -A /etc/kubernetes/manifests"); strings.Contains(files, "canary") {
+			t.errorf("%s: it came back with the machine: %s", when, files)
+		}
+		if found := t.instances(t.node, apiServer); len(found) != 1 {
+			t.errorf("%s: %d API servers run", when, len(found))
+		}
+		t.must(0, "recover")
+		t.same(before, when)
+		t.clean(when)
+	}
+}
+
+// canaryLines is the journal that tells of a canary, and the numbers of its first and its last line that do.
+func (t *T) canaryLines() (lines []journalLine, first, last int) {
+	for _, text := range strings.Split(t.shell("cd "+stateDir+"/transactions && for tx in *; do cat $tx/journal.jsonl; echo end; done"), "\nend\n") {
+		lines = nil
+		for line := range strings.Lines(text) {
+			var l journalLine
+			t.need(json.Unmarshal([]byte(line), &l))
+			lines = append(lines, l)
+		}
+		first = slices.IndexFunc(lines, func(l journalLine) bool { return l.Kind == "canary" }) + 1
+		last = slices.IndexFunc(lines, func(l journalLine) bool { return l.Kind == "canary gone" }) + 1
+		if first > 0 && last > first {
+			return lines, first, last
+		}
+	}
+	t.fatalf("no journal tells of a canary")
+	return nil, 0, 0
+}
+
+// between is the time from the first event that says one thing to the first that says another.
+func (t *T) between(lines []journalLine, from, to string) string {
+	at := func(text string) (time.Time, bool) {
+		for _, l := range lines {
+			var e struct {
+				Time    time.Time
+				Message string
+			}
+			if l.Kind == "event" && json.Unmarshal(l.Data, &e) == nil && strings.Contains(e.Message, text) {
+				return e.Time, true
+			}
+		}
+		return time.Time{}, false
+	}
+	begin, begun := at(from)
+	end, ended := at(to)
+	if !begun || !ended {
+		t.errorf("the journal does not say %q and %q", from, to)
+		return "not known"
+	}
+	return seconds(end.Sub(begin))
 }
