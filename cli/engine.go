@@ -257,6 +257,9 @@ func (e *engine) applierWithout(ctx context.Context, s apply.Store) (*apply.Appl
 		a.Etcd = sandboxEtcd{f.Identity.Node}
 	case !f.Identity.Offline:
 		a.Etcd = &nodeEtcd{files: e.m.files, facts: f}
+		if n, ok := e.m.node.(*hostNode); ok {
+			a.Restarts = podRestarts{n}
+		}
 	}
 	if d := e.deadMan(); d != nil {
 		a.Switch = d

@@ -68,3 +68,6 @@ func Signal(string, int, uint64, syscall.Signal) error { return errNotHere }
 
 // InputHooks fails: there is no Linux kernel to ask.
 func (r *Root) InputHooks() ([]Hook, []string, error) { return nil, nil, ErrOffline }
+
+// Present fails: nodes are Linux machines.
+func (r *Root) Present(string) error { return errNotHere }

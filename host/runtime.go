@@ -173,6 +173,36 @@ func container(item *cri.Container, s *cri.ContainerStatus) Container {
 	}
 }
 
+// Sandbox is what a pod's containers run in.
+type Sandbox struct {
+	ID      string
+	PodName string
+	PodUID  string
+	Ready   bool
+	Created time.Time
+}
+
+// Sandboxes lists those of a namespace's pods, the newest first.
+func (c *Runtime) Sandboxes(ctx context.Context, namespace string) ([]Sandbox, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	list, err := c.client.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{Filter: &cri.PodSandboxFilter{
+		LabelSelector: map[string]string{"io.kubernetes.pod.namespace": namespace},
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("listing pod sandboxes: %w", rpc(ctx, err))
+	}
+	var found []Sandbox
+	for _, item := range list.Items {
+		found = append(found, Sandbox{
+			ID: item.Id, PodName: item.GetMetadata().GetName(), PodUID: item.GetMetadata().GetUid(),
+			Ready: item.GetState() == cri.PodSandboxState_SANDBOX_READY, Created: time.Unix(0, item.CreatedAt),
+		})
+	}
+	slices.SortStableFunc(found, func(a, b Sandbox) int { return b.Created.Compare(a.Created) })
+	return found, nil
+}
+
 // ExecSync runs a command in a running container and waits for its end. That the command failed is told by code, not by
 // err.
 func (c *Runtime) ExecSync(ctx context.Context, id string, argv []string, timeout time.Duration) (stdout, stderr []byte, code int, err error) {

@@ -52,6 +52,18 @@ func (f *fakeRuntime) ListContainers(context.Context, *cri.ListContainersRequest
 	}}, nil
 }
 
+func (f *fakeRuntime) ListPodSandbox(_ context.Context, q *cri.ListPodSandboxRequest) (*cri.ListPodSandboxResponse, error) {
+	if q.Filter.LabelSelector["io.kubernetes.pod.namespace"] != "kube-system" {
+		return &cri.ListPodSandboxResponse{}, nil
+	}
+	item := func(id string, state cri.PodSandboxState, at time.Time) *cri.PodSandbox {
+		return &cri.PodSandbox{Id: id, State: state, CreatedAt: at.UnixNano(), Metadata: &cri.PodSandboxMetadata{Name: "kube-apiserver-cp1", Uid: staticUID}}
+	}
+	return &cri.ListPodSandboxResponse{Items: []*cri.PodSandbox{
+		item("old", cri.PodSandboxState_SANDBOX_NOTREADY, created), item("new", cri.PodSandboxState_SANDBOX_READY, created.Add(time.Hour)),
+	}}, nil
+}
+
 func (f *fakeRuntime) ContainerStatus(_ context.Context, q *cri.ContainerStatusRequest) (*cri.ContainerStatusResponse, error) {
 	if s := statuses[q.ContainerId]; s != nil {
 		return &cri.ContainerStatusResponse{Status: s}, nil
@@ -132,6 +144,17 @@ func TestContainers(t *testing.T) {
 		if got, err := c.Containers(t.Context(), name); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("Containers(%q) = %+v, %v", name, got, err)
 		}
+	}
+}
+
+func TestSandboxes(t *testing.T) {
+	_, _, _, c := connectRuntime(t)
+	want := []Sandbox{
+		{ID: "new", PodName: "kube-apiserver-cp1", PodUID: staticUID, Ready: true, Created: created.Add(time.Hour)},
+		{ID: "old", PodName: "kube-apiserver-cp1", PodUID: staticUID, Created: created},
+	}
+	if got, err := c.Sandboxes(t.Context(), "kube-system"); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 

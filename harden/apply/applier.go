@@ -25,9 +25,11 @@ type Applier struct {
 	// CheckOnly says that nothing will be begun: what may pass by itself until then refuses nothing.
 	CheckOnly bool
 	// Etcd is nil where it is not known how to ask it.
-	Etcd  Etcd
-	Store Store
-	Clock Clock
+	Etcd Etcd
+	// Restarts is nil where the kubelet is left to itself.
+	Restarts Restarts
+	Store    Store
+	Clock    Clock
 	// Facts are of the node as it is now; a plan made elsewhere, or for another state of it, is refused.
 	Facts *harden.Facts
 	// Areas are the controls that the plan's choices name.

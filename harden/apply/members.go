@@ -161,6 +161,7 @@ func (r *run) askMembers(ctx context.Context, c harden.Component) error {
 		return nil
 	}
 	unknown, err := r.spare(ctx, c)
+	r.alone(ctx)
 	if interrupted(ctx) != nil {
 		return errInterrupted
 	}

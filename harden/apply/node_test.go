@@ -69,6 +69,17 @@ type node struct {
 	restart func(text string) error // of the kubelet's unit
 	sysctl  func(map[string]string) error
 
+	// backOff makes the kubelet wait 12 seconds before it tries again to start a pod whose predecessor is still there; grace is
+	// how long an API server's old instance stays then.
+	backOff bool
+	grace   time.Duration
+	late    time.Duration // what the kubelet needs to clean up after an old instance
+	blind   bool          // that cannot be seen
+	noShow  error         // of presenting a manifest
+	ended   int           // old instances that were ended early
+	shown   int           // manifests that were presented
+	hurt    int           // instances that were as they should be and were stopped by it
+
 	config   string // what the kubelet has read
 	started  map[harden.ComponentID]int
 	restarts int // of the kubelet's unit by hand
@@ -90,6 +101,8 @@ type pod struct {
 	noticeAt time.Time
 	stopAt   time.Time
 	startAt  time.Time
+	quietAt  time.Time // when the running instance stops to listen
+	goneAt   time.Time
 	running  *apply.Instance
 	runs     string // the manifest that the running instance was made from
 	crashes  []time.Time
@@ -169,6 +182,13 @@ func (n *node) tick() {
 		case !now.Before(p.noticeAt):
 			p.text, p.noticeAt = text, time.Time{}
 			p.stopAt, p.startAt = now.Add(2*time.Second), now.Add(3*time.Second)
+			p.quietAt = now.Add(250 * time.Millisecond)
+			if n.backOff {
+				p.startAt = now.Add(12 * time.Second)
+			}
+			if n.grace > 0 && c.ID == harden.APIServer {
+				p.stopAt = now.Add(n.grace)
+			}
 		}
 		n.tickPod(c.ID, p, now)
 	}
@@ -176,7 +196,13 @@ func (n *node) tick() {
 
 func (n *node) tickPod(id harden.ComponentID, p *pod, now time.Time) {
 	if p.running == nil || !p.stopAt.IsZero() && !now.Before(p.stopAt) {
-		p.running, p.stopAt = nil, time.Time{}
+		if p.running != nil {
+			p.goneAt = now
+		}
+		p.running, p.stopAt, p.quietAt = nil, time.Time{}, time.Time{}
+	}
+	if n.backOff && !p.startAt.IsZero() && !now.Before(p.startAt) && (p.running != nil || now.Sub(p.goneAt) < n.late) {
+		p.startAt = now.Add(12 * time.Second)
 	}
 	if p.running != nil && n.dies != nil && n.dies(id, p.runs) && now.Sub(p.running.Started) >= time.Second && p.stopAt.IsZero() {
 		p.crashes = append(p.crashes, p.running.Started)
@@ -260,6 +286,62 @@ func (n *node) Probe(_ context.Context, p harden.Probe) apply.ProbeResult {
 		return apply.ProbeResult{Status: 403}
 	}
 	return apply.ProbeResult{Status: 200}
+}
+
+// Follow, Begun and Present are a kubelet and a runtime that let themselves be hurried.
+func (n *node) Follow(c harden.Component, i apply.Instance) (apply.Leaving, error) {
+	return &leaving{node: n, pod: n.pods[c.ID], id: i.ID}, nil
+}
+
+type leaving struct {
+	*node
+	pod *pod
+	id  string
+}
+
+func (l *leaving) runs() bool { return l.pod.running != nil && l.pod.running.ID == l.id }
+
+func (l *leaving) Listens() (bool, error) {
+	if !l.runs() {
+		return false, errors.New("no such process")
+	}
+	return l.pod.quietAt.IsZero() || l.clock.now.Before(l.pod.quietAt), nil
+}
+
+func (l *leaving) End() error {
+	if l.runs() {
+		l.pod.running, l.pod.stopAt, l.pod.quietAt, l.pod.goneAt = nil, time.Time{}, time.Time{}, l.clock.now
+		l.ended++
+	}
+	return nil
+}
+
+func (l *leaving) Cleaned() (cleaned, known bool) {
+	return !l.runs() && l.clock.now.Sub(l.pod.goneAt) >= l.late, !l.blind
+}
+
+func (n *node) Begun(_ context.Context, c harden.Component, since time.Time) (bool, error) {
+	p := n.pods[c.ID]
+	return p.running != nil && !p.running.Started.Before(since), nil
+}
+
+func (n *node) Present(file string) error {
+	if n.noShow != nil {
+		return n.noShow
+	}
+	n.shown++
+	for _, c := range harden.Components {
+		p := n.pods[c.ID]
+		if p == nil || manifest(c) != file {
+			continue
+		}
+		if p.running != nil && p.runs == p.text {
+			n.hurt++
+			p.running, p.goneAt = nil, n.clock.now
+		}
+		p.startAt = n.clock.now.Add(time.Second)
+	}
+	return nil
 }
 
 func (n *node) Unit(context.Context, string) (apply.Unit, error) { return n.unit, nil }

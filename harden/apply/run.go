@@ -29,6 +29,7 @@ type run struct {
 	canary    *canaryEntry                // the one that is there, or may be
 	kept      []string                    // directories that should be gone and hold what others put there
 	owed      []error                     // objects that could not be put back, because the API could not be asked
+	single    *bool                       // whether this is the only control plane, once that was asked
 }
 
 // startedEntry is the journal of a component before its first change.
@@ -174,6 +175,7 @@ func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component
 			return err
 		}
 	}
+	leaving := r.follow(c, r.before[c.ID].Instance)
 	changed := r.Clock.Now()
 	for _, s := range st.ForComponent(c.ID) {
 		if err := r.put(ctx, s); err != nil {
@@ -199,6 +201,7 @@ func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component
 			return err
 		}
 	}
+	r.shorten(ctx, c, was.Instance, leaving, changed)
 	gate, _ := st.Gate(c.ID)
 	return r.prove(ctx, c, gate, w)
 }

@@ -177,6 +177,7 @@ func (r *run) undoComponent(ctx context.Context, undo harden.Stage, c harden.Com
 		now, nowErr = r.instance(ctx, c)
 	}
 	var errs []error
+	leaving := r.follow(c, now)
 	for _, s := range steps {
 		if err := r.revert(s); err != nil {
 			errs = append(errs, err)
@@ -198,6 +199,9 @@ func (r *run) undoComponent(ctx context.Context, undo harden.Stage, c harden.Com
 	_ = r.tx.Log(kindEffect, effect)
 	if err := r.restart(ctx, c); err != nil {
 		return err
+	}
+	if away && !old {
+		r.shorten(ctx, c, now, leaving, w.since)
 	}
 	gate, _ := undo.Gate(c.ID)
 	if err := r.prove(ctx, c, gate, w); err != nil {

@@ -171,6 +171,9 @@ func (w *world) process() *apply.Applier {
 	if w.etcd != nil {
 		w.applier.Etcd = w.etcd
 	}
+	if w.node.backOff {
+		w.applier.Restarts = w.node
+	}
 	if w.turns != nil {
 		w.applier.Courtesy, w.applier.Holder = w.turns, "cp1: alice"
 	}

@@ -60,3 +60,34 @@ func listeners(dir string) (map[string]bool, error) {
 	}
 	return out, nil
 }
+
+// PodCgroups are the directories of the cgroups that a container's process shares with its pod, as they are now: the kubelet
+// removes them as the last thing when it cleans up after a pod. There are none where they are not to be found.
+func PodCgroups(proc, sys string, pid int) ([]string, error) {
+	data, err := os.ReadFile(path.Join(proc, strconv.Itoa(pid), "cgroup"))
+	if err != nil {
+		return nil, fmt.Errorf("looking at the cgroups of process %d: %w", pid, cause(err))
+	}
+	var found []string
+	for line := range strings.Lines(string(data)) {
+		// hierarchy:controllers:path, with no controllers in version 2
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(fields) != 3 {
+			continue
+		}
+		pod := path.Dir(fields[2])
+		if _, uid := parseCgroup(pod); uid == "" {
+			continue
+		}
+		for _, mount := range []string{strings.TrimPrefix(fields[1], "name="), "unified"} {
+			dir := path.Join(sys, "fs/cgroup", mount, pod)
+			if fields[1] != "" && mount == "unified" {
+				break
+			}
+			if s, err := os.Stat(dir); err == nil && s.IsDir() {
+				found = append(found, dir)
+			}
+		}
+	}
+	return found, nil
+}
