@@ -165,7 +165,7 @@ func anonymousProbes(c *harden.ComponentFacts) []probePath {
 }
 
 func healthOnlyPreconditions(f *harden.Facts, _ harden.Values) []harden.Precondition {
-	return []harden.Precondition{noOIDCFlags(f), probesAreHealth(f), readsRootFiles(f), {
+	return []harden.Precondition{noOIDCFlags(f), probesAreHealth(f), readsRootFiles(f, authnFile), {
 		ID:      "load-balancer-paths",
 		Title:   harden.Msg("load balancers and monitors ask only /livez, /readyz or /healthz"),
 		State:   harden.PreconditionUnknown,
@@ -212,7 +212,7 @@ func probesAreHealth(f *harden.Facts) harden.Precondition {
 	return pre
 }
 
-func readsRootFiles(f *harden.Facts) harden.Precondition {
+func readsRootFiles(f *harden.Facts, file string) harden.Precondition {
 	pre := harden.Precondition{
 		ID:      "runs-as-root",
 		Title:   harden.Msg("the API server may read files that only root may read"),
@@ -221,7 +221,7 @@ func readsRootFiles(f *harden.Facts) harden.Precondition {
 	}
 	if !f.Component(harden.APIServer).RunsAsRoot() {
 		pre.State = harden.Unmet
-		pre.Message = harden.Msg("its manifest lets it run as another user, who could not read %s", authnFile)
+		pre.Message = harden.Msg("its manifest lets it run as another user, who could not read %s", file)
 	}
 	return pre
 }

@@ -22,7 +22,7 @@ var fileFlags = map[harden.ComponentID][]string{
 
 // ours are where remedies put files: what is there already is judged, not overwritten unseen.
 var ours = []string{
-	"/etc/kubernetes/policies/audit-policy.yaml", "/etc/kubernetes/authn/config.yaml",
+	"/etc/kubernetes/policies/audit-policy.yaml", "/etc/kubernetes/authn/config.yaml", "/etc/kubernetes/admission/config.yaml",
 }
 
 func collectReferenced(n Node, f *harden.Facts) {
