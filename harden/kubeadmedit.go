@@ -1,6 +1,7 @@
 package harden
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,31 +40,48 @@ func (i Intent) renderConfigMap(s State) (State, error) {
 	if !s.Exists {
 		return s, fmt.Errorf("%s: it does not exist", i.Object)
 	}
-	key, edit := clusterConfigurationKey, i.editClusterConfiguration
+	edit := i.editClusterConfiguration
 	if *i.Object == KubeletConfig {
-		key, edit = kubeletConfigurationKey, i.editKubeletConfiguration
+		edit = i.editKubeletConfiguration
 	}
-	var object map[string]any
-	if err := yaml.UnmarshalStrict(s.Data, &object); err != nil {
+	key := i.Object.configKey()
+	object, text, err := configText(s.Data, key)
+	if err != nil {
 		return s, fmt.Errorf("%s: %w", i.Object, err)
 	}
-	data, _ := object["data"].(map[string]any)
-	text, ok := data[key].(string)
-	if !ok {
-		return s, fmt.Errorf("%s: it has no key %s", i.Object, key)
-	}
-	out, err := edit([]byte(text))
+	out, err := edit(text)
 	if err != nil {
 		return s, fmt.Errorf("%s: %s: %w", i.Object, key, err)
 	}
-	if string(out) == text {
+	if bytes.Equal(out, text) {
 		return s, nil
 	}
-	data[key] = string(out)
+	object["data"].(map[string]any)[key] = string(out)
 	if s.Data, err = yaml.Marshal(object); err != nil {
 		return s, fmt.Errorf("%s: %w", i.Object, err)
 	}
 	return s, nil
+}
+
+// configKey is where one of kubeadm's ConfigMaps has its text.
+func (r ObjectRef) configKey() string {
+	if r == KubeletConfig {
+		return kubeletConfigurationKey
+	}
+	return clusterConfigurationKey
+}
+
+// configText is the object, and the text that it has at a key of its data.
+func configText(data []byte, key string) (object map[string]any, text []byte, err error) {
+	if err := yaml.UnmarshalStrict(data, &object); err != nil {
+		return nil, nil, err
+	}
+	inner, _ := object["data"].(map[string]any)
+	s, ok := inner[key].(string)
+	if !ok {
+		return nil, nil, fmt.Errorf("it has no key %s", key)
+	}
+	return object, []byte(s), nil
 }
 
 func (i Intent) editKubeletConfiguration(text []byte) ([]byte, error) {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"sigs.k8s.io/yaml"
+
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/hardentest"
 )
@@ -123,6 +125,50 @@ func TestUndoOfOneControlLeavesTheOthersInKubeadmConfig(t *testing.T) {
 	if !c.objects[harden.KubeadmConfig].Equal(before) {
 		t.Errorf("after undoing all:\n%s", c.objects[harden.KubeadmConfig].Data)
 	}
+}
+
+func TestUndoAfterKubeadmHasWrittenItsConfigurationAnew(t *testing.T) {
+	c := newKubeadmCluster(t, "1.37")
+	before := string(c.objects[harden.KubeadmConfig].Data)
+	_, kept := c.persist(t, testAreas(), "profiling", "quota", "policy")
+	c.put(kept)
+	n := hardentest.Fixture(t, "1.37")
+	ours := c.objects[harden.KubeadmConfig]
+	// Arguments in another order, and one of somebody else's.
+	var object map[string]any
+	if err := yaml.Unmarshal(ours.Data, &object); err != nil {
+		t.Fatal(err)
+	}
+	data := object["data"].(map[string]any)
+	var config map[string]any
+	if err := yaml.Unmarshal([]byte(data["ClusterConfiguration"].(string)), &config); err != nil {
+		t.Fatal(err)
+	}
+	server := config["apiServer"].(map[string]any)
+	args := server["extraArgs"].([]any)
+	slices.Reverse(args)
+	server["extraArgs"] = append(args, map[string]any{"name": "v", "value": "4"})
+	data["ClusterConfiguration"] = encoded(t, config)
+	ours.Data = []byte(encoded(t, object))
+	c.objects[harden.KubeadmConfig] = ours
+	p, err := harden.Undo(harden.UndoInput{Done: harden.Done{ID: "tx1", Plan: kept}, Facts: n.Facts(t), Read: n.State, Object: c.object})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.put(p)
+	text := string(c.objects[harden.KubeadmConfig].Data)
+	if strings.Contains(text, "profiling") || strings.Contains(text, "audit") || strings.Contains(text, "ResourceQuota") || !strings.Contains(text, "name: v\n") {
+		t.Errorf("after the undo:\n%s\nbefore:\n%s", text, before)
+	}
+}
+
+func encoded(t *testing.T, v any) string {
+	t.Helper()
+	out, err := yaml.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
 }
 
 func TestNotPersistedWhileAMemberLacksTheFiles(t *testing.T) {

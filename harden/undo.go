@@ -5,10 +5,6 @@ import (
 	"reflect"
 	"slices"
 	"time"
-
-	"sigs.k8s.io/yaml"
-
-	"kubectl-harden.io/kubectl-harden/patches"
 )
 
 // Done is a transaction that was applied, with the plan that it wrote.
@@ -267,24 +263,15 @@ func reverse(in UndoInput, done Step, want, now State) (State, error) {
 	if string(done.After.Data) == string(want.Data) {
 		return back, nil // only attributes were changed
 	}
-	merged, conflicts, err := patches.Merge3(done.After.Data, want.Data, now.Data)
+	merged, ok, err := done.takenBack(done.After.Data, want.Data, now.Data)
 	if err != nil {
 		return State{}, fmt.Errorf("undoing: %s: %w", done.ID, err)
 	}
-	if len(conflicts) > 0 {
-		return State{}, conflict()
-	}
-	// A merge of lines can tear a document apart: a list's head goes, an item that others added stays.
-	if parses(now.Data) && !parses(merged) {
+	if !ok {
 		return State{}, conflict()
 	}
 	back.Data = merged
 	return back, nil
-}
-
-func parses(doc []byte) bool {
-	var v any
-	return yaml.Unmarshal(doc, &v) == nil
 }
 
 func laterOn(in UndoInput, id string) string {

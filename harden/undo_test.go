@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -129,5 +130,51 @@ func TestTheRestOfATransactionIsUndoneAfterItsParts(t *testing.T) {
 	}
 	if !maps.EqualFunc(n.Files, before, harden.State.Equal) {
 		t.Errorf("files are not as before:\n%s", n.Files[apiserverManifest].Data)
+	}
+}
+
+// asKubeadmWrites takes flags out of a manifest and puts them behind the others, as `kubeadm upgrade` does with what it keeps.
+func asKubeadmWrites(t *testing.T, data []byte, flags ...string) string {
+	t.Helper()
+	text := string(data)
+	var moved []string
+	for _, flag := range flags {
+		at := strings.Index(text, "    - --"+flag+"=")
+		if at < 0 {
+			t.Fatalf("there is no --%s", flag)
+		}
+		end := at + strings.IndexByte(text[at:], '\n') + 1
+		moved = append(moved, text[at:end])
+		text = text[:at] + text[end:]
+	}
+	at := strings.Index(text, "    image: ")
+	return text[:at] + strings.Join(moved, "") + text[at:]
+}
+
+func TestUndoAfterKubeadmHasWrittenTheManifestAnew(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	p := build(t, n, "profiling", "policy")
+	before := n.Files[apiserverManifest]
+	n.Apply(p)
+	ours := n.Files[apiserverManifest]
+	n.Write(apiserverManifest, asKubeadmWrites(t, ours.Data, "profiling", "audit-policy-file"), ours.Mode)
+	if n.Files[apiserverManifest].Equal(ours) {
+		t.Fatal("nothing stands elsewhere")
+	}
+	back, err := undo(t, n, p, "profiling")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Apply(back)
+	if text := string(n.Files[apiserverManifest].Data); strings.Contains(text, "--profiling") || !strings.Contains(text, "--audit-policy-file") {
+		t.Errorf("after undoing one control:\n%s", text)
+	}
+	n.Write(apiserverManifest, asKubeadmWrites(t, ours.Data, "profiling", "audit-policy-file"), ours.Mode)
+	if back, err = undo(t, n, p, ""); err != nil {
+		t.Fatal(err)
+	}
+	n.Apply(back)
+	if got := n.Files[apiserverManifest]; !got.Equal(before) {
+		t.Errorf("after undoing all:\n%s", got.Data)
 	}
 }

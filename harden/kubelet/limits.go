@@ -35,9 +35,9 @@ var streamingConnectionIdleTimeout = setting{
 		}
 		return harden.StatusFail, harden.Msg("no limit is written down; the kubelet takes its default of %s, and scanners report it", d)
 	},
-	want: func(v harden.Values) any { return v["timeout"] },
-	live: func(v any) any {
-		d, _ := time.ParseDuration(v.(string))
+	// As kubeadm writes it, so that its next upgrade leaves the line as it is.
+	want: func(v harden.Values) any {
+		d, _ := time.ParseDuration(v["timeout"])
 		return d.String()
 	},
 	remedy: harden.Remedy{

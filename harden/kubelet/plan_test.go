@@ -48,7 +48,7 @@ func TestRemedies(t *testing.T) {
 		{"rotation", config("rotateCertificates: true", "rotateCertificates: false"), choice("kubelet-rotate-certificates"),
 			[]string{"config.yaml: - rotateCertificates: false", "config.yaml: + rotateCertificates: true"}, true},
 		{"idle timeout", nil, choice("kubelet-streaming-connection-idle-timeout"),
-			[]string{"config.yaml: - streamingConnectionIdleTimeout: 0s", "config.yaml: + streamingConnectionIdleTimeout: 5m"}, "5m0s"},
+			[]string{"config.yaml: - streamingConnectionIdleTimeout: 0s", "config.yaml: + streamingConnectionIdleTimeout: 5m0s"}, "5m0s"},
 		{"chains", field("makeIPTablesUtilChains: false"), choice("kubelet-make-iptables-util-chains"),
 			[]string{"config.yaml: - makeIPTablesUtilChains: false", "config.yaml: + makeIPTablesUtilChains: true"}, true},
 		{"events", field("eventRecordQPS: 0"), choice("kubelet-event-record-qps"),
