@@ -61,6 +61,7 @@ type Client struct {
 	// clientCert is the administrator's certificate in PEM, to explain a refusal; empty with other credentials.
 	clientCert []byte
 	insecure   bool
+	onNode     bool
 }
 
 // quiet keeps the log that client-go writes to stderr from running through the screen; what matters is in the errors.
@@ -191,7 +192,7 @@ func newClient(raw *clientcmdapi.Config, opts Options) (*Client, error) {
 	cfg.ContentType, cfg.AcceptContentTypes = "application/json", "application/json"
 	cfg.GroupVersion = &schema.GroupVersion{}
 
-	c := &Client{config: cfg, timeout: opts.Timeout, context: name, clientCert: cfg.CertData, insecure: cfg.Insecure}
+	c := &Client{config: cfg, timeout: opts.Timeout, context: name, clientCert: cfg.CertData, insecure: cfg.Insecure, onNode: opts.NodeRoot != ""}
 	if err := c.dial(cfg); err != nil {
 		return nil, err
 	}
@@ -232,7 +233,7 @@ func (c *Client) At(host string, port int) (*Client, error) {
 	if cfg.ServerName == "" {
 		cfg.ServerName = c.server.Hostname()
 	}
-	there := &Client{config: cfg, timeout: c.timeout, context: c.context, clientCert: c.clientCert, insecure: c.insecure}
+	there := &Client{config: cfg, timeout: c.timeout, context: c.context, clientCert: c.clientCert, insecure: c.insecure, onNode: c.onNode}
 	if err := there.dial(cfg); err != nil {
 		return nil, &objects.Error{Doing: "connecting to another address", Subject: cfg.Host, Reason: objects.Credentials, Cause: err}
 	}

@@ -85,6 +85,7 @@ var readers = map[harden.Need][]reader{
 	harden.NeedWorkloads: {readNamespaces, readPods, readServices, readPolicies, readWebhooks, readAPIServices, readTemplates},
 	harden.NeedTokens:    {readStaleTokens},
 	harden.NeedKubeadm:   {readKubeadm, readMembers},
+	harden.NeedKubelets:  {readKubelets},
 }
 
 func readNodes(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err error) {

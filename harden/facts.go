@@ -26,6 +26,7 @@ const (
 	NeedWorkloads Need = "workloads"           // cluster: namespaces, pods, services, policies, webhooks
 	NeedTokens    Need = "service-account-use" // cluster: API server metrics about stale tokens
 	NeedKubeadm   Need = "kubeadm-config"      // cluster: what kubeadm renders nodes from, and what the members run
+	NeedKubelets  Need = "kubelet-serving"     // cluster: the certificates that kubelets serve with
 )
 
 // Facts is what was observed of a node and its cluster: a plain value, JSON in and out. Controls only read it.
@@ -210,6 +211,8 @@ type ClusterFacts struct {
 	Members []MemberFact `json:"members,omitempty"`
 	// StaleTokens is the API server's serviceaccount_stale_tokens_total since it started; nil when not read.
 	StaleTokens *float64 `json:"staleTokens,omitempty"`
+	// KubeletServing is how each node's kubelet proves itself to the API server.
+	KubeletServing []KubeletServingFact `json:"kubeletServing,omitempty"`
 	// Kubeadm is nil where it was not read, or is not there.
 	Kubeadm *KubeadmFact `json:"kubeadm,omitempty"`
 }
@@ -230,6 +233,27 @@ type NodeFact struct {
 	ControlPlane   bool     `json:"controlPlane"`
 	Ready          bool     `json:"ready"`
 	Addresses      []string `json:"addresses,omitempty"`
+}
+
+// NodeAddress is an address of a Node with its type: "InternalIP", "Hostname".
+type NodeAddress struct {
+	Type    string `json:"type"`
+	Address string `json:"address"`
+}
+
+// KubeletServingFact is the certificate that a node's kubelet serves with.
+type KubeletServingFact struct {
+	Node string `json:"node"`
+	// NodeAddresses in the Node's order: the API server takes the first one of the type that it prefers.
+	NodeAddresses []NodeAddress `json:"nodeAddresses,omitempty"`
+	Address       string        `json:"address,omitempty"` // with the port, where it was asked
+	// Unread says why its certificate could not be seen.
+	Unread Message `json:"unread,omitzero"`
+	// Problem says why it does not prove itself to a client that trusts the cluster's CA; names are not part of it.
+	Problem Message `json:"problem,omitzero"`
+	// DNSNames and Addresses are what the certificate is for.
+	DNSNames  []string `json:"dnsNames,omitempty"`
+	Addresses []string `json:"addresses,omitempty"`
 }
 
 // NamespaceFact is a Namespace.

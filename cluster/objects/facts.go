@@ -36,6 +36,8 @@ type Node struct {
 		} `json:"nodeInfo"`
 		Conditions []corev1.NodeCondition `json:"conditions"`
 		Addresses  []corev1.NodeAddress   `json:"addresses"`
+
+		DaemonEndpoints corev1.NodeDaemonEndpoints `json:"daemonEndpoints"`
 	} `json:"status"`
 }
 

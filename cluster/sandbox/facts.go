@@ -16,6 +16,17 @@ func (c *Cluster) readNodes(facts *harden.ClusterFacts, report corev1.NodeCondit
 	})
 }
 
+// readKubelets: they sign their own certificates, as kubelets do that nobody has told otherwise.
+func (c *Cluster) readKubelets(facts *harden.ClusterFacts) error {
+	return each(c, "Node", func(n objects.Node) {
+		k := harden.KubeletServingFact{Node: n.Meta.Name, Problem: harden.Msg("x509: certificate signed by unknown authority"), DNSNames: []string{n.Meta.Name}}
+		for _, a := range n.Status.Addresses {
+			k.NodeAddresses = append(k.NodeAddresses, harden.NodeAddress{Type: string(a.Type), Address: a.Address})
+		}
+		facts.KubeletServing = append(facts.KubeletServing, k)
+	})
+}
+
 func (c *Cluster) readKubeadm(f *harden.ClusterFacts) error {
 	read := func(ref harden.ObjectRef) (objects.ConfigMap, error) {
 		r, ok := c.records[ref]

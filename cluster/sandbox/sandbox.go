@@ -265,7 +265,7 @@ func (c *Cluster) Facts(ctx context.Context, needs []harden.Need) (*harden.Clust
 	}
 	if err := c.enter(ctx, "listing objects"); err != nil {
 		for _, need := range needs {
-			if slices.Contains([]harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm}, need) {
+			if slices.Contains([]harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm, harden.NeedKubelets}, need) {
 				fail(need, err)
 			}
 		}
@@ -284,6 +284,8 @@ func (c *Cluster) Facts(ctx context.Context, needs []harden.Need) (*harden.Clust
 			facts.StaleTokens = new(float64)
 		case harden.NeedKubeadm:
 			err = c.readKubeadm(facts)
+		case harden.NeedKubelets:
+			err = c.readKubelets(facts)
 		}
 		if err != nil {
 			fail(need, err)

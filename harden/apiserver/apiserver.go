@@ -21,8 +21,9 @@ func Area() harden.Area {
 			admissionControls(),
 			flagControls,
 			requestControls,
+			listenControls,
 			fileFlagControls(),
-			[]harden.Control{encryption},
+			[]harden.Control{kubeletCA, encryption},
 			pod.TLS(
 				harden.Refs{STIG: []string{"V-242378"}, NSA: []string{nsaTLS}, Seed: []string{seedTLS}, Docs: []string{flagsPage}},
 				harden.Refs{

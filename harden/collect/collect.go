@@ -45,7 +45,7 @@ type Cluster interface {
 }
 
 // clusterNeeds are the groups that come from the API.
-var clusterNeeds = []harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm}
+var clusterNeeds = []harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm, harden.NeedKubelets}
 
 // Options say what the root is.
 type Options struct {
