@@ -127,11 +127,11 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 			plans[i].Skipped = []harden.Skip{} // a list in JSON, not null
 		}
 	}
-	kept, err := harden.Persist(in, plans)
+	plans, err = harden.Persist(in, plans)
 	if err != nil {
 		return nil, &refusedError{err}
 	}
-	return append(plans, kept), nil
+	return plans, nil
 }
 
 // Apply runs one plan under the lock. Of the undo of a transaction that waits, nothing new has to be begun.

@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// Persist makes the plan of cluster scope that keeps a node's plans through the next `kubeadm upgrade`: their intents, rendered
-// to where kubeadm keeps them. What has no place there, or must not be there yet, is skipped with the reason. It is empty where
-// there is no cluster to ask, and for plans that undo: what was persisted is undone by its own transaction's undo.
-func Persist(in BuildInput, plans []Plan) (Plan, error) {
+// Persist adds, as the last one, the plan of cluster scope that keeps a node's plans through the next `kubeadm upgrade`: their
+// intents, rendered to where kubeadm keeps them. What has no place there, or must not be there yet, is skipped with the reason. It
+// is empty where there is no cluster to ask, and for plans that undo: what was persisted is undone by its own transaction's undo.
+func Persist(in BuildInput, plans []Plan) ([]Plan, error) {
 	p := planner{in: in}
 	out := p.empty(ScopeCluster)
 	if in.Edited == nil || in.Facts.Cluster == nil {
-		return out, nil
+		return append(plans, out), nil
 	}
 	for _, plan := range plans {
 		out.Run = plan.Run
@@ -28,9 +28,10 @@ func Persist(in BuildInput, plans []Plan) (Plan, error) {
 			p.persist(c, plan)
 		}
 	}
+	plans = p.join(plans)
 	steps, err := p.steps()
 	if err != nil {
-		return Plan{}, err
+		return nil, err
 	}
 	if len(steps) > 0 {
 		out.Stages = []Stage{{Title: Msg("what kubeadm renders nodes from"), Steps: steps, Effects: []Effect{}, Gates: objectStage(steps).Gates}}
@@ -40,8 +41,68 @@ func Persist(in BuildInput, plans []Plan) (Plan, error) {
 			out.Choices = append(out.Choices, c)
 		}
 	}
+	out.Preflight = append(out.Preflight, p.checks...)
 	out.Skipped = append(out.Skipped, p.skipped...)
-	return out, nil
+	return append(plans, out), nil
+}
+
+// join takes over what the other plans edit in the same objects: of two transactions that were planned on one object, the second
+// would take the first one's change for somebody else's. Where both ask for the same place, what the node is to run with counts.
+func (p *planner) join(plans []Plan) []Plan {
+	var objects, slots []string
+	for _, a := range p.asks {
+		objects = append(objects, a.Intent.Object.String())
+		slots = append(slots, a.Intent.slot())
+	}
+	plans = slices.Clone(plans)
+	for i, plan := range plans {
+		var moved []string
+		var rest []Step
+		for _, s := range plan.Steps() {
+			if plan.Undoes != "" || s.Object == nil || !slices.Contains(objects, s.Object.String()) {
+				rest = append(rest, s)
+				continue
+			}
+			moved = union(moved, s.Controls())
+			p.asks = append(p.asks, slices.DeleteFunc(slices.Clone(s.Asks), func(a Ask) bool { return slices.Contains(slots, a.Intent.slot()) })...)
+		}
+		if moved == nil {
+			continue
+		}
+		plan.Stages = []Stage{}
+		if len(rest) > 0 {
+			plan.Stages = append(plan.Stages, objectStage(rest))
+		}
+		plans[i] = p.takeChoices(plan, moved)
+	}
+	return plans
+}
+
+// takeChoices takes over the choices of controls, and what was checked for them, unless the plan does more for them.
+func (p *planner) takeChoices(plan Plan, moved []string) Plan {
+	stays := func(control string) bool {
+		return !slices.Contains(moved, control) ||
+			slices.ContainsFunc(plan.Steps(), func(s Step) bool { return slices.Contains(s.Controls(), control) })
+	}
+	choices, checks := plan.Choices, plan.Preflight
+	plan.Choices, plan.Preflight = []Choice{}, []Check{}
+	for _, c := range choices {
+		if slices.Contains(moved, c.Control) {
+			p.taken = append(p.taken, c)
+		}
+		if stays(c.Control) {
+			plan.Choices = append(plan.Choices, c)
+		}
+	}
+	for _, c := range checks {
+		if slices.Contains(moved, c.Control) {
+			p.checks = append(p.checks, c)
+		}
+		if stays(c.Control) {
+			plan.Preflight = append(plan.Preflight, c)
+		}
+	}
+	return plan
 }
 
 // Keeps says that the plan is of kubeadm's own configuration and of nothing else.

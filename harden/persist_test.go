@@ -63,9 +63,11 @@ func (c *kubeadmCluster) persist(t *testing.T, areas []harden.Area, controls ...
 		t.Fatal(err)
 	}
 	node = plans.Node
-	if kept, err = harden.Persist(in, []harden.Plan{node}); err != nil {
+	all, err := harden.Persist(in, []harden.Plan{node})
+	if err != nil {
 		t.Fatal(err)
 	}
+	kept = all[len(all)-1]
 	if err := harden.CheckPlan(kept, f); err != nil {
 		t.Errorf("the plan is not taken for one that planning makes: %v", err)
 	}
@@ -98,6 +100,52 @@ func TestPlanIsKeptThroughUpgrades(t *testing.T) {
 		if got := kept.Steps()[0].Controls(); !slices.Equal(got, []string{"profiling", "quota", "limits", "policy"}) {
 			t.Errorf("%s: asked by %v", minor, got)
 		}
+	}
+}
+
+// One apply of both made two transactions of one object, of which the second was refused for what the first had changed.
+func TestOneTransactionEditsKubeadmConfig(t *testing.T) {
+	c := newKubeadmCluster(t, "1.37")
+	inConfig := func(flag, value string) harden.Intent {
+		i := harden.SetFlag(harden.APIServer, flag, value)
+		i.Object = &harden.KubeadmConfig
+		return i
+	}
+	areas := testAreas()
+	areas[0].Controls = append(areas[0].Controls,
+		failing("what-it-has", harden.RiskNode, inConfig("max-requests-inflight", "401"), inConfig("profiling", "true")))
+	n := hardentest.Fixture(t, "1.37")
+	f := n.Facts(t)
+	f.Cluster, f.Missing = c.facts, nil
+	f.Identity.Node = "cp1"
+	in := harden.BuildInput{Facts: f, Areas: areas, Read: n.State, Edited: c.edited, Now: time.Unix(0, 0),
+		Preview: func(harden.ObjectRef, []byte) (harden.ObjectPreview, error) { return harden.ObjectPreview{}, nil },
+		Choices: []harden.Choice{{Control: "profiling", Named: true}, {Control: "what-it-has", Named: true}},
+	}
+	built, err := harden.Build(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if built.Cluster.Empty() {
+		t.Fatal("the control asks for nothing in kubeadm-config")
+	}
+	plans, err := harden.Persist(in, built.InOrder())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster, kept := plans[len(plans)-2], plans[len(plans)-1]
+	if !cluster.Empty() || len(cluster.Choices) > 0 || len(kept.Choices) != 2 {
+		t.Errorf("beside the plan of kubeadm's configuration: %v, choices %v and %v", cluster.Steps(), cluster.Choices, kept.Choices)
+	}
+	text := string(kept.Steps()[0].After.Data)
+	if len(kept.Steps()) != 1 || !strings.Contains(text, "max-requests-inflight") || strings.Count(text, "profiling") != 1 || strings.Contains(text, `"true"`) {
+		t.Errorf("kubeadm's configuration would be\n%s", text)
+	}
+	if err := harden.CheckPlan(kept, f); err != nil {
+		t.Errorf("the plan is not taken for one that planning makes: %v", err)
+	}
+	if unmet, err := harden.Recheck(kept, f, areas); err != nil || len(unmet) > 0 {
+		t.Errorf("the plan is not right: %v %v", unmet, err)
 	}
 }
 
@@ -249,8 +297,8 @@ func TestOneControlThatCannotBeRenderedLeavesTheOthers(t *testing.T) {
 func TestNothingIsPersistedWithoutACluster(t *testing.T) {
 	n := hardentest.Fixture(t, "1.37")
 	p := build(t, n, "profiling")
-	kept, err := harden.Persist(harden.BuildInput{Facts: n.Facts(t), Areas: testAreas(), Read: n.State}, []harden.Plan{p})
-	if err != nil || !kept.Empty() || len(kept.Skipped) > 0 {
-		t.Errorf("%v %v", kept, err)
+	all, err := harden.Persist(harden.BuildInput{Facts: n.Facts(t), Areas: testAreas(), Read: n.State}, []harden.Plan{p})
+	if err != nil || len(all) != 2 || !all[1].Empty() || len(all[1].Skipped) > 0 {
+		t.Errorf("%v %v", all, err)
 	}
 }

@@ -34,7 +34,8 @@ func (n *Node) spawn(ctx context.Context) (machine, error) {
 		env[2] = "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=0"
 	}
 	// The container gets cgroups of its own, so that what it leaves can be removed: from systemd where there is one.
-	argv := []string{"systemd-run", "--scope", "--quiet", "--collect", "--property=Delegate=yes", "--unit=" + n.machineName()}
+	argv := []string{"systemd-run", "--scope", "--quiet", "--collect", "--property=Delegate=yes", fmt.Sprintf("--property=CPUWeight=%d", nodeWeight*100),
+		"--unit=" + n.machineName()}
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		argv = nil
 		if m.Cgroups, err = createCgroups(n.machineName()); err != nil {
@@ -192,9 +193,29 @@ func createCgroups(name string) ([]string, error) {
 				return nil, err
 			}
 		}
+		if err := weigh(group); err != nil {
+			return nil, err
+		}
 		groups = append(groups, group)
 	}
 	return groups, nil
+}
+
+// nodeWeight is the node's share of the processors, where a process beside its group has one. Its programs together count as one
+// otherwise, and a build beside it lets them miss every deadline.
+const nodeWeight = 8
+
+func weigh(group string) error {
+	for file, one := range map[string]int{"cpu.shares": 1024, "cpu.weight": 100} {
+		path := filepath.Join(group, file)
+		if _, err := os.Stat(path); err != nil {
+			continue
+		}
+		if err := os.WriteFile(path, []byte(strconv.Itoa(nodeWeight*one)), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // removeCgroups removes groups and all below them, which the kernel allows a moment after their processes have ended.

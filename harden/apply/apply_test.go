@@ -175,6 +175,13 @@ var gateRows = []row{
 		arrange: func(w *world, _ func()) {
 			w.leaseWhile(harden.APIServer, "--goaway-chance", harden.Lease{Holder: "cp1_old", Renewed: begin})
 		}},
+	{name: "the controller manager does not go on after the undo either", controls: []string{"anonymous"}, outcome: harden.OutcomeRolledBack,
+		event: "whether kube-controller-manager works with kube-apiserver as it was is not known: kube-controller-manager does not do its work",
+		arrange: func(w *world, _ func()) {
+			w.cluster.leases = func(m map[string]harden.Lease) {
+				m["kube-controller-manager"] = harden.Lease{Holder: "cp1_old", Renewed: begin}
+			}
+		}},
 	{name: "the controller manager is not restarted for a long time", controls: []string{"anonymous"}, outcome: harden.OutcomeApplied,
 		event: "whether kube-controller-manager works with the new kube-apiserver is not known: it does not run yet",
 		arrange: func(w *world, _ func()) {

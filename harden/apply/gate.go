@@ -60,7 +60,7 @@ func (r *run) prove(ctx context.Context, c harden.Component, g harden.Gate, w wa
 	if err := r.awaitMembers(ctx, c, s.now); err != nil {
 		return gateError(c, err)
 	}
-	if err := r.awaitOthers(ctx, c); err != nil {
+	if err := r.awaitOthers(ctx, c, w.undo); err != nil {
 		return gateError(c, err)
 	}
 	for _, p := range g.Proofs {

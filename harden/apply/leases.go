@@ -39,8 +39,9 @@ func (r *run) planRestarts(id harden.ComponentID) bool {
 }
 
 // awaitOthers waits, after the API server or etcd has restarted, until the components that live by leases renew them again: they
-// may have lost them meanwhile, or cannot use what is new.
-func (r *run) awaitOthers(ctx context.Context, c harden.Component) error {
+// may have lost them meanwhile, or cannot use what is new. An undo has brought back what they used before: that they are late to
+// go on is told, and is no state that is mixed.
+func (r *run) awaitOthers(ctx context.Context, c harden.Component, undo bool) error {
 	if c.ID != harden.APIServer && c.ID != harden.Etcd {
 		return nil
 	}
@@ -53,7 +54,12 @@ func (r *run) awaitOthers(ctx context.Context, c harden.Component) error {
 			r.unproven(c.ID, harden.Msg("whether %s works with the new %s is not known: %s", other.ID, c.ID, oneLine(err)))
 			continue
 		}
-		if err := r.awaitRenewal(ctx, c.ID, other, i.Args, leaseWaitOthers); err != nil {
+		err = r.awaitRenewal(ctx, c.ID, other, i.Args, leaseWaitOthers)
+		switch {
+		case err == nil:
+		case undo && !errors.Is(err, errInterrupted):
+			r.unproven(c.ID, harden.Msg("whether %s works with %s as it was is not known: %s", other.ID, c.ID, oneLine(err)))
+		default:
 			return err
 		}
 	}

@@ -57,9 +57,10 @@ type node struct {
 	state func(string) (harden.State, error)
 	read  func(string) ([]byte, error)
 
-	pods map[harden.ComponentID]*pod
-	unit apply.Unit
-	next int // the number of the next process
+	pods    map[harden.ComponentID]*pod
+	unit    apply.Unit
+	unitErr error // what asking for it ends with
+	next    int   // the number of the next process
 
 	// What may go wrong. Functions get the manifest, or configuration, that the instance has read.
 	dies    func(c harden.ComponentID, text string) bool // every new instance exits after a second
@@ -344,7 +345,7 @@ func (n *node) Present(file string) error {
 	return nil
 }
 
-func (n *node) Unit(context.Context, string) (apply.Unit, error) { return n.unit, nil }
+func (n *node) Unit(context.Context, string) (apply.Unit, error) { return n.unit, n.unitErr }
 
 func (n *node) RestartUnit(ctx context.Context, unit string) error {
 	if n.restart != nil {

@@ -53,6 +53,9 @@ func (a *Applier) preflight(ctx context.Context, p harden.Plan) error {
 	if err := a.stillRight(ctx, p); err != nil {
 		return err
 	}
+	if err := a.unitsAnswer(ctx, p); err != nil {
+		return err
+	}
 	if p.Switch != nil && !p.Target.Offline && a.Switch == nil {
 		return &RefusedError{Why: "checking the plan: " + errNoSwitch.Error()}
 	}
@@ -183,6 +186,32 @@ func (a *Applier) healthyNow(ctx context.Context, p harden.Plan) error {
 			for _, probe := range g.Probes {
 				if err := a.answersNow(ctx, g.Component, probe); err != nil {
 					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// unitsAnswer refuses where a unit is to restart and nobody is there who could do it, of an undo as well: files would be changed
+// that no process reads.
+func (a *Applier) unitsAnswer(ctx context.Context, p harden.Plan) error {
+	if p.Target.Offline {
+		return nil
+	}
+	for _, st := range p.Stages {
+		for _, e := range st.Effects {
+			if e.Kind != harden.EffectUnit {
+				continue
+			}
+			c, ok := harden.ComponentByID(e.Component)
+			if !ok {
+				continue // its kind and component were compared before
+			}
+			if _, err := a.Node.Unit(ctx, c.Unit); err != nil {
+				return &RefusedError{
+					Why:   fmt.Sprintf("checking the node: %s has to be restarted and cannot be: %s", c.Unit, oneLine(err)),
+					Hints: []string{"systemctl status " + c.Unit},
 				}
 			}
 		}

@@ -2,6 +2,7 @@ package apply_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,8 @@ func TestRefused(t *testing.T) {
 			arrange: func(w *world, _ *harden.Plan) { w.node.pods[harden.APIServer].running = nil }},
 		{name: "the kubelet does not run", says: "kubelet.service is not active", hint: "systemctl status kubelet.service",
 			arrange: func(w *world, _ *harden.Plan) { w.node.unit.Active = false }},
+		{name: "systemd cannot be asked and the kubelet is to restart", says: "kubelet.service has to be restarted and cannot be: systemd is not running",
+			hint: "systemctl status kubelet.service", arrange: func(w *world, _ *harden.Plan) { w.node.unitErr = errors.New("systemd is not running here") }},
 		{name: "no room for the originals", says: stateDir + ": 1024 bytes are free and", hint: "history --prune",
 			arrange: func(w *world, _ *harden.Plan) { w.free = space(stateDir, 1024) }},
 		{name: "no room for a new file", says: harden.StaticPodDir + ": 1024 bytes are free and", hint: "df -h '" + harden.StaticPodDir,

@@ -10,7 +10,7 @@ import (
 
 var badInputScenarios = []scenario{{
 	name:   "13-bad-input",
-	proves: "no root, no systemd, no runtime socket, a firewall that drops, a full /var: each is said, and the rest works",
+	proves: "no root, no systemd, no runtime socket, no free port, a firewall that drops, a full /var: each is said, and the rest works",
 	run:    badInput,
 }}
 
@@ -50,24 +50,32 @@ func badInput(t *T) {
 		return t.command(t.node, "setpriv", append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", productPath}, args...)...)
 	}
 	// Nothing can be said of a node whose kubelet's files cannot be read; how to read them is.
-	t.expectOneOf("no root: assess", nobody("assess"), []int{0, 1}, "sudo")
+	t.expectOneOf("no root: assess", nobody("assess"), []int{0, 1, 8}, "sudo")
 	t.expectOneOf("no root: apply", nobody(change...), []int{1, 8}, "sudo")
 	t.same(before, "no root")
 
 	systemd := []string{"/run/systemd", "/run/dbus"}
 	t.expect("no systemd: assess", t.without(systemd, "assess"), 0)
-	// Refused, or undone before anything was touched.
-	t.expectOneOf("no systemd: a change of the kubelet", t.without(systemd, "apply", "--control", "kubelet-tls-cipher-suites", "--yes", "--soak", "0s"),
-		[]int{4, 8}, "systemd")
+	t.expect("no systemd: a change of the kubelet", t.without(systemd, "apply", "--control", "kubelet-tls-cipher-suites", "--yes", "--soak", "0s"),
+		8, "systemd")
 	t.same(before, "no systemd")
 
 	socket := []string{"/run/containerd"}
 	t.expect("no runtime socket: assess", t.without(socket, "assess"), 0)
-	t.expect("no runtime socket: apply", t.without(socket, change...), 0)
+	t.expect("no runtime socket: apply", t.without(socket, change...), 8, "no container runtime listens", "--accept kube-apiserver")
+	t.same(before, "no runtime socket: apply")
+	t.expect("no runtime socket: apply, accepted", t.without(socket, append(change, "--accept", apiServer)...), 0)
 	t.healthy("no runtime socket")
 	t.expect("no runtime socket: rollback", t.without(socket, undo...), 0)
 	t.healthy("no runtime socket")
 	t.same(before, "no runtime socket")
+
+	const span = "/proc/sys/net/ipv4/ip_local_port_range"
+	ports := strings.TrimSpace(t.shell("cat " + span))
+	t.shell("echo 1024 65535 >" + span)
+	t.expect("no free port for a canary", t.harden(change...), 8, "no port")
+	t.shell("echo " + ports + " >" + span)
+	t.same(before, "no free port for a canary")
 
 	t.shell(`nft -f - <<'.'
 table inet firewall {

@@ -47,9 +47,9 @@ func run(args []string) int {
 	var only string
 	list := false
 	flags := flag.NewFlagSet("e2e", flag.ContinueOnError)
-	flags.StringVar(&only, "run", "", "only scenarios whose name matches the `pattern`")
+	flags.StringVar(&only, "run", "", "only scenarios whose name matches the `pattern`, and long ones as well")
 	flags.BoolVar(&list, "list", false, "list the scenarios")
-	flags.BoolVar(&o.full, "full", false, "kill at every line of the journal, not at a choice of them: hours")
+	flags.BoolVar(&o.full, "full", false, "the long scenarios too, and kill at every line of the journal, not at a choice of them: hours")
 	flags.BoolVar(&o.keep, "keep", false, "leave the last cluster running")
 	flags.IntVar(&o.parallel, "parallel", 2, "how many scenarios that measure nothing run at the same time, each on a `cluster` of its own")
 	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "`seed` of what is random; it is printed")
@@ -71,7 +71,10 @@ func run(args []string) int {
 	chosen := slices.DeleteFunc(scenarios(), func(s scenario) bool { return !o.only.MatchString(s.name) })
 	if list {
 		for _, s := range chosen {
-			fmt.Printf("%-44s %s\n", s.name, s.proves)
+			fmt.Printf("%-16s %s\n", s.name, s.proves)
+			if s.long != "" {
+				fmt.Printf("%-16s   left out without -full or -run: %s\n", "", s.long)
+			}
 		}
 		return 0
 	}

@@ -22,7 +22,9 @@ type scenario struct {
 	nodes []string
 	// alone: it measures, and nothing else is done meanwhile.
 	alone bool
-	run   func(*T)
+	// long says why it is left out where neither -full nor -run asks for it.
+	long string
+	run  func(*T)
 }
 
 // scenarios are all, by their numbers.
@@ -37,6 +39,8 @@ const (
 	passed verdict = "pass"
 	failed verdict = "FAIL"
 	notRun verdict = "NOT RUN"
+	// leftOut is nobody's failure: it was not asked for.
+	leftOut verdict = "left out"
 )
 
 // result is a line of the table.
@@ -78,6 +82,12 @@ func (r *runner) run(ctx context.Context, chosen []scenario) int {
 		}
 	}
 	results := make([]result, 0, len(chosen))
+	for _, s := range chosen {
+		if r.leavesOut(s) {
+			results = append(results, result{scenario: s, verdict: leftOut, why: []string{s.long + ": -full, or -run " + s.name}})
+		}
+	}
+	chosen = slices.DeleteFunc(chosen, r.leavesOut)
 	var mu sync.Mutex
 	work := func(w *worker, queue <-chan scenario) {
 		for s := range queue {
@@ -123,11 +133,14 @@ func (r *runner) run(ctx context.Context, chosen []scenario) int {
 	}
 	slices.SortStableFunc(results, func(a, b result) int { return strings.Compare(a.scenario.name, b.scenario.name) })
 	printTable(os.Stdout, results, time.Since(r.started))
-	if slices.ContainsFunc(results, func(r result) bool { return r.verdict != passed }) {
+	if slices.ContainsFunc(results, func(r result) bool { return r.verdict != passed && r.verdict != leftOut }) {
 		return 1
 	}
 	return 0
 }
+
+// leavesOut is true of a long scenario that nobody has asked for.
+func (r *runner) leavesOut(s scenario) bool { return s.long != "" && !r.full && r.only.String() == "" }
 
 func queue(scenarios []scenario) <-chan scenario {
 	q := make(chan scenario, len(scenarios))

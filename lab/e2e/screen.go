@@ -69,3 +69,16 @@ func (s *screen) await(limit time.Duration, patterns ...string) string {
 		time.Sleep(200 * time.Millisecond)
 	}
 }
+
+// moveTo moves the cursor down to the line that begins with some words.
+func (s *screen) moveTo(words string) {
+	at := regexp.MustCompile(`(?m)^ *> ` + regexp.QuoteMeta(words))
+	for range 50 {
+		if at.MatchString(s.look()) {
+			return
+		}
+		s.press("Down")
+		time.Sleep(200 * time.Millisecond)
+	}
+	s.t.fatalf("the cursor does not get to %q:\n%s", words, s.last)
+}

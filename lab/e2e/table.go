@@ -30,7 +30,7 @@ func printTable(w io.Writer, results []result, took time.Duration) {
 			fmt.Fprintf(w, "%-*s    kept: %s\n", width, "", r.logs)
 		}
 	}
-	fmt.Fprintf(w, "\n%d passed, %d failed, %d not run, in %s\n", count[passed], count[failed], count[notRun], took.Round(time.Second))
+	fmt.Fprintf(w, "\n%d passed, %d failed, %d not run, %d left out, in %s\n", count[passed], count[failed], count[notRun], count[leftOut], took.Round(time.Second))
 }
 
 // wrapped joins figures to lines of at most so many columns.

@@ -170,11 +170,10 @@ func (t *T) applyInTheUI() time.Duration {
 	s := t.screen(productPath)
 	// Slow facts have come when the network policies have a verdict.
 	s.await(30*time.Second, "API server", "Audit log", "Kubelet", `Network policies +[01] +[12]`)
-	for range 3 {
+	for _, area := range []string{"API server", "Audit log", "Kubelet"} {
+		s.moveTo(area)
 		s.press("*")
-		s.await(10*time.Second, `chose \d+ controls of`)
-		s.press("Down")
-		time.Sleep(300 * time.Millisecond)
+		s.await(10*time.Second, `chose \d+ controls of `+area)
 	}
 	// No plugin is recognised here: that one of the lab's own enforces policies is taken on the operator's word.
 	s.press("/")
