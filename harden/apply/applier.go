@@ -79,6 +79,9 @@ func (a *Applier) Apply(ctx context.Context, p harden.Plan) harden.Result {
 		return harden.Result{Outcome: harden.OutcomeApplied, Message: harden.Msg("nothing to do")}
 	}
 	if err := a.preflight(ctx, p); err != nil {
+		if a.alreadyThere(ctx, p, err) {
+			return harden.Result{Outcome: harden.OutcomeApplied, Message: harden.Msg("somebody else has made the same change meanwhile; nothing was written")}
+		}
 		return a.refusal(err)
 	}
 	release, refusal := a.takeTurn(ctx, p)
@@ -100,6 +103,25 @@ func (a *Applier) Apply(ctx context.Context, p harden.Plan) harden.Result {
 	r := newRun(a, p, tx)
 	r.canaries = canaries
 	return r.forward(ctx)
+}
+
+// alreadyThere says of a plan that was refused for a drift that all of its objects are what they were to become: two nodes keep the
+// same in kubeadm's configuration.
+func (a *Applier) alreadyThere(ctx context.Context, p harden.Plan, refused error) bool {
+	var drift *DriftError
+	if !errors.As(refused, &drift) || p.Undoes != "" {
+		return false
+	}
+	for _, s := range p.Steps() {
+		if s.Kind != harden.StepObject {
+			return false
+		}
+		now, uid, _, err := a.Cluster.Object(ctx, *s.Object)
+		if err != nil || !s.Before.Exists || uid != s.UID || !now.Equal(s.After) {
+			return false
+		}
+	}
+	return true
 }
 
 // Pending says what an earlier transaction has left to settle, so that nothing is built on it.

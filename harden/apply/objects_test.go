@@ -151,6 +151,27 @@ func TestObjects(t *testing.T) {
 	}
 }
 
+// Two nodes keep the same in kubeadm's configuration: the second finds it there.
+func TestObjectsThatSomebodyHasMadeSoMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.cluster.set(other, "other, old\n")
+	p := w.plan("other")
+	w.cluster.set(other, "other, new\n")
+	res := w.apply(p)
+	if res.Outcome != harden.OutcomeApplied || res.Transaction != "" || !strings.Contains(res.Message.String(), "nothing was written") {
+		t.Errorf("%s: %s (transaction %q)", res.Outcome, res.Message, res.Transaction)
+	}
+	w.holds(map[harden.ObjectRef]string{other: "other, new\n"})
+
+	w = newWorld(t)
+	w.cluster.set(other, "other, old\n")
+	p = w.plan("deny", "other")
+	w.cluster.set(other, "other, new\n")
+	if res = w.apply(p); res.Outcome != harden.OutcomeRefused {
+		t.Errorf("with another object still to make: %s: %s", res.Outcome, res.Message)
+	}
+}
+
 // first lets somebody be quicker than the next change of an object.
 func (w *world) first(ref harden.ObjectRef, do func()) {
 	w.cluster.write = func(_ *cluster, r harden.ObjectRef) error {
