@@ -25,6 +25,10 @@ const (
 	crashLimit = 2
 	// readyWait is how long the Node object may take to tell of the new kubelet.
 	readyWait = 45 * time.Second
+	// unwellWait is how long an undo waits for what was not well before: the kubelet may start a new instance meanwhile.
+	unwellWait = 45 * time.Second
+	// askWithin is how long the API may take to answer one question of a gate.
+	askWithin = 5 * time.Second
 	// unaskable is how many times in a row the API may fail to answer before the gate goes on without it.
 	unaskable = 6
 	// soakMisses is how many looks in a row may find a component unhealthy: the kubelet forgives as many to readiness.
@@ -251,7 +255,9 @@ func (r *run) awaitNode(ctx context.Context, c harden.Component, i Instance) err
 	failures := 0
 	r.tell(harden.Event{Kind: harden.EventAwaiting, Component: c.ID, Timeout: readyWait, Message: harden.Msg("node %s is Ready", node)})
 	return r.poll(ctx, r.Clock.Now().Add(readyWait), func() (bool, string, error) {
-		ready, reason, err := r.Cluster.NodeReady(ctx, node, i.Started)
+		asking, cancel := context.WithTimeout(ctx, askWithin)
+		ready, reason, err := r.Cluster.NodeReady(asking, node, i.Started)
+		cancel()
 		if err == nil {
 			failures = 0
 			if ready {

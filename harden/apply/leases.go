@@ -83,7 +83,9 @@ func (r *run) awaitRenewal(ctx context.Context, gate harden.ComponentID, c harde
 	r.tell(harden.Event{Kind: harden.EventAwaiting, Component: gate, Timeout: wait, Message: harden.Msg("the lease %s is renewed", list)})
 	first, failures := map[string]harden.Lease{}, 0
 	err := r.poll(ctx, r.Clock.Now().Add(wait), func() (bool, string, error) {
-		leases, err := r.Cluster.Leases(ctx)
+		asking, cancel := context.WithTimeout(ctx, askWithin)
+		leases, err := r.Cluster.Leases(asking)
+		cancel()
 		if err != nil {
 			if failures++; failures >= unaskable && interrupted(ctx) == nil {
 				return false, "", fmt.Errorf("%w: %w", errUnaskable, err)

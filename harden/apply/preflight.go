@@ -232,21 +232,34 @@ func (a *Applier) kubeletRuns(ctx context.Context) error {
 	}
 }
 
-// answersNow asks a probe until it succeeds, for a while: an API server that has just begun to serve answers 403 at first.
+// answersNow refuses where a probe does not succeed.
 func (a *Applier) answersNow(ctx context.Context, id harden.ComponentID, p harden.Probe) error {
+	complaint, err := a.awaitAnswer(ctx, p)
+	switch {
+	case err != nil:
+		return &RefusedError{Why: "interrupted before anything was changed"}
+	case complaint != "":
+		return &RefusedError{
+			Why:   fmt.Sprintf("checking the node: %s is not healthy now: %s", id, complaint),
+			Hints: []string{"kubectl-harden assess"},
+		}
+	}
+	return nil
+}
+
+// awaitAnswer asks a probe until it succeeds, for a while, and says what was wrong in the end: an API server that has just begun
+// to serve answers 403 at first.
+func (a *Applier) awaitAnswer(ctx context.Context, p harden.Probe) (complaint string, err error) {
 	for end := a.Clock.Now().Add(healthyWait); ; {
 		res := a.Node.Probe(ctx, p)
 		if res.Healthy(p) {
-			return nil
+			return "", nil
 		}
 		if !a.Clock.Now().Before(end) {
-			return &RefusedError{
-				Why:   fmt.Sprintf("checking the node: %s is not healthy now: its %s probe %s", id, p.Name, describe(p, res)),
-				Hints: []string{"kubectl-harden assess"},
-			}
+			return fmt.Sprintf("its %s probe %s", p.Name, describe(p, res)), nil
 		}
-		if a.Clock.Sleep(ctx, time.Second) != nil {
-			return &RefusedError{Why: "interrupted before anything was changed"}
+		if err := a.Clock.Sleep(ctx, time.Second); err != nil {
+			return "", err
 		}
 	}
 }

@@ -281,6 +281,33 @@ func TestUndo(t *testing.T) {
 	}
 }
 
+// The API server is down for another reason: the undo could not be proven, and brought the change back.
+func TestUndoOfWhatIsNotWell(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		well func(w *world)
+	}{
+		{"it does not answer", func(w *world) { w.node.answer = answers("readiness", "", answerOf(500)) }},
+		{"its instances die", func(w *world) { w.node.dies = has(""); w.node.pods[harden.APIServer].running = nil }},
+	} {
+		w := newWorld(t)
+		res := w.apply(w.plan("profiling", "scheduler", "pids"))
+		if res.Outcome != harden.OutcomeApplied {
+			t.Fatal(res.Message)
+		}
+		undo := w.undo(res.Transaction, "")
+		row.well(w)
+		w.events = nil
+		res = w.apply(undo)
+		if res.Outcome != harden.OutcomeApplied || !strings.Contains(res.Message.String(), "not proven to be well") || !strings.Contains(w.kinds(), "unproven") {
+			t.Errorf("%s: %s: %s; events %s", row.name, res.Outcome, res.Message, w.kinds())
+		}
+		if strings.Contains(w.node.text(apiserverManifest)+w.node.text(schedulerManifest)+w.node.text(kubeletConfig), newFlag) {
+			t.Errorf("%s: the change is still there", row.name)
+		}
+	}
+}
+
 func TestUndoOneControl(t *testing.T) {
 	w := newWorld(t)
 	res := w.apply(w.plan("profiling", "scheduler", "anonymous"))

@@ -30,6 +30,7 @@ type run struct {
 	kept      []string                    // directories that should be gone and hold what others put there
 	owed      []error                     // objects that could not be put back, because the API could not be asked
 	single    *bool                       // whether this is the only control plane, once that was asked
+	unproved  []string                    // components whose undo could not be proven, because they were not well before it either
 }
 
 // startedEntry is the journal of a component before its first change.
@@ -37,6 +38,7 @@ type startedEntry struct {
 	Component harden.ComponentID `json:"component"`
 	Instance  Instance           `json:"instance"`
 	Restarts  int                `json:"restarts,omitempty"` // of a unit, as systemd counts them
+	Unwell    string             `json:"unwell,omitempty"`   // what was wrong with it before an undo
 }
 
 func newRun(a *Applier, p harden.Plan, tx Tx) *run {
@@ -100,6 +102,8 @@ func (r *run) praise() harden.Message {
 	switch {
 	case !r.live():
 		return harden.Msg("written; no kubelet runs from this root, so nothing restarted and nothing was proven")
+	case len(r.unproved) > 0:
+		return harden.Msg("undone; not proven to be well, as they were not before either: %s", strings.Join(r.unproved, ", "))
 	case r.plan.Undoes != "":
 		return harden.Msg("undone, every gate has passed")
 	}
@@ -171,7 +175,7 @@ func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component
 		if err := r.askMembers(ctx, c); err != nil {
 			return err
 		}
-		if err := r.remember(ctx, c); err != nil {
+		if err := r.remember(ctx, st, c); err != nil {
 			return err
 		}
 	}
@@ -203,11 +207,26 @@ func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component
 	}
 	r.shorten(ctx, c, was.Instance, leaving, changed)
 	gate, _ := st.Gate(c.ID)
+	if was.Unwell != "" {
+		return r.proveUnwell(ctx, c, gate, w)
+	}
 	return r.prove(ctx, c, gate, w)
 }
 
+// proveUnwell is of an undo: that what was not well before does not get well by it is no reason to bring the change back.
+func (r *run) proveUnwell(ctx context.Context, c harden.Component, gate harden.Gate, w want) error {
+	gate.Timeout = min(gate.Timeout, unwellWait)
+	err := r.prove(ctx, c, gate, w)
+	if err == nil || errors.Is(err, errInterrupted) {
+		return err
+	}
+	r.unproved = append(r.unproved, string(c.ID))
+	r.unproven(c.ID, harden.Msg("%s was not well before the undo (%s), and is not after it: %s", c.ID, r.before[c.ID].Unwell, oneLine(err)))
+	return nil
+}
+
 // remember notes the instance that runs before the first change, so that the gate does not take it for the new one.
-func (r *run) remember(ctx context.Context, c harden.Component) error {
+func (r *run) remember(ctx context.Context, st harden.Stage, c harden.Component) error {
 	if _, known := r.before[c.ID]; known {
 		return nil // a process that died had begun
 	}
@@ -216,11 +235,28 @@ func (r *run) remember(ctx context.Context, c harden.Component) error {
 		return fmt.Errorf("looking at %s: %w", c.ID, err)
 	}
 	entry := startedEntry{Component: c.ID, Instance: i, Restarts: r.restarts(ctx, c)}
+	if r.plan.Undoes != "" {
+		entry.Unwell = r.unwell(ctx, st, c)
+	}
 	if err := r.tx.Log(kindStarted, entry); err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
 	}
 	r.before[c.ID] = entry
 	return nil
+}
+
+// unwell says what is wrong with a component before an undo touches it; nothing for one that is well.
+func (r *run) unwell(ctx context.Context, st harden.Stage, c harden.Component) string {
+	if _, err := r.instance(ctx, c); err != nil {
+		return oneLine(err)
+	}
+	gate, _ := st.Gate(c.ID)
+	for _, p := range gate.Probes {
+		if complaint, err := r.awaitAnswer(ctx, p); err == nil && complaint != "" {
+			return complaint
+		}
+	}
+	return ""
 }
 
 // instance is the running instance of a static pod or of a unit.

@@ -204,7 +204,11 @@ func (r *run) undoComponent(ctx context.Context, undo harden.Stage, c harden.Com
 		r.shorten(ctx, c, now, leaving, w.since)
 	}
 	gate, _ := undo.Gate(c.ID)
-	if err := r.prove(ctx, c, gate, w); err != nil {
+	prove := r.prove
+	if r.before[c.ID].Unwell != "" {
+		prove = r.proveUnwell
+	}
+	if err := prove(ctx, c, gate, w); err != nil {
 		return fmt.Errorf("after putting its files back: %w", err)
 	}
 	_ = r.tx.Log(kindUndone, undoneEntry{c.ID})
