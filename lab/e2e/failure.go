@@ -17,6 +17,7 @@ var failureScenarios = []scenario{
 	{
 		name:   "06-api-down",
 		proves: "with the API down for another reason: rollback, and restore.sh without the program",
+		long:   "it takes 7 minutes, most of them waiting for an API that is down",
 		run:    apiDown,
 	},
 	{

@@ -16,11 +16,13 @@ var killScenarios = []scenario{
 	{
 		name:   "05-kill",
 		proves: "kill -9 at the lines of the journal: recover settles it, and everything is as before",
+		long:   "it takes most of an hour: a kill at each step of a transaction",
 		run:    killAtLines,
 	},
 	{
 		name:   "05-power-cut",
 		proves: "the node killed at random moments and booted: recover settles it",
+		long:   "it takes a quarter of an hour",
 		run:    powerCuts,
 	},
 }

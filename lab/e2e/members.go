@@ -16,6 +16,7 @@ var memberScenarios = []scenario{
 		name:   "11-three",
 		proves: "of three control planes no two API servers restart at once; another cluster's credentials are refused",
 		nodes:  []string{"cp1", "cp2", "cp3"},
+		long:   "its three control planes take 5 minutes to be made",
 		run:    twoApply,
 	},
 	{

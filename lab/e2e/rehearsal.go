@@ -18,6 +18,7 @@ var rehearsalScenarios = []scenario{{
 }, {
 	name:   "03-canary",
 	proves: "kill -9 at every step of a rehearsal, and a power cut during a canary: nothing is left, all API objects the same",
+	long:   "it takes 9 minutes: a kill at each step of a rehearsal",
 	run:    canaryLives,
 }}
 
