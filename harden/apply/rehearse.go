@@ -83,7 +83,8 @@ func (r *run) rehearse(ctx context.Context, st harden.Stage) error {
 			return err
 		}
 	}
-	if k, ok := r.canaries[i]; ok {
+	// Where the runtime cannot be asked about the program, it cannot be asked about a second instance either.
+	if k, ok := r.canaries[i]; ok && !r.notAsked[k.step.Component] {
 		if err := r.runCanary(ctx, st, k); err != nil {
 			return err
 		}
@@ -180,6 +181,7 @@ func (r *run) unasked(re harden.Rehearsal, err error) error {
 	}
 	if r.plan.Undoes != "" || r.plan.Accepts(re.Component) {
 		r.unproven(re.Component, harden.Msg("%s is not rehearsed: %s", re.Component, oneLine(err)))
+		r.notAsked[re.Component] = true
 		return nil
 	}
 	return &RehearsalError{

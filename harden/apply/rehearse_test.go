@@ -323,6 +323,15 @@ func TestNoRoomForACanary(t *testing.T) {
 	}
 }
 
+// TestNoCanaryWhereTheProgramCannotBeAsked: a second instance was waited for, for two minutes, and the accepted plan refused.
+func TestNoCanaryWhereTheProgramCannotBeAsked(t *testing.T) {
+	w := newWorld(t)
+	w.node.own = []own{ownErr("", errors.New("no runtime"))}
+	if res := w.apply(w.plan("audit").Accept(harden.APIServer)); res.Outcome != harden.OutcomeApplied || w.node.canary.starts != 0 {
+		t.Fatal(res.Outcome, res.Message, w.node.canary.starts)
+	}
+}
+
 // TestKilledDuringTheRehearsal kills the process at some moments of a canary's life, lets time pass or the machine restart, and
 // recovers.
 func TestKilledDuringTheRehearsal(t *testing.T) {

@@ -26,6 +26,7 @@ type run struct {
 	at        int                         // the stage that is under way
 	canaries  map[int]*canary             // by stage
 	rehearsed map[int]bool                // stages
+	notAsked  map[harden.ComponentID]bool // components whose own program cannot be asked, which was accepted
 	canary    *canaryEntry                // the one that is there, or may be
 	kept      []string                    // directories that should be gone and hold what others put there
 	owed      []error                     // objects that could not be put back, because the API could not be asked
@@ -45,6 +46,7 @@ func newRun(a *Applier, p harden.Plan, tx Tx) *run {
 	return &run{
 		Applier: a, plan: p, tx: tx, before: map[harden.ComponentID]startedEntry{},
 		proven: map[harden.ComponentID]Instance{}, canaries: map[int]*canary{}, rehearsed: map[int]bool{}, undone: map[harden.ComponentID]bool{},
+		notAsked: map[harden.ComponentID]bool{},
 	}
 }
 
