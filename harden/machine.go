@@ -12,9 +12,26 @@ const (
 	MicroK8s     Distro = "MicroK8s"
 	K0s          Distro = "k0s"
 	Talos        Distro = "Talos"
+	OpenShift    Distro = "OpenShift"
+	EKS          Distro = "EKS"
+	GKE          Distro = "GKE"
+	AKS          Distro = "AKS"
 	OtherDistro  Distro = "other" // a kubelet, and nothing that says who set it up
 	NoKubernetes Distro = "none"  // nothing of Kubernetes
 )
+
+// instead is where other distributions want such settings: their own tools write the files, and would write them again.
+var instead = map[Distro]Message{
+	K3s:       Msg("set kube-apiserver-arg, kubelet-arg, protect-kernel-defaults and secrets-encryption in /etc/rancher/k3s/config.yaml"),
+	RKE2:      Msg("set \"profile: cis\" and the flags in /etc/rancher/rke2/config.yaml, and restart rke2-server or rke2-agent"),
+	MicroK8s:  Msg("run \"microk8s enable cis-hardening\", or edit the files in /var/snap/microk8s/current/args"),
+	K0s:       Msg("set spec.api.extraArgs, spec.controllerManager and workerProfiles in k0s.yaml"),
+	Talos:     Msg("change cluster.apiServer and machine.kubelet with \"talosctl patch machineconfig\""),
+	OpenShift: Msg("use KubeletConfig, APIServer and MachineConfig objects, or the compliance operator"),
+	EKS:       Msg("change the launch template's user data; the control plane is Amazon's"),
+	GKE:       Msg("use the node pool's system configuration; the control plane is Google's"),
+	AKS:       Msg("use the node pool's custom kubelet configuration; the control plane is Microsoft's"),
+}
 
 // Role is what a node is in its cluster; empty where that is not known.
 type Role string
@@ -38,7 +55,11 @@ func AssessOnly(f *Facts) (Message, bool) {
 	case OtherDistro:
 		return Msg("nothing says that kubeadm has set this node up; it is assessed only, and never changed"), true
 	default:
-		return Msg("%s has set this node up (%s); it is assessed only, as far as its places are known, and never changed", string(f.Distro), foundBy(f)), true
+		why := Msg("%s has set this node up (%s); it is assessed only, as far as its places are known, and never changed", string(f.Distro), foundBy(f))
+		if how, ok := instead[f.Distro]; ok {
+			why = Msg("%s; %s", why, how)
+		}
+		return why, true
 	}
 	for _, c := range f.Components {
 		if c != nil && !c.Version.IsZero() && !c.Version.AtLeast(OldestSupported.Major, OldestSupported.Minor) {

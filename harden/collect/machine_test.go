@@ -35,6 +35,10 @@ func TestMachinesAreRecognised(t *testing.T) {
 		"/etc/k0s/":                          harden.K0s,
 		"/var/lib/k0s/":                      harden.K0s,
 		"/system/state/config.yaml":          harden.Talos,
+		"/etc/machine-config-daemon/":        harden.OpenShift,
+		"/etc/eks/":                          harden.EKS,
+		"/home/kubernetes/bin/kubelet":       harden.GKE,
+		"/opt/azure/containers/":             harden.AKS,
 		"/var/lib/kubelet/kubeadm-flags.env": harden.Kubeadm,
 		"/var/lib/kubelet/config.yaml":       harden.OtherDistro,
 		"/etc/kubernetes/kubelet.conf":       harden.OtherDistro,
@@ -48,8 +52,13 @@ func TestMachinesAreRecognised(t *testing.T) {
 		if found := last.Value == harden.LookedFound; found != (want != harden.NoKubernetes) {
 			t.Errorf("%s: looked for %v", path, f.LookedFor)
 		}
-		if _, only := harden.AssessOnly(f); only != (want != harden.Kubeadm) {
+		why, only := harden.AssessOnly(f)
+		if only != (want != harden.Kubeadm) {
 			t.Errorf("%s: assess only is %v", path, only)
+		}
+		named := only && want != harden.OtherDistro && want != harden.NoKubernetes
+		if says := strings.Contains(why.String(), "never changed; "); says != named {
+			t.Errorf("%s: what to use instead: %s", path, why)
 		}
 	}
 }
