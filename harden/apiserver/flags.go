@@ -14,11 +14,12 @@ var flagControls = []harden.Control{
 		Why: harden.Msg("Profiles under /debug/pprof show what the API server does and holds in memory, and taking one costs it processor time. " +
 			"They are for debugging the API server itself, yet they are on by default. " +
 			"A debug socket serves the same profiles to whoever can reach it, without authentication."),
-		Refs:     harden.Refs{CIS: []string{"1.2.15"}, Docs: []string{flagsPage}},
-		Severity: harden.Low,
-		Needs:    needs,
-		Applies:  applies,
-		Assess:   assessProfiling,
+		Refs:      harden.Refs{CIS: []string{"1.2.15"}, Docs: []string{flagsPage}},
+		Severity:  harden.Low,
+		Component: harden.APIServer, Flags: []string{"profiling", "debug-socket-path"},
+		Needs:   needs,
+		Applies: applies,
+		Assess:  assessProfiling,
 		Remedies: []harden.Remedy{{
 			ID:     "off",
 			Title:  harden.Msg("Turn profiling off"),
@@ -47,9 +48,10 @@ var flagControls = []harden.Control{
 			CIS: []string{"1.2.30"}, Older: harden.Msg("1.10 does not ask for it"),
 			Docs: []string{flagsPage, "https://github.com/kubernetes/enhancements/tree/master/keps/sig-auth/1205-bound-service-account-tokens"},
 		},
-		Severity: harden.Medium,
-		Needs:    needs,
-		Applies:  applies,
+		Severity:  harden.Medium,
+		Component: harden.APIServer, Flags: []string{extendFlag},
+		Needs:   needs,
+		Applies: applies,
 		Assess: func(f *harden.Facts) harden.Verdict {
 			flag := f.Component(harden.APIServer).Flag(extendFlag)
 			if flagIs(flag, false, true) {
@@ -84,9 +86,10 @@ var flagControls = []harden.Control{
 			NSA:  []string{nsaAccess},
 			Docs: []string{"https://kubernetes.io/docs/reference/access-authn-authz/authentication/#static-token-file"},
 		},
-		Severity: harden.High,
-		Needs:    needs,
-		Applies:  applies,
+		Severity:  harden.High,
+		Component: harden.APIServer, Flags: []string{tokenFileFlag},
+		Needs:   needs,
+		Applies: applies,
 		Assess: func(f *harden.Facts) harden.Verdict {
 			flag := f.Component(harden.APIServer).Flag(tokenFileFlag)
 			if !flag.Set || flag.Last() == "" {

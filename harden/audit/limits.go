@@ -62,7 +62,8 @@ func limitControls() []harden.Control {
 	for _, l := range limits {
 		out = append(out, harden.Control{
 			ID: l.flag, Title: l.title, Why: l.why, Severity: harden.Medium,
-			Refs:  harden.Refs{CIS: []string{l.cis}, STIG: []string{l.stig}, NSA: []string{nsaTopic}, Seed: []string{seed}, Docs: []string{docsPage}},
+			Refs:      harden.Refs{CIS: []string{l.cis}, STIG: []string{l.stig}, NSA: []string{nsaTopic}, Seed: []string{seed}, Docs: []string{docsPage}},
+			Component: harden.APIServer, Flags: []string{l.flag, pathFlag},
 			Needs: needs, Applies: applies, Assess: l.assess,
 			Remedies: []harden.Remedy{auditLog(l.part)},
 		})

@@ -1,0 +1,26 @@
+package catalog
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A verdict that one flag decides says where the process, the manifest and kubeadm's configuration disagree about it.
+func TestVerdictsOnFlagsNameThem(t *testing.T) {
+	// These compare whole command lines or files themselves.
+	whole := []string{"-rival-manifest", "-running-arguments", "-removed-flags"}
+	for _, a := range Areas() {
+		if !slices.Contains([]string{"apiserver", "audit", "controllermanager", "scheduler", "etcd"}, a.ID) {
+			continue
+		}
+		for _, c := range a.Controls {
+			if slices.ContainsFunc(whole, func(suffix string) bool { return strings.HasSuffix(c.ID, suffix) }) {
+				continue
+			}
+			if c.Component == "" || len(c.Flags) == 0 {
+				t.Errorf("%s names no flags", c.ID)
+			}
+		}
+	}
+}
