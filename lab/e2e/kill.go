@@ -36,9 +36,15 @@ type journalLine struct {
 	Data         json.RawMessage
 }
 
-func (t *T) journal() []journalLine {
+// journal is the newest one.
+func (t *T) journal() []journalLine { return t.journalOf("tail -1") }
+
+// firstJournal is the node's, in a cluster where one run has made all transactions: those of cluster scope come after it.
+func (t *T) firstJournal() []journalLine { return t.journalOf("head -1") }
+
+func (t *T) journalOf(choose string) []journalLine {
 	var lines []journalLine
-	text := t.shell("cd " + stateDir + "/transactions && cat $(ls | tail -1)/journal.jsonl")
+	text := t.shell("cd " + stateDir + "/transactions && cat $(ls | " + choose + ")/journal.jsonl")
 	for line := range strings.Lines(text) {
 		var l journalLine
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
@@ -57,7 +63,10 @@ func killAtLines(t *T) {
 	if out.code != 0 {
 		t.fatalf("%s", out)
 	}
-	lines := t.journal()
+	lines := t.firstJournal()
+	if !slices.ContainsFunc(lines, func(l journalLine) bool { return l.Kind == "done" && l.Target == manifest }) {
+		t.fatalf("the journal does not tell of a written manifest: %v", kinds(lines))
+	}
 	t.must(0, "rollback", "--yes")
 	t.same(before, "after the whole run and its undo")
 
