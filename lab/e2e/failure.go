@@ -161,14 +161,24 @@ func (p picture) withEtcd(before picture) picture {
 	return p
 }
 
-// newestScript is the restore.sh of the newest transaction.
+// newestScript is the restore.sh of the newest transaction of the node's own files. What is the cluster's cannot be undone by hand
+// either while the API is down.
 func (t *T) newestScript() string {
 	var history struct {
-		Transactions []struct{ ID, Script string }
+		Transactions []struct {
+			ID, Script string
+			Scope      string
+		}
 	}
 	out := t.must(0, "history", "-o", "json")
-	if err := json.Unmarshal([]byte(out.stdout), &history); err != nil || len(history.Transactions) == 0 {
+	if err := json.Unmarshal([]byte(out.stdout), &history); err != nil {
 		t.fatalf("history: %v: %s", err, out)
 	}
-	return history.Transactions[0].Script
+	for _, tx := range history.Transactions {
+		if tx.Scope == "node" {
+			return tx.Script
+		}
+	}
+	t.fatalf("no transaction of the node's: %s", out)
+	return ""
 }

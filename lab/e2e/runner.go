@@ -73,21 +73,18 @@ type worker struct {
 func (r *runner) run(ctx context.Context, chosen []scenario) int {
 	r.say("seed %d: the same choices again with -seed %d", r.seed, r.seed)
 	buildErr := r.build(ctx)
+	results := make([]result, 0, len(chosen))
 	var alone, together []scenario
 	for _, s := range chosen {
-		if s.alone {
+		switch {
+		case r.leavesOut(s):
+			results = append(results, result{scenario: s, verdict: leftOut, why: []string{s.long + ": -full, or -run " + s.name}})
+		case s.alone:
 			alone = append(alone, s)
-		} else {
+		default:
 			together = append(together, s)
 		}
 	}
-	results := make([]result, 0, len(chosen))
-	for _, s := range chosen {
-		if r.leavesOut(s) {
-			results = append(results, result{scenario: s, verdict: leftOut, why: []string{s.long + ": -full, or -run " + s.name}})
-		}
-	}
-	chosen = slices.DeleteFunc(chosen, r.leavesOut)
 	var mu sync.Mutex
 	work := func(w *worker, queue <-chan scenario) {
 		for s := range queue {
