@@ -57,8 +57,8 @@ func (a *app) plansToApply(ctx context.Context, e *engine, args []string) ([]har
 	if err := a.sel.checkWithin(); err != nil {
 		return nil, err
 	}
-	plans, err := readPlans(args[0])
-	e.within = a.sel.confirmWithin
+	plans, err := readPlans(args[0], a.areas)
+	e.within, e.selected = a.sel.confirmWithin, chosenIn(a.areas, plans)
 	for i := range plans {
 		e.setSwitch(ctx, &plans[i])
 	}
@@ -213,7 +213,9 @@ func (a *app) report(res harden.Result) error {
 			if strings.HasPrefix(h, program+" confirm ") {
 				label = "confirm"
 			}
-			fmt.Fprintf(a.Out, "%s: %s\n", label, oneLine(a.where.pasteable(h)))
+			if h = a.where.pasteable(h); h != "" {
+				fmt.Fprintf(a.Out, "%s: %s\n", label, oneLine(h))
+			}
 		}
 	}
 	switch code {
@@ -231,7 +233,7 @@ func (a *app) report(res harden.Result) error {
 	}
 	a.printHints(res.Hints)
 	switch {
-	case res.Script == "":
+	case res.Script == "" || a.where.sandbox:
 	case code == exitMixed || code == exitUnsettled:
 		a.printHints([]string{a.where.byHand(res.Script)})
 	default: // everything is as before; whoever doubts it has a way of their own

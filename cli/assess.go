@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -102,10 +104,20 @@ func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
 		fmt.Fprintf(a.Err, "warning: %s\n", sentence(why.String()))
 	}
 	own := slices.Concat(nodeNeeds, liveNeeds)
+	var denied []string
 	for _, need := range own {
-		if why, missing := f.Missing[need]; missing && (e.m.live != nil || !slices.Contains(liveNeeds, need)) {
+		why, missing := f.Missing[need]
+		switch {
+		case !missing || e.m.live == nil && slices.Contains(liveNeeds, need):
+		case os.Geteuid() > 0 && strings.Contains(why.String(), fs.ErrPermission.Error()):
+			denied = append(denied, string(need))
+		default:
 			fmt.Fprintf(a.Err, "warning: %s is left out: %s\n", need, sentence(why.String()))
 		}
+	}
+	if len(denied) > 0 {
+		fmt.Fprintf(a.Err, "warning: without root these cannot be read here, and what goes by them is unknown: %s\n", oneLine(strings.Join(denied, ", ")))
+		fmt.Fprintf(a.Err, "hint: %s\n", oneLine(a.againBy("sudo ")))
 	}
 	f, _ = e.SlowFacts(ctx, f) // what is missing is in the facts, with the reason
 	if ctx.Err() != nil {

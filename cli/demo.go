@@ -88,6 +88,7 @@ func (a *app) demo(ctx context.Context, flags demoFlags) (err error) {
 		}
 		err = errors.Join(err, node.Remove())
 	}()
+	a.where.sandbox = true
 	e, cluster, err := a.openDemo(ctx, node, clock)
 	if err != nil {
 		return err

@@ -30,6 +30,8 @@ type engine struct {
 	soak  time.Duration
 	// within is how long there is to confirm; 0: as the plan says.
 	within time.Duration
+	// selected are the words of the command line that choose what is planned; none where a plan says it.
+	selected []string
 	// begun hears of a transaction that this process begins. May be nil.
 	begun func(id string)
 }
@@ -136,13 +138,16 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 
 // Apply runs one plan under the lock. Of the undo of a transaction that waits, nothing new has to be begun.
 func (e *engine) Apply(ctx context.Context, p harden.Plan, events func(harden.Event)) harden.Result {
-	if e.undoesWaiting(p) {
+	var res harden.Result
+	switch {
+	case e.undoesWaiting(p):
 		return e.abandon(ctx, p.Undoes, events)
+	case e.m.start != nil:
+		res = e.send(ctx, errand{Plan: &p}, events)
+	default:
+		res = e.applyHere(ctx, p, events)
 	}
-	if e.m.start != nil {
-		return e.send(ctx, errand{Plan: &p}, events)
-	}
-	return e.applyHere(ctx, p, events)
+	return e.withSelection(p, res)
 }
 
 func (e *engine) applyHere(ctx context.Context, p harden.Plan, events func(harden.Event)) harden.Result {
@@ -185,7 +190,7 @@ func (e *engine) Check(ctx context.Context, p harden.Plan) harden.Result {
 	}
 	a.Courtesy, a.CheckOnly = nil, true
 	if res := a.Apply(ctx, p); !s.reached {
-		return res
+		return e.withSelection(p, res)
 	}
 	return harden.Result{Outcome: harden.OutcomeApplied}
 }

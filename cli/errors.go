@@ -166,7 +166,7 @@ func (a *app) wholeHint(err error) string {
 		return a.where.byHand(damaged.script)
 	}
 	if errors.Is(err, fs.ErrPermission) && os.Geteuid() > 0 {
-		return "sudo " + strings.TrimPrefix(a.again(), "sudo ")
+		return a.againBy("sudo ")
 	}
 	return ""
 }

@@ -25,6 +25,7 @@ const defaultStateDir = "/var/lib/kubectl-harden"
 type whereFlags struct {
 	root, kubeconfig, context, stateDir string
 	offline, noCluster                  bool
+	sandbox                             bool // there is no other process that could act on this node
 }
 
 func (w *whereFlags) add(f *pflag.FlagSet) {
@@ -150,7 +151,7 @@ func (s *selectFlags) selection() (harden.Selection, error) {
 		}
 	}
 	if out.Empty() {
-		return out, &hintedError{err: usagef("nothing is selected"), hints: []string{program + " plan --all", program + " plan --control CONTROL"}}
+		return out, &hintedError{err: usagef("nothing is selected"), hints: []string{program + " plan --all", program + " assess"}}
 	}
 	return out, nil
 }

@@ -20,7 +20,8 @@ import (
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // openMachine opens the node that the flags name.
-func openMachine(w whereFlags) (*machine, error) {
+func (a *app) openMachine() (*machine, error) {
+	w := a.where
 	dir, err := filepath.Abs(w.root)
 	if err != nil {
 		return nil, fmt.Errorf("opening the root: %s: %w", w.root, err)
@@ -33,12 +34,16 @@ func openMachine(w whereFlags) (*machine, error) {
 	case live && w.offline:
 		return nil, &hintedError{
 			err:   usagef("--offline is for a root that no kubelet runs from, and %s is the running system's", dir),
-			whole: whereFlags{root: w.root, kubeconfig: w.kubeconfig, context: w.context, stateDir: w.stateDir, noCluster: w.noCluster}.called() + " assess",
+			whole: a.without("--offline"),
 		}
 	case !live && !w.offline:
+		more := []string{"--offline"}
+		if !w.noCluster && w.kubeconfig == "" && w.context == "" {
+			more = append(more, "--no-cluster")
+		}
 		return nil, &hintedError{
 			err:   usagef("no kubelet runs from %s: say --offline if it is an image or a mounted disk", dir),
-			whole: whereFlags{root: w.root, stateDir: w.stateDir, offline: true, noCluster: true}.called() + " assess",
+			whole: a.again(more...),
 		}
 	}
 	root, err := host.OpenRoot(dir)

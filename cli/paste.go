@@ -2,27 +2,60 @@ package cli
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"kubectl-harden.io/kubectl-harden/cluster"
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
 // program is how everything below the command line calls this program in the commands that it proposes.
 const program = "kubectl-harden"
 
-// name is how the operator called the program: as a kubectl plugin it is "kubectl harden".
+// name is how the operator called the program: as a kubectl plugin it is "kubectl harden", and what is not on the PATH is
+// called by its path.
 func name() string {
-	if filepath.IsAbs(os.Getenv("KUBECTL_PATH")) {
+	if plugin() != "" {
 		return "kubectl harden"
 	}
-	return program
+	as := os.Args[0]
+	if filepath.Base(as) != program || !strings.Contains(as, "/") {
+		return program
+	}
+	if onPath, err := exec.LookPath(program); err == nil && sameDir(onPath, as) {
+		return program
+	}
+	return shellWord(as)
+}
+
+// plugin is the kubectl that has called the program; "" where none did.
+func plugin() string {
+	if p := os.Getenv("KUBECTL_PATH"); filepath.IsAbs(p) {
+		return p
+	}
+	return ""
+}
+
+// sudoPath is where sudo looks for programs, whatever the operator's own PATH is.
+var sudoPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+
+// callable is name for a command with sudo before it, or with nothing: what sudo would not find is called by its path.
+func callable(sudo string) string {
+	exe, err := os.Executable()
+	found := func(p string) bool { return slices.Contains(sudoPath, filepath.Dir(p)) }
+	switch {
+	case sudo == "", os.Geteuid() == 0, err != nil, strings.Contains(name(), "/"):
+	case !found(exe), plugin() != "" && !found(plugin()):
+		return sudo + shellWord(exe)
+	}
+	return sudo + name()
 }
 
 // called is how to call the program for the same node, cluster and state.
 func (w whereFlags) called() string {
-	words := []string{name()}
+	words := []string{callable(w.sudo())}
 	for _, f := range []struct{ flag, value, usual string }{
 		{"--root", w.root, "/"}, {"--kubeconfig", w.kubeconfig, ""}, {"--context", w.context, ""}, {"--state-dir", w.stateDir, defaultStateDir},
 	} {
@@ -36,7 +69,7 @@ func (w whereFlags) called() string {
 	if w.noCluster {
 		words = append(words, "--no-cluster")
 	}
-	return w.sudo() + strings.Join(words, " ")
+	return strings.Join(words, " ")
 }
 
 // flags are for another process of this program, wherever it runs.
@@ -76,17 +109,60 @@ func (w whereFlags) sudo() string {
 
 // again is this very command line with more words behind it.
 func (a *app) again(more ...string) string {
-	words := []string{name()}
+	return a.againBy(a.where.sudo(), more...)
+}
+
+// without is this very command line without a flag that takes no value.
+func (a *app) without(flag string) string {
+	b := *a
+	b.args = slices.DeleteFunc(slices.Clone(a.args), func(arg string) bool { return arg == flag || strings.HasPrefix(arg, flag+"=") })
+	b.where.offline = false
+	return b.again()
+}
+
+// againBy is again by root, or as whoever runs it.
+func (a *app) againBy(sudo string, more ...string) string {
+	words := []string{callable(sudo)}
 	for _, arg := range slices.Concat(a.args, more) {
 		words = append(words, shellWord(arg))
 	}
-	return a.where.sudo() + strings.Join(words, " ")
+	return strings.Join(words, " ")
 }
 
-// pasteable makes a proposed command one that works for this node when it is pasted.
+// rootTools are programs of others in proposed commands that want root on a node.
+var rootTools = []string{"df", "findmnt", "journalctl", "lsattr", "namei", "ss", "systemctl", "systemd-machine-id-setup"}
+
+// pasteable makes a proposed command one that works for this node when it is pasted; "" where the program that it takes is not
+// installed here, or there is no such node for it. Words for people stay as they are.
 func (w whereFlags) pasteable(hint string) string {
 	if rest, ok := strings.CutPrefix(hint, program+" "); ok {
+		if w.sandbox {
+			return ""
+		}
 		return w.called() + " " + rest
+	}
+	tool, rest, _ := strings.Cut(hint, " ")
+	switch {
+	case tool == "kubectl":
+		config, by := w.kubeconfig, ""
+		if config == "" {
+			config, by = filepath.Join(w.root, cluster.AdminKubeconfig), w.sudo()
+		}
+		hint = by + "kubectl --kubeconfig " + shellWord(config)
+		if w.context != "" {
+			hint += " --context " + shellWord(w.context)
+		}
+		hint += " " + rest
+	case slices.Contains(rootTools, tool):
+		hint = w.sudo() + hint
+	default:
+		return hint
+	}
+	if w.sandbox {
+		return ""
+	}
+	if _, err := exec.LookPath(tool); err != nil {
+		return ""
 	}
 	return hint
 }
@@ -107,7 +183,9 @@ func (w whereFlags) byHand(script string) string {
 func (w whereFlags) forTheWalk(res harden.Result) harden.Result {
 	hints := make([]string, 0, len(res.Hints))
 	for _, h := range res.Hints {
-		hints = append(hints, w.pasteable(h))
+		if h = w.pasteable(h); h != "" {
+			hints = append(hints, h)
+		}
 	}
 	res.Hints = hints
 	return res

@@ -3,8 +3,12 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -86,7 +90,7 @@ func (a *app) plans(ctx context.Context, e *engine) ([]harden.Plan, error) {
 	if err := a.sel.checkWithin(); err != nil {
 		return nil, err
 	}
-	e.within = a.sel.confirmWithin
+	e.within, e.selected = a.sel.confirmWithin, a.sel.words()
 	f, err := a.facts(ctx, e)
 	if err != nil {
 		return nil, err
@@ -115,24 +119,36 @@ func savePlans(file string, plans []harden.Plan) error {
 	return writeNew(file, append(data, '\n'), 0o600)
 }
 
-const planAgain = program + " plan --all --out PLANFILE"
+// planAgain plans into a file beside this one, as existing files are not overwritten.
+func planAgain(file string, selected []string) []string {
+	stem, ext := strings.TrimSuffix(file, filepath.Ext(file)), filepath.Ext(file)
+	for n := 2; ; n++ {
+		other := fmt.Sprintf("%s-%d%s", stem, n, ext)
+		if _, err := os.Lstat(other); errors.Is(err, fs.ErrNotExist) || n == 100 {
+			return []string{program + " plan " + strings.Join(append(selected, "--out", shellWord(other)), " ")}
+		}
+	}
+}
 
-func readPlans(file string) ([]harden.Plan, error) {
+func readPlans(file string, areas []harden.Area) ([]harden.Plan, error) {
 	var p planFile
 	if err := readJSON(file, "plan", &p); err != nil {
-		return nil, &hintedError{err: err, hints: []string{planAgain}}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, &hintedError{err: err, hints: []string{program + " plan --all --out " + shellWord(file)}}
+		}
+		return nil, &hintedError{err: err, hints: planAgain(file, []string{"--all"})}
 	}
 	if p.Kind != "PlanFile" || p.APIVersion != "harden/v1" || len(p.Plans) == 0 {
 		return nil, &hintedError{
 			err:   fmt.Errorf("reading %s: it is no plan file (apiVersion harden/v1, kind PlanFile)", file),
-			hints: []string{planAgain},
+			hints: planAgain(file, []string{"--all"}),
 		}
 	}
 	for _, plan := range p.Plans {
 		if plan.Tool != version() {
 			return nil, &hintedError{
 				err:   &refusedError{fmt.Errorf("reading %s: it was made by version %s of this program, and this is %s", file, plan.Tool, version())},
-				hints: []string{planAgain},
+				hints: planAgain(file, chosenIn(areas, p.Plans)),
 			}
 		}
 	}

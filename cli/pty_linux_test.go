@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -155,6 +156,146 @@ func TestTheWholeWalkOnATerminal(t *testing.T) {
 	p.keys("q")
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("leaving: %v", err)
+	}
+}
+
+// TestConfirmingOnATerminal: what can lock the operator out is applied, waits with a countdown, and is kept by C.
+func TestConfirmingOnATerminal(t *testing.T) {
+	p := lockedOutOnPTY(t)
+	left := regexp.MustCompile(`undone in (\S+ \S+( \d+ s)?)`)
+	first := left.FindString(p.await("Waiting for confirm", "undone in", "keep it", "nothing"))
+	p.until("the time running down", func(text string) bool {
+		now := left.FindString(text)
+		return now != "" && now != first
+	})
+	// What waits is seen from everywhere, and nothing else is begun meanwhile.
+	p.keys("\x1b")
+	p.await("UNCONFIRMED", "unless it is confirmed: C shows it", "Areas")
+	p.insist("C", "Waiting for confirm")
+	p.keys("C")
+	p.await("Result", "Applied.", "confirmed")
+	p.keys("H")
+	p.await("History", "applied", "apiserver-anonym")
+	p.leave()
+}
+
+// TestUndoingInsteadOfConfirming: u takes back what waits.
+func TestUndoingInsteadOfConfirming(t *testing.T) {
+	p := lockedOutOnPTY(t)
+	p.await("Waiting for confirm", "undo it")
+	p.keys("u")
+	p.await("Undo of", "nothing is changed yet")
+	p.keys("d")
+	p.await("Diff of undoing", "--anonymous-auth=false")
+	p.keys("A")
+	p.await("Type the node's name to undo")
+	p.insist("\x15cp1", "> cp1")
+	p.keys("\r")
+	p.await("Result", "undone, everything is as before")
+	p.leave()
+}
+
+// lockedOutOnPTY applies in the demo what can lock the operator out, as far as the wait for confirm.
+func lockedOutOnPTY(t *testing.T) *onPTY {
+	p := startOnPTY(t, "demo")
+	p.await("SANDBOX", "API server", "fail")
+	p.keys("/apiserver-anonymous\r")
+	p.await("Anonymous requests reach health checks only", "not chosen")
+	p.keys("o")
+	p.await("Remedy and options", "> remedy")
+	for !strings.Contains(p.await("> remedy"), "flag-false") {
+		p.keys("\x1b[C")
+		p.await("chosen: apiserver-anonymous-auth by")
+	}
+	p.keys("\x1b")
+	p.await("Seen")
+	p.keys("a")
+	p.await("on your word")
+	p.keys("p")
+	p.await("Plan: 1 control", "Dead man's switch", "can lock you out")
+	p.keys("d")
+	p.await("Diff of the whole plan")
+	p.keys("A")
+	p.await("Type the node's name", "unless you confirm it within 5m")
+	p.insist("\x15cp1", "> cp1")
+	p.keys("\r")
+	return p
+}
+
+func (p *onPTY) leave() {
+	p.t.Helper()
+	p.keys("q")
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Errorf("leaving: %v", err)
+	}
+}
+
+// TestInterruptedEverywhere: ctrl+c leads out of every screen, with nothing changed and the code of an interruption or none.
+func TestInterruptedEverywhere(t *testing.T) {
+	root := tempRoot(t)
+	makeVersion(t, root, "1.37", "")
+	before := tree(t, root)
+	for name, keys := range map[string][]string{
+		"areas": {}, "controls": {"\r"}, "search": {"/"}, "help": {"?"}, "history": {"H"},
+		"review": {"*", "p"}, "diff": {"*", "p", "d"}, "confirm": {"*", "p", "d", "A"}, "save": {"*", "s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := startOnPTY(t, at(root)...)
+			p.await("offline", "API server", "fail")
+			for _, k := range keys {
+				p.keys(k)
+			}
+			p.keys("\x03")
+			if err := p.cmd.Wait(); err != nil {
+				t.Errorf("leaving: %v", err)
+			}
+			if d := differences(before, tree(t, root)); len(d) > 0 {
+				t.Errorf("ctrl+c left these different: %q", d)
+			}
+		})
+	}
+}
+
+// TestTheTerminalGoes: a session that is cut while the walk applies leaves nothing half done.
+func TestTheTerminalGoes(t *testing.T) {
+	root := tempRoot(t)
+	makeVersion(t, root, "1.37", "")
+	before := tree(t, root)
+	p := startOnPTY(t, at(root)...)
+	p.await("offline", "API server", "fail")
+	p.keys("/apiserver-profiling\r")
+	p.await("not chosen")
+	p.keys(" p")
+	p.await("Plan: 1 control")
+	p.keys("d")
+	p.await("Diff of the whole plan")
+	p.keys("A")
+	p.await("Type the node's name")
+	p.insist("\x15cp1", "> cp1")
+	p.keys("\r")
+	_ = p.master.Close()
+	_ = p.cmd.Wait()
+	// It was undone, or it was done already: never anything between.
+	must(t, exitDone, at(root, "status")...)
+	must(t, exitDone, at(root, "rollback", "--yes")...)
+	if d := differences(before, tree(t, root)); len(d) > 0 {
+		t.Errorf("these are not as before: %q", d)
+	}
+}
+
+// TestATerminalOfOneCell: nothing can be shown there, and q and ctrl+c still lead out.
+func TestATerminalOfOneCell(t *testing.T) {
+	for _, key := range []string{"q", "\x03"} {
+		p := startOnPTY(t, "demo")
+		p.await("SANDBOX")
+		if err := pty.Setsize(p.master, &pty.Winsize{Cols: 1, Rows: 1}); err != nil {
+			t.Fatal(err)
+		}
+		p.until("that it is too small", func(text string) bool { return !strings.Contains(text, "SANDBOX") })
+		p.keys(key)
+		if err := p.cmd.Wait(); err != nil {
+			t.Errorf("leaving: %v", err)
+		}
 	}
 }
 

@@ -190,7 +190,9 @@ func (a *app) complain(err error) {
 
 func (a *app) printHints(lines []string) {
 	for _, h := range lines {
-		fmt.Fprintf(a.Err, "hint: %s\n", sentence(a.where.pasteable(h)))
+		if h = a.where.pasteable(h); h != "" {
+			fmt.Fprintf(a.Err, "hint: %s\n", sentence(h))
+		}
 	}
 }
 
@@ -202,7 +204,7 @@ func (a *app) meta(command, reason string) backups.Meta {
 // open gives the engine for where the flags say.
 func (a *app) open(command string) (*engine, error) {
 	a.command = command
-	m, err := openMachine(a.where)
+	m, err := a.openMachine()
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,7 @@ import (
 //	signal NAME CODE     a run that applies everything gets the signal before its first change and ends with CODE
 //	hold                 another process would see the lock of $R as held, until the script ends
 //	cluster FILE         writes a kubeconfig of a cluster that is not the node's
+//	forbidding FILE      writes one of the node's own cluster, which says no to everything
 //
 // [root] holds where the tests have all of root's rights.
 func TestScripts(t *testing.T) {
@@ -73,13 +74,14 @@ func TestScripts(t *testing.T) {
 				}
 				ts.Fatalf("there is no hint")
 			},
-			"mark":    func(ts *testscript.TestScript, _ bool, _ []string) { m.set(t, ts.Getenv("R")) },
-			"same":    func(ts *testscript.TestScript, neg bool, _ []string) { m.same(t, ts, neg) },
-			"change":  change,
-			"signal":  stop,
-			"hold":    hold,
-			"cluster": otherCluster,
-			"fixall":  fixAll,
+			"mark":       func(ts *testscript.TestScript, _ bool, _ []string) { m.set(t, ts.Getenv("R")) },
+			"same":       func(ts *testscript.TestScript, neg bool, _ []string) { m.same(t, ts, neg) },
+			"change":     change,
+			"signal":     stop,
+			"hold":       hold,
+			"cluster":    otherCluster,
+			"forbidding": forbidding,
+			"fixall":     fixAll,
 		},
 	})
 }
@@ -112,6 +114,9 @@ func exits(ts *testscript.TestScript, want, name string, args ...string) {
 	}
 	if strconv.Itoa(code) != want {
 		ts.Fatalf("exit code %d, want %s", code, want)
+	}
+	if wrong := wrongHint(ts.ReadFile("stderr") + ts.ReadFile("stdout")); wrong != "" {
+		ts.Fatalf("what is proposed does not work: %s", wrong)
 	}
 }
 
@@ -216,6 +221,13 @@ func hold(ts *testscript.TestScript, _ bool, _ []string) {
 	s, err := backups.Open(root, backups.Options{Dir: defaultStateDir}).Lock(backups.Holder{PID: os.Getpid(), Who: "ops", Command: "apply", Since: time.Unix(1700000000, 0)})
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(errors.Join(s.Unlock(), root.Close())) })
+}
+
+// forbidding makes the server's certificate the node's CA.
+func forbidding(ts *testscript.TestScript, _ bool, args []string) {
+	otherCluster(ts, false, args)
+	ca := ts.ReadFile(args[0] + ".crt")
+	ts.Check(os.WriteFile(filepath.Join(ts.Getenv("R"), "etc/kubernetes/pki/ca.crt"), []byte(ca), 0o644))
 }
 
 func otherCluster(ts *testscript.TestScript, _ bool, args []string) {

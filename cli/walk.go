@@ -54,7 +54,7 @@ func (a *app) walkWith(ctx context.Context, e *engine, sandbox bool) error {
 	})
 	o := tui.Options{
 		In: a.In, Out: a.stdout, Env: os.Environ(), Color: d.Color, ASCII: d.ASCII, Mouse: a.look.mouse,
-		Sandbox: sandbox, ReadOnly: e.m.cannotWrite != nil, Cluster: e.m.context, Command: a.called(sandbox),
+		Sandbox: sandbox, ReadOnly: e.m.cannotWrite != nil, Cluster: e.m.context, Command: a.where.called(), Walk: a.called(sandbox),
 	}
 	run := tui.Run
 	if d.Plain {
@@ -68,7 +68,7 @@ func (a *app) walkWith(ctx context.Context, e *engine, sandbox bool) error {
 	return a.walked(sum)
 }
 
-// called is how to call the program for the same node, for commands that are shown.
+// called is how to call this walk again.
 func (a *app) called(sandbox bool) string {
 	if sandbox {
 		return name() + " demo"

@@ -27,7 +27,7 @@ type Event struct {
 	Time      time.Time     `json:"time"`
 	Kind      EventKind     `json:"kind"`
 	Stage     int           `json:"stage,omitempty"`
-	Target    string        `json:"target,omitempty"` // a step's id
+	Target    string        `json:"target,omitempty"` // a step's id; of what has begun, its restore.sh
 	Component ComponentID   `json:"component,omitempty"`
 	Message   Message       `json:"message"`
 	Timeout   time.Duration `json:"timeout,omitempty"`

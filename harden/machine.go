@@ -84,6 +84,7 @@ func foundBy(f *Facts) string {
 const (
 	LookedFound   = "found"
 	LookedMissing = "not there"
+	LookedDenied  = "may not be looked at"
 )
 
 // elsewhere is the verdict where a control finds nothing of its own: on a node of kubeadm's that is an answer, on others it only

@@ -104,6 +104,9 @@ func (s *confirmScreen) view(m *Model, w, h int) []string {
 				d.item("  "+paint(d.t.Warn, "! "), 4, m.effect(e, nil))
 			}
 		}
+		if p.Switch != nil {
+			d.item("  "+paint(d.t.Bad, "! "), 4, "it can lock you out: it is undone by itself unless you confirm it within "+harden.Spell(p.Switch.Within))
+		}
 		for _, c := range p.Preflight {
 			if c.State == harden.PreconditionUnknown {
 				d.item("  "+d.t.precondition(c.State)+"  ", 13, c.Title.String()+"  ("+c.ID+")")

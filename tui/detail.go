@@ -65,8 +65,22 @@ func (m *Model) brief(d *doc, c harden.Control) {
 func (m *Model) verdictLines(d *doc, f harden.Finding) {
 	d.item(m.theme.verdict(f.Status)+" ", 10, f.Message.String())
 	for _, e := range f.Evidence {
-		d.text(10, e.Value+"  ("+e.Source+")")
+		if more := unsaid(f.Message.String(), e); more != "" {
+			d.text(10, more)
+		}
 	}
+}
+
+// unsaid is what of an evidence a verdict has not said already.
+func unsaid(verdict string, e harden.Evidence) string {
+	value, source := e.Value, "  ("+e.Source+")"
+	if strings.Contains(verdict, e.Value) {
+		value = ""
+	}
+	if strings.Contains(verdict, e.Source) {
+		source = ""
+	}
+	return strings.TrimSpace(value + source)
 }
 
 // describe says everything about a control.

@@ -67,7 +67,8 @@ type Options struct {
 	ReadOnly bool   // apply is not offered
 	DryRun   bool   // apply is rehearsed and writes nothing
 	Cluster  string // context or cluster, for the header; empty: none
-	Command  string // how this program is called, with where it acts: "sudo kubectl-harden --root /mnt"
+	Command  string // how this program is called, with where it acts: "sudo kubectl-harden --root /mnt"; of a sandbox, on a node
+	Walk     string // how this walk is called; empty: as Command
 
 	// Choices to begin with, from a file.
 	Choices []harden.Choice
@@ -80,12 +81,24 @@ type Options struct {
 	Width, Height int
 }
 
+// shell is a command of this program that does something about what the walk did; "" of a sandbox, which only the walk can
+// reach.
+func (o Options) shell(words string) string {
+	if o.Sandbox {
+		return ""
+	}
+	return o.Command + " " + words
+}
+
 func (o Options) defaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Command == "" {
 		o.Command = "sudo kubectl-harden"
+	}
+	if o.Walk == "" {
+		o.Walk = o.Command
 	}
 	if o.ChoicesFile == "" {
 		o.ChoicesFile = "harden-choices.json"

@@ -193,7 +193,8 @@ func (e *fakeEngine) Apply(ctx context.Context, p harden.Plan, c Confirmation, e
 }
 
 func goodScript(p harden.Plan) []harden.Event {
-	out := []harden.Event{{Kind: harden.EventBegun, Message: harden.Msg("originals saved, restore.sh written")}}
+	script := "/var/lib/kubectl-harden/transactions/20261123-120000-0001/restore.sh"
+	out := []harden.Event{{Kind: harden.EventBegun, Target: script, Message: harden.Msg("originals saved, restore.sh written: %s", script)}}
 	for _, s := range p.Steps() {
 		out = append(out, harden.Event{Kind: harden.EventWritten, Target: s.ID, Message: harden.Msg("as planned")})
 	}

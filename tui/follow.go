@@ -132,7 +132,7 @@ func (s *followScreen) view(m *Model, w, h int) []string {
 
 // describe says what stands open, what happens by itself, and what can be done.
 func (s *followScreen) describe(m *Model, d *doc) {
-	st, base := s.standing, m.opts.Command
+	st := s.standing
 	switch {
 	case s.over:
 		if o := s.ended(); o != "" {
@@ -145,8 +145,14 @@ func (s *followScreen) describe(m *Model, d *doc) {
 		d.raw("")
 		d.text(0, "Try now, from another terminal, that you still get in: by your usual login, and with your usual kubectl.")
 		d.raw("")
-		d.pair("keep it", 9, d.t.hint("C, or there: ", "")+base+" confirm "+shell(st.Transaction))
-		d.pair("undo it", 9, d.t.hint("u, or there: ", "")+base+" rollback "+shell(st.Transaction))
+		either := func(key, words, command string) string {
+			if command == "" {
+				return d.t.hint(key, words)
+			}
+			return d.t.hint(key+", or there: ", "") + command
+		}
+		d.pair("keep it", 9, either("C", "confirm", m.opts.shell("confirm "+shell(st.Transaction))))
+		d.pair("undo it", 9, either("u", "history", m.opts.shell("rollback "+shell(st.Transaction))))
 		if st.Switch.Reboot {
 			d.pair("nothing", 9, "it is undone by itself, and by a reboot too")
 		} else {

@@ -63,12 +63,24 @@ func (m *Model) frame() []string {
 
 func (m *Model) tooSmall(w, h int) []string {
 	lines := wrapLine(fmt.Sprintf("This terminal is too small: it has %dx%d cells, and at least %dx%d are needed.", m.width, m.height, MinWidth, MinHeight), w)
-	if m.run.live() {
-		lines = append(lines, wrapLine("A change is being made; it goes on.", w)...)
-	}
 	lines = append(lines, "")
-	lines = append(lines, wrapLine("Make it larger, or press q and run:", w)...)
-	lines = append(lines, wrapLine(m.theme.inert(m.opts.Command)+" --plain", w)...)
+	if m.run.live() {
+		// Nobody is to end a change because a window is small.
+		said := "A change is being made, and goes on by itself. Make the terminal larger to see it."
+		if p := m.following(); p != nil && p.stopping {
+			said = "A change is being undone. Make the terminal larger to see it."
+		}
+		lines = append(lines, wrapLine(said, w)...)
+		if _, asked := m.top().(*stopScreen); asked {
+			lines = append(lines, wrapLine("ctrl+c again stops it: what was written is undone. Any other key goes on.", w)...)
+		} else if p := m.following(); p != nil {
+			lines = append(lines, "")
+			lines = append(lines, wrapLine(m.theme.inert(p.now(m)), w)...)
+		}
+	} else {
+		lines = append(lines, wrapLine("Make it larger, or press q and run:", w)...)
+		lines = append(lines, wrapLine(m.theme.inert(m.opts.Walk)+" --plain", w)...)
+	}
 	for len(lines) < h {
 		lines = append(lines, "")
 	}
@@ -86,8 +98,8 @@ func (m *Model) header(w int) string {
 		if id.Offline {
 			where = append(where, "offline")
 		}
-		if id.Root != "" && id.Root != "/" {
-			where = append(where, "root "+t.middle(t.inert(id.Root), 24))
+		if id.Root != "" && id.Root != "/" && !m.opts.Sandbox {
+			where = append(where, "root "+t.inert(id.Root))
 		}
 	}
 	state, loud := "looks only", false
@@ -118,19 +130,19 @@ func (m *Model) header(w int) string {
 	}
 	var extra []string
 	room := w - fixed
-	add := func(s string, least int) {
+	add := func(s string, least, most int) {
 		if s == "" || room < least+2 {
 			return
 		}
-		s = t.middle(s, room-2)
+		s = t.middle(s, min(room-2, most))
 		room -= cells(s) + 2
 		extra = append(extra, s)
 	}
-	add(version, 6)
+	add(version, 6, w)
 	for _, s := range where {
-		add(s, 7)
+		add(s, 7, 29)
 	}
-	add(t.inert(m.opts.Cluster), 10)
+	add(t.inert(m.opts.Cluster), 10, w)
 
 	out := paint(t.Strong, left)
 	used := cells(left)

@@ -61,6 +61,18 @@ func (s *historyScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
+// undoWay says how a transaction is undone.
+func (m *Model) undoWay(id string) string {
+	command := m.opts.shell("rollback " + shell(id))
+	switch key := m.theme.hint("u", ""); {
+	case command == "":
+		return key
+	case key != "":
+		return key + ", or " + command
+	}
+	return command
+}
+
 func (s *historyScreen) view(m *Model, w, h int) []string {
 	if len(s.items) == 0 {
 		return []string{"", "Nothing was applied on this node yet.", "", "Each applied plan shows up here, with its backup and its undo."}
@@ -75,7 +87,7 @@ func (s *historyScreen) view(m *Model, w, h int) []string {
 	it := s.items[clamp(s.list.cursor, 0, len(s.items)-1)]
 	below.text(0, what(it))
 	below.pair("backup", 8, it.Script)
-	below.pair("undo", 8, m.opts.Command+" rollback "+shell(it.ID))
+	below.pair("undo", 8, m.undoWay(it.ID))
 	bottom := below.head(h / 2)
 	out := []string{paint(t.Faint, "   "+t.fit("transaction", id)+"  "+t.fit("when", 16)+"  "+t.fit("outcome", 13)+"  what")}
 	from, to := s.list.window(len(s.items), h-1-len(bottom))
@@ -187,7 +199,7 @@ func (s *transactionScreen) view(m *Model, w, h int) []string {
 	}
 	d.pair("targets", 8, strings.Join(it.Targets, ", "))
 	d.pair("backup", 8, it.Script)
-	d.pair("undo", 8, m.opts.Command+" rollback "+shell(it.ID))
+	d.pair("undo", 8, m.undoWay(it.ID))
 	if it.Undoes != "" {
 		d.pair("undid", 8, it.Undoes)
 	}

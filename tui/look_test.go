@@ -28,18 +28,38 @@ func TestSmallTerminalsSayWhatToDo(t *testing.T) {
 	if !w.quit {
 		t.Error("q does not quit")
 	}
+}
+
+// TestSmallTerminalsWhileAChangeIsMade: nobody is told to leave a change that is under way, and only ctrl+c, twice, stops it.
+func TestSmallTerminalsWhileAChangeIsMade(t *testing.T) {
+	w := begun(t, newFake(t), Options{Width: 80, Height: 24})
+	w.e.gate = make(chan struct{}, 100)
+	w.apply(3)
+	w.send(tea.WindowSizeMsg{Width: 40, Height: 12})
+	golden(t, "small-applying.40x12", w.frame())
+	w.want("goes on by itself", "Waiting").wantNot("press q", "--plain")
+	w.keys("q", "q", "S", "enter")
+	if w.quit || w.m.following().stopping {
+		t.Error("a key that is not shown stops the change")
+	}
+	w.keys("ctrl+c").want("ctrl+c again stops it").settle().keys("x").wantNot("ctrl+c again")
+	w.keys("ctrl+c").settle().keys("ctrl+c")
+	if !w.m.following().stopping {
+		t.Error("ctrl+c twice does not stop the change")
+	}
+	w.want("undone")
 
 	e := newFake(t)
 	e.gate = make(chan struct{}, 100)
 	w = begun(t, e, Options{})
 	w.apply(1)
 	w.send(tea.WindowSizeMsg{Width: 30, Height: 8})
-	w.want("A change is being made; it goes on.").keys("q", "q")
+	w.want("A change is being made").keys("q", "q")
 	if w.quit {
 		t.Error("it has quit while a change was being made")
 	}
 	w.send(tea.WindowSizeMsg{Width: 80, Height: 24})
-	w.want("A change is being made", "S stop and undo")
+	w.want("Applying")
 }
 
 // TestEverySize draws every screen in sizes from one cell up; check asserts that each frame fits.

@@ -83,7 +83,7 @@ func NewModel(ctx context.Context, e Engine, o Options) *Model {
 		width: o.Width, height: o.Height, areas: e.Areas(),
 		index: map[string]int{}, choices: map[string]harden.Choice{}, jobs: map[jobKind]job{},
 	}
-	m.suspend, m.summary.command = tea.Suspend, o.Command
+	m.suspend, m.summary.opts = tea.Suspend, o
 	m.words, m.learned = m.searchWords(), 1
 	for _, c := range o.Choices {
 		c.Named = true
@@ -167,7 +167,11 @@ func (m *Model) press(k tea.KeyPressMsg) tea.Cmd {
 	}
 	m.say("")
 	if !m.fits() {
-		if is(k, Keys.Quit) {
+		_, asked := m.top().(*stopScreen)
+		switch {
+		case asked:
+			m.pop() // any other key than the one that stops goes on
+		case is(k, Keys.Quit) && !m.run.live():
 			return m.quit()
 		}
 		return nil

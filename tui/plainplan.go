@@ -139,12 +139,12 @@ func (p *plainWalk) apply(s *reviewScreen, c Confirmation) error {
 		m.finish(r, msg.results)
 		for i, res := range msg.results {
 			p.say("")
-			p.say("%s", outcome(res.Outcome))
+			p.say("%s", r.where(i)+outcome(res.Outcome))
 			p.tell(func(d *doc) {
 				if !res.Message.IsZero() {
 					d.text(2, res.Message.String())
 				}
-				describeResult(d, m.opts.Command, r.plans[i].Undoes, res)
+				describeResult(d, m.opts, r.plans[i].Undoes, res)
 			})
 		}
 		if p.ctx.Err() != nil {

@@ -43,6 +43,6 @@ func (p *plainWalk) confirm() error {
 	m.settled(m.standing.Transaction, res)
 	m.standing = nil
 	p.say("%s", outcome(res.Outcome))
-	p.tell(func(d *doc) { describeResult(d, m.opts.Command, "", res) })
+	p.tell(func(d *doc) { describeResult(d, m.opts, "", res) })
 	return p.read()
 }

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +61,11 @@ func (s *progressScreen) view(m *Model, w, h int) []string {
 	state := newDoc(m.theme, w)
 	state.raw("")
 	state.styled(0, m.theme.Strong, s.now(m))
-	state.pair("Backup", 8, s.script())
+	if script := s.script(); script != "" {
+		state.pair("Backup", 8, script)
+	} else {
+		state.pair("Backup", 8, "nothing was changed yet")
+	}
 	room := h - len(state.lines)
 	if s.follow {
 		s.scroll.top = len(d.lines)
@@ -76,11 +81,14 @@ func (s *progressScreen) view(m *Model, w, h int) []string {
 	return append(out, state.lines...)
 }
 
+// script is the restore.sh of the transaction that was begun last; "" before there is one.
 func (s *progressScreen) script() string {
-	if len(s.review.scripts) == 0 {
-		return "not known"
+	for _, e := range slices.Backward(s.events) {
+		if e.Kind == harden.EventBegun {
+			return e.Target
+		}
 	}
-	return s.review.scripts[0]
+	return ""
 }
 
 // now says what is awaited, since when, and how long that may take.
@@ -220,7 +228,7 @@ func (s *stopScreen) view(m *Model, w, h int) []string {
 		d.text(0, "esc goes on: the change is finished and proven.")
 		d.text(0, "S, or ctrl+c again, stops: what was written is undone at the next safe point, and that is proven too.")
 	}
-	if p != nil {
+	if p != nil && p.script() != "" {
 		d.raw("")
 		d.text(0, "By hand, should this end in any other way: "+p.script())
 	}

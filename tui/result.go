@@ -19,15 +19,29 @@ type resultScreen struct {
 // ran is one plan with what became of it.
 type ran struct {
 	undoes string
+	where  string // which of several plans it was
 	result harden.Result
 }
 
 func newResult(r *run, results []harden.Result, events []harden.Event) *resultScreen {
 	s := &resultScreen{left: len(r.plans) - len(results), events: events}
 	for i, res := range results {
-		s.ran = append(s.ran, ran{r.plans[i].Undoes, res})
+		s.ran = append(s.ran, ran{undoes: r.plans[i].Undoes, where: r.where(i), result: res})
 	}
 	return s
+}
+
+// where says what one of several plans acts on; "" where there is but one.
+func (r *run) where(i int) string {
+	switch p := r.plans[i]; {
+	case len(r.plans) < 2:
+		return ""
+	case p.Keeps():
+		return "In what kubeadm keeps for upgrades: "
+	case p.Scope == harden.ScopeCluster:
+		return "In the cluster: "
+	}
+	return "On this node: "
 }
 
 func (s *resultScreen) title(*Model) (string, string) { return "Result", "" }
@@ -78,11 +92,11 @@ func (s *resultScreen) view(m *Model, w, h int) []string {
 	d := newDoc(m.theme, min(w, 120))
 	for _, p := range s.ran {
 		d.raw("")
-		d.item(m.theme.outcomeSign(p.result.Outcome)+" ", 2, outcome(p.result.Outcome))
+		d.item(m.theme.outcomeSign(p.result.Outcome)+" ", 2, p.where+outcome(p.result.Outcome))
 		if !p.result.Message.IsZero() {
 			d.text(2, p.result.Message.String())
 		}
-		describeResult(d, m.opts.Command, p.undoes, p.result)
+		describeResult(d, m.opts, p.undoes, p.result)
 	}
 	if s.left > 0 {
 		d.raw("")
@@ -96,7 +110,7 @@ func (s *resultScreen) view(m *Model, w, h int) []string {
 }
 
 // describeResult is the transaction, its backup and the undo, label by label.
-func describeResult(d *doc, base, undoes string, r harden.Result) {
+func describeResult(d *doc, o Options, undoes string, r harden.Result) {
 	if r.Transaction != "" {
 		d.pair("transaction", 13, r.Transaction)
 	}
@@ -106,8 +120,11 @@ func describeResult(d *doc, base, undoes string, r harden.Result) {
 	for _, t := range r.Targets {
 		d.pair(string(t.Is), 13, targetLine(t))
 	}
-	for _, way := range ways(base, undoes, r) {
+	for _, way := range ways(o, undoes, r) {
 		d.pair(way.label, 13, way.command)
+	}
+	if o.Sandbox && r.Outcome == harden.OutcomeApplied {
+		d.pair("undo", 13, d.t.hint("H, then u", "history"))
 	}
 }
 
@@ -115,22 +132,22 @@ func describeResult(d *doc, base, undoes string, r harden.Result) {
 type way struct{ label, command string }
 
 // ways on from a result: what stays can be undone, what waits confirmed too.
-func ways(base, undoes string, r harden.Result) []way {
+func ways(o Options, undoes string, r harden.Result) []way {
 	var out []way
 	add := func(label, command string) {
-		if !slices.ContainsFunc(out, func(w way) bool { return w.command == command }) {
+		if command != "" && !slices.ContainsFunc(out, func(w way) bool { return w.command == command }) {
 			out = append(out, way{label, command})
 		}
 	}
 	if tx := shell(r.Transaction); r.Transaction != "" {
 		switch {
 		case r.Outcome == harden.OutcomeWaiting:
-			add("confirm", base+" confirm "+tx)
-			add("undo", base+" rollback "+tx)
+			add("confirm", o.shell("confirm "+tx))
+			add("undo", o.shell("rollback "+tx))
 		case r.Outcome == harden.OutcomeApplied && undoes != "":
-			add("redo", base+" rollback "+tx)
+			add("redo", o.shell("rollback "+tx))
 		case r.Outcome == harden.OutcomeApplied:
-			add("undo", base+" rollback "+tx)
+			add("undo", o.shell("rollback "+tx))
 		}
 	}
 	for _, hint := range r.Hints {

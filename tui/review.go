@@ -200,6 +200,7 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		d.text(0, "No change: everything is as this plan would make it.")
 	} else {
 		s.consequences(m, d)
+		s.deadMan(d)
 		s.rehearsal(d)
 		s.changes(d)
 		s.preflight(m, d)
@@ -222,10 +223,16 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		d.text(4, path.Dir(p))
 	}
 	d.text(2, "restore.sh in there puts them back by hand, without this program.")
-	d.pair("or run", 8, m.opts.Command+" rollback")
-	d.pair("or here", 8, d.t.hint("H, then u", "history"))
+	d.pair("here", 8, d.t.hint("H, then u", "history"))
+	if command := m.opts.shell("rollback"); command != "" {
+		d.pair("or run", 8, command)
+	}
 	if s.undoes == "" {
-		d.heading("The same from the command line")
+		if m.opts.Sandbox {
+			d.heading("The same on a node of yours")
+		} else {
+			d.heading("The same from the command line")
+		}
 		d.command(2, m.command()+s.accepted())
 	}
 }
@@ -258,6 +265,24 @@ func (s *reviewScreen) consequences(m *Model, d *doc) {
 	}
 	if s.undoes == "" && !m.offline() {
 		d.text(2, "A check that fails afterwards undoes everything by itself.")
+	}
+}
+
+// deadMan says what is undone by itself unless it is confirmed.
+func (s *reviewScreen) deadMan(d *doc) {
+	for _, p := range s.plans {
+		if p.Switch == nil {
+			continue
+		}
+		d.heading("Dead man's switch")
+		for i, said := range p.Switch.Review() {
+			lead := "  - "
+			if i == 0 {
+				lead = "  " + paint(d.t.Bad, "! ")
+			}
+			d.item(lead, 4, said.String())
+		}
+		d.pair("here", 8, d.t.hint("C confirms, once it is asked for", "confirm"))
 	}
 }
 

@@ -170,11 +170,11 @@ func (m *Model) finish(r *run, results []harden.Result) {
 		m.crash = r.crash
 	}
 	for i, res := range results {
-		if res.Outcome == harden.OutcomeUnsettled && len(res.Hints) == 0 {
-			res.Hints = []string{m.opts.Command + " recover"}
+		if recover := m.opts.shell("recover"); res.Outcome == harden.OutcomeUnsettled && len(res.Hints) == 0 && recover != "" {
+			res.Hints = []string{recover}
 			results[i] = res
 		}
-		a := Applied{Run: r.plans[i].Run, Scope: r.plans[i].Scope, Undoes: r.plans[i].Undoes, Result: res, choices: r.plans[i].Choices}
+		a := Applied{Run: r.plans[i].Run, Scope: r.plans[i].Scope, Undoes: r.plans[i].Undoes, Result: res, choices: r.plans[i].Choices, where: r.where(i)}
 		m.summary.Applied = append(m.summary.Applied, a)
 		m.applied(a)
 	}

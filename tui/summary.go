@@ -17,9 +17,9 @@ type Summary struct {
 	// ChoicesFile was written, if not empty.
 	ChoicesFile string
 
-	command string
-	noNode  bool
-	stale   bool // something was applied and the node was not read again since
+	opts   Options
+	noNode bool
+	stale  bool // something was applied and the node was not read again since
 }
 
 // Applied is a plan that was run.
@@ -30,6 +30,7 @@ type Applied struct {
 	Result harden.Result
 
 	choices []harden.Choice
+	where   string
 }
 
 // String is plain text of whole lines, safe for any terminal.
@@ -49,20 +50,20 @@ func (s Summary) String() string {
 		line("%s: %s", s.Node, strings.Join(parts, ", "))
 	}
 	for _, a := range s.Applied {
-		line("%s", outcome(a.Result.Outcome))
+		line("%s", a.where+outcome(a.Result.Outcome))
 		if !a.Result.Message.IsZero() {
 			line("  %s", a.Result.Message)
 		}
 		if a.Result.Transaction != "" {
 			line("  transaction  %s", a.Result.Transaction)
 		}
-		if a.Result.Script != "" {
+		if a.Result.Script != "" && !s.opts.Sandbox {
 			line("  backup       %s", a.Result.Script)
 		}
 		for _, t := range a.Result.Targets {
 			line("  %-12s %s", string(t.Is), targetLine(t))
 		}
-		for _, way := range ways(s.command, a.Undoes, a.Result) {
+		for _, way := range ways(s.opts, a.Undoes, a.Result) {
 			if way.label == "hint" {
 				line("hint: %s", way.command)
 			} else {
@@ -70,8 +71,11 @@ func (s Summary) String() string {
 			}
 		}
 	}
-	if len(s.Applied) == 0 {
+	switch {
+	case len(s.Applied) == 0:
 		line("Nothing was changed.")
+	case s.opts.Sandbox:
+		line("All this was in the sandbox, which is gone, and its backups with it.")
 	}
 	if s.ChoicesFile != "" {
 		line("Choices are in %s", s.ChoicesFile)

@@ -162,9 +162,9 @@ func (a *Applier) refusal(err error) harden.Result {
 	case errors.As(err, &plan):
 		r.Hints = []string{"kubectl-harden plan"}
 	case errors.Is(err, syscall.EROFS):
-		r.Hints = []string{"findmnt -T " + a.here(a.StateDir)}
+		r.Hints = []string{"findmnt -T " + a.hereOrAbove(a.StateDir)}
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		r.Hints = []string{"df -h " + a.here(a.StateDir), "kubectl-harden history --prune"}
+		r.Hints = []string{"df -h " + a.hereOrAbove(a.StateDir), "kubectl-harden history --prune"}
 	}
 	return r
 }

@@ -290,7 +290,7 @@ func (a *Applier) room(p harden.Plan) error {
 		if readOnly {
 			return &RefusedError{
 				Why:   fmt.Sprintf("checking the node: %s: its file system is read-only", d),
-				Hints: []string{"findmnt -T " + a.here(d)},
+				Hints: []string{"findmnt -T " + a.hereOrAbove(d)},
 			}
 		}
 		free, err := a.Files.FreeBytes(d)
@@ -304,7 +304,7 @@ func (a *Applier) room(p harden.Plan) error {
 		if free < need {
 			return &RefusedError{
 				Why:   fmt.Sprintf("checking the node: %s: %d bytes are free and %d are needed", d, free, need),
-				Hints: []string{"df -h " + a.here(d), "kubectl-harden history --prune"},
+				Hints: []string{"df -h " + a.hereOrAbove(d), "kubectl-harden history --prune"},
 			}
 		}
 	}
@@ -316,7 +316,7 @@ func (a *Applier) safe(p harden.Plan) error {
 	refused := func(target string, err error) error {
 		return &RefusedError{
 			Why:   fmt.Sprintf("checking the node: %s", oneLine(err)),
-			Hints: []string{"namei -l " + a.here(target), "lsattr -d " + a.here(target)},
+			Hints: []string{"namei -l " + a.here(target), "lsattr -d " + a.hereOrAbove(target)},
 		}
 	}
 	if err := a.Files.CheckReplace(path.Join(a.StateDir, "transactions", "new")); err != nil {
@@ -332,6 +332,17 @@ func (a *Applier) safe(p harden.Plan) error {
 
 // here is a path of the node as a shell on this machine takes it.
 func (a *Applier) here(p string) string { return quote(path.Join("/", a.Facts.Identity.Root, p)) }
+
+// hereOrAbove is here of what exists, on the way to a path.
+func (a *Applier) hereOrAbove(p string) string {
+	for p != "/" {
+		if s, err := a.Node.State(p); err == nil && s.Exists {
+			break
+		}
+		p = path.Dir(p)
+	}
+	return a.here(p)
+}
 
 // describe says what a probe answered: "(https://192.0.2.11:6443/livez) answered 401".
 func describe(p harden.Probe, r ProbeResult) string {

@@ -55,7 +55,7 @@ func (r *run) live() bool { return !r.plan.Target.Offline }
 // forward writes the plan and proves it, or undoes it.
 func (r *run) forward(ctx context.Context) harden.Result {
 	if !r.resumed {
-		r.tell(harden.Event{Kind: harden.EventBegun, Message: harden.Msg("originals are saved; the way out by hand is %s", r.tx.Script())})
+		r.tell(harden.Event{Kind: harden.EventBegun, Target: r.tx.Script(), Message: harden.Msg("originals are saved; the way out by hand is %s", r.tx.Script())})
 	}
 	for i, st := range r.plan.Stages {
 		r.at = i

@@ -1,7 +1,9 @@
 package collect
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -31,6 +33,11 @@ var marks = []struct {
 	{"/etc/kubernetes/kubelet.conf", harden.OtherDistro},
 }
 
+// openMarks are of kubeadm's nodes, and can be read by everybody: by them goes who may not look at the others.
+var openMarks = []string{
+	"/etc/kubernetes/pki/ca.crt", "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf", "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf",
+}
+
 // recognise says who set the node up, and what was looked for to say so.
 func recognise(n Node, live Live, f *harden.Facts) error {
 	var first error
@@ -39,11 +46,23 @@ func recognise(n Node, live Live, f *harden.Facts) error {
 		if err != nil && first == nil {
 			first = err
 		}
+		value := harden.LookedMissing
+		if errors.Is(err, fs.ErrPermission) {
+			value = harden.LookedDenied
+		}
 		if s.Exists {
 			f.Distro, f.LookedFor = m.distro, append(f.LookedFor, harden.Evidence{Source: m.path, Value: harden.LookedFound})
 			return nil
 		}
-		f.LookedFor = append(f.LookedFor, harden.Evidence{Source: m.path, Value: harden.LookedMissing})
+		f.LookedFor = append(f.LookedFor, harden.Evidence{Source: m.path, Value: value})
+	}
+	if errors.Is(first, fs.ErrPermission) {
+		for _, p := range openMarks {
+			if s, err := n.State(p); err == nil && s.Exists {
+				f.Distro, f.LookedFor = harden.Kubeadm, append(f.LookedFor, harden.Evidence{Source: p, Value: harden.LookedFound})
+				return nil
+			}
+		}
 	}
 	if first != nil {
 		return fmt.Errorf("recognising the node: %w", first)
