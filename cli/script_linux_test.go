@@ -233,7 +233,7 @@ func forbidding(ts *testscript.TestScript, _ bool, args []string) {
 func otherCluster(ts *testscript.TestScript, _ bool, args []string) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/version" {
-			http.Error(w, "no", http.StatusForbidden)
+			http.Error(w, "forbidden", http.StatusForbidden)
 			return
 		}
 		fmt.Fprint(w, `{"major":"1","minor":"37","gitVersion":"v1.37.2"}`)
