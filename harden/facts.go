@@ -64,6 +64,8 @@ type Facts struct {
 	Cluster      *ClusterFacts     `json:"cluster,omitempty"`
 	// Encryption is nil where the API server is given no encryption configuration.
 	Encryption *EncryptionFact `json:"encryption,omitempty"`
+	// AuditWebhook is nil where the API server sends no audit events away.
+	AuditWebhook *AuditWebhookFact `json:"auditWebhook,omitempty"`
 	// Missing says why a group of facts could not be read. A group that is not here is known.
 	Missing map[Need]Message `json:"missing,omitempty"`
 }
@@ -79,6 +81,13 @@ type EncryptionFact struct {
 type EncryptionRule struct {
 	Resources []string `json:"resources"`
 	Providers []string `json:"providers"`
+}
+
+// AuditWebhookFact is where the API server sends audit events, without the credentials for it.
+type AuditWebhookFact struct {
+	Path   string  `json:"path"`
+	Unread Message `json:"unread,omitzero"`
+	Server string  `json:"server,omitempty"`
 }
 
 // Identity is which node of which cluster was observed; a plan carries it and is refused elsewhere.
@@ -193,6 +202,8 @@ type MachineFact struct {
 type DiskFact struct {
 	Path string `json:"path"`
 	Free uint64 `json:"free"` // bytes that root can still write
+	// Logs are the bytes that audit logs take there.
+	Logs uint64 `json:"logs,omitempty"`
 }
 
 // ClusterFacts are what the API showed, already proven to be this node's own cluster (promise 15).

@@ -16,6 +16,7 @@ func Area() harden.Area {
 		Controls: slices.Concat(
 			[]harden.Control{policyControl, pathControl},
 			limitControls(),
+			backendControls,
 		),
 	}
 }

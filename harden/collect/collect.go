@@ -91,6 +91,7 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 	}
 	collectReferenced(n, f)
 	collectEncryption(n, f)
+	collectAuditWebhook(n, f)
 	if err := collectSysctls(n, live, f); err != nil {
 		f.Missing[harden.NeedSysctls] = harden.Msg("%s", err.Error())
 	}
@@ -101,6 +102,9 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 		}
 	}
 	for _, p := range o.Disks {
+		if _, known := f.Disks[p]; known {
+			continue
+		}
 		if free, err := n.FreeBytes(p); err == nil {
 			f.Disks[p] = harden.DiskFact{Path: p, Free: free}
 		}

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"path"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 
@@ -45,11 +46,36 @@ func collectReferenced(n Node, f *harden.Facts) {
 	for _, p := range ours {
 		readInto(n, f, p)
 	}
-	if dir := path.Dir(c.Flag("audit-log-path").Last()); path.IsAbs(dir) {
-		if free, err := n.FreeBytes(dir); err == nil {
-			f.Disks[dir] = harden.DiskFact{Path: dir, Free: free}
+	log := c.Flag("audit-log-path").Last()
+	collectLogDisk(n, f, log)
+	if host, ok := c.HostPath(log); ok {
+		collectLogDisk(n, f, host)
+	}
+}
+
+// collectLogDisk sees how much room there is where a log is, and how much it and those put aside take: audit.log,
+// audit-2026-11-24T19-00-00.000.log, with .gz or without.
+func collectLogDisk(n Node, f *harden.Facts, log string) {
+	if !path.IsAbs(log) {
+		return
+	}
+	dir := path.Dir(log)
+	free, err := n.FreeBytes(dir)
+	if err != nil {
+		return
+	}
+	fact := harden.DiskFact{Path: dir, Free: free}
+	if attrs, ok := n.(Attributes); ok {
+		ext := path.Ext(log)
+		stem := strings.TrimSuffix(log, ext)
+		entries, _ := attrs.LookInto(dir) // a directory that is not there yet has none
+		for _, s := range entries {
+			if s.Kind == harden.StatFile && (s.Path == log || strings.HasPrefix(s.Path, stem+"-") && strings.Contains(s.Path[len(stem):], ext)) {
+				fact.Logs += uint64(s.Size)
+			}
 		}
 	}
+	f.Disks[dir] = fact
 }
 
 // collectAdmission reads the files that the admission configuration names, beside it where their paths are relative.

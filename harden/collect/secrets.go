@@ -1,6 +1,8 @@
 package collect
 
 import (
+	"net/url"
+
 	"sigs.k8s.io/yaml"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -53,5 +55,65 @@ func collectEncryption(n Node, f *harden.Facts) {
 			}
 		}
 		fact.Rules = append(fact.Rules, rule)
+	}
+}
+
+// collectAuditWebhook reads where audit events are sent, and none of the credentials for it.
+func collectAuditWebhook(n Node, f *harden.Facts) {
+	c := f.Component(harden.APIServer)
+	if c == nil {
+		return
+	}
+	flag := c.Flag("audit-webhook-config-file")
+	if flag.Last() == "" {
+		return
+	}
+	fact := &harden.AuditWebhookFact{Path: flag.Last()}
+	f.AuditWebhook = fact
+	host, ok := c.HostPath(flag.Last())
+	if !ok {
+		fact.Unread = harden.Msg("no mount shows %s to the API server", flag.Last())
+		return
+	}
+	fact.Path = host
+	file := readFile(n, host)
+	switch {
+	case !file.Unread.IsZero():
+		fact.Unread = file.Unread
+		return
+	case !file.State.Exists:
+		fact.Unread = harden.Msg("%s does not exist", host)
+		return
+	}
+	var k struct {
+		Clusters []struct {
+			Name    string `json:"name"`
+			Cluster struct {
+				Server string `json:"server"`
+			} `json:"cluster"`
+		} `json:"clusters"`
+		Contexts []struct {
+			Name    string `json:"name"`
+			Context struct {
+				Cluster string `json:"cluster"`
+			} `json:"context"`
+		} `json:"contexts"`
+		Current string `json:"current-context"`
+	}
+	// The error of a decoder may quote what it cannot read, which may be a credential here.
+	if yaml.Unmarshal(file.State.Data, &k) != nil {
+		fact.Unread = harden.Msg("%s is no kubeconfig that can be read here", host)
+		return
+	}
+	for _, ctx := range k.Contexts {
+		for _, cl := range k.Clusters {
+			if u, err := url.Parse(cl.Cluster.Server); ctx.Name == k.Current && cl.Name == ctx.Context.Cluster && err == nil {
+				u.User, u.RawQuery, u.Fragment = nil, "", ""
+				fact.Server = u.String()
+			}
+		}
+	}
+	if fact.Server == "" {
+		fact.Unread = harden.Msg("%s has no current context with a server", host)
 	}
 }
