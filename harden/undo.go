@@ -84,10 +84,32 @@ func Undo(in UndoInput) (Plan, error) {
 		return Plan{}, err
 	}
 	st.Rehearsals = Rehearsals(st, in.Facts, true)
-	undoSysctls(&st, in.Done.Plan, in.Control)
+	undoSysctls(&st, in.Done.Plan, in.Control, in.Facts.Sysctls)
 	p.Stages = []Stage{st}
 	p.Preflight = append(p.Preflight, targetChecks(in.Writes, steps)...)
+	p.Preflight = append(p.Preflight, wellFormed(in.Facts, in.merged(st))...)
 	return p, nil
+}
+
+// merged is the part of a stage whose targets become something that they never were: others' changes stay in them. What a
+// target was before is brought back unjudged.
+func (in UndoInput) merged(st Stage) Stage {
+	var ids []string
+	for _, s := range in.Done.Plan.Steps() {
+		ids = append(ids, s.ID+" "+s.Before.Digest())
+	}
+	part := Stage{}
+	for _, s := range st.Steps {
+		if s.Kind == StepFile && !slices.Contains(ids, s.ID+" "+s.After.Digest()) {
+			part.Steps = append(part.Steps, s)
+		}
+	}
+	for _, e := range st.Effects {
+		if slices.ContainsFunc(part.Steps, func(s Step) bool { return s.Component == e.Component }) {
+			part.Effects = append(part.Effects, e)
+		}
+	}
+	return part
 }
 
 // restartReaders adds a step for each static pod that reads a changed file at its start and whose manifest stays as it is:
@@ -130,8 +152,9 @@ func (s Step) restarts() ComponentID {
 	return ""
 }
 
-// undoSysctls loads the prior live values of kernel settings instead of the ones that were asked for.
-func undoSysctls(st *Stage, done Plan, control string) {
+// undoSysctls loads the prior live values of kernel settings instead of the ones that were asked for. A setting that has another
+// value than the one that was loaded is somebody else's, and stays.
+func undoSysctls(st *Stage, done Plan, control string, live map[string]string) {
 	for i := range st.Effects {
 		e := &st.Effects[i]
 		if e.Kind != EffectSysctl {
@@ -142,12 +165,20 @@ func undoSysctls(st *Stage, done Plan, control string) {
 			for _, w := range was.Effects {
 				if w.Kind == EffectSysctl && (control == "" || slices.Contains(w.Controls, control)) {
 					for k, v := range w.Prior {
-						e.Sysctls[k] = v
+						if now, known := live[k]; !known || now == w.Sysctls[k] {
+							e.Sysctls[k] = v
+						}
 					}
 				}
 			}
 		}
+		for k := range e.Prior {
+			if _, loaded := e.Sysctls[k]; !loaded {
+				delete(e.Prior, k)
+			}
+		}
 	}
+	st.Effects = slices.DeleteFunc(st.Effects, func(e Effect) bool { return e.Kind == EffectSysctl && len(e.Sysctls) == 0 })
 }
 
 func undoStep(in UndoInput, done Step) (*Step, error) {

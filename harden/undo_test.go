@@ -178,3 +178,67 @@ func TestUndoAfterKubeadmHasWrittenTheManifestAnew(t *testing.T) {
 		t.Errorf("after undoing all:\n%s", got.Data)
 	}
 }
+
+func TestAnUndoThatLeavesAMountWithoutItsVolumeIsBlocked(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	p := build(t, n, "policy")
+	n.Apply(p)
+	text := string(n.Files[apiserverManifest].Data)
+	text = strings.Replace(text, "  containers:\n", "  containers:\n  - name: sidecar\n    image: x\n    volumeMounts:\n    - mountPath: /p\n      name: policies\n", 1)
+	n.Write(apiserverManifest, text, 0o600)
+	back, err := undo(t, n, p, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(back.Preflight, func(c harden.Check) bool {
+		return c.Blocks && c.State == harden.Unmet && strings.Contains(c.Message.String(), "sidecar mounts volume policies, which is not there")
+	}) {
+		t.Errorf("nothing blocks it: %v", back.Preflight)
+	}
+}
+
+func TestAFlagThatSomebodySetAnewIsNotSetTwiceByAnUndo(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	n.Edit(t, apiserverManifest, "    - --tls-cert-file", "    - --token-auth-file=/a.csv\n    - --tls-cert-file")
+	areas := []harden.Area{{ID: "test", Controls: []harden.Control{failing("tokens", harden.RiskNode, harden.RemoveFlag(harden.APIServer, "token-auth-file"))}}}
+	plans, err := harden.Build(harden.BuildInput{Facts: n.Facts(t), Areas: areas, Choices: []harden.Choice{{Control: "tokens"}}, Read: n.State})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Apply(plans.Node)
+	n.Edit(t, apiserverManifest, "    - --allow-privileged", "    - --token-auth-file=/b.csv\n    - --allow-privileged")
+	_, err = undo(t, n, plans.Node, "")
+	var conflict *harden.UndoConflictError
+	if !errors.As(err, &conflict) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAnUndoLeavesAKernelSettingThatSomebodyElseHasSet(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	areas := []harden.Area{{ID: "test", Controls: []harden.Control{failing("kernel", harden.RiskNode,
+		harden.Sysctl("/etc/sysctl.d/90-x.conf", "vm.overcommit_memory", "1"), harden.Sysctl("/etc/sysctl.d/90-x.conf", "kernel.panic", "10"))}}}
+	f := n.Facts(t)
+	f.Sysctls = map[string]string{"vm.overcommit_memory": "0", "kernel.panic": "0"}
+	plans, err := harden.Build(harden.BuildInput{Facts: f, Areas: areas, Choices: []harden.Choice{{Control: "kernel"}}, Read: n.State})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Apply(plans.Node)
+	back := func(overcommit string) *harden.Effect {
+		f := n.Facts(t)
+		f.Sysctls = map[string]string{"vm.overcommit_memory": overcommit, "kernel.panic": "10"}
+		p, err := harden.Undo(harden.UndoInput{Done: harden.Done{ID: "tx1", Plan: plans.Node}, Facts: f, Read: n.State})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(p.Stages[0].Effects, func(e harden.Effect) bool { return e.Kind == harden.EffectSysctl })
+		return &p.Stages[0].Effects[i]
+	}
+	if e := back("1"); !maps.Equal(e.Sysctls, map[string]string{"vm.overcommit_memory": "0", "kernel.panic": "0"}) {
+		t.Errorf("loads %v", e.Sysctls)
+	}
+	if e := back("2"); !maps.Equal(e.Sysctls, map[string]string{"kernel.panic": "0"}) || !maps.Equal(e.Prior, map[string]string{"kernel.panic": "10"}) {
+		t.Errorf("loads %v over %v", e.Sysctls, e.Prior)
+	}
+}

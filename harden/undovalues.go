@@ -2,6 +2,7 @@ package harden
 
 import (
 	"bytes"
+	"slices"
 
 	"sigs.k8s.io/yaml"
 
@@ -40,13 +41,16 @@ func takenBack(ours, want, now []byte) (back []byte, ok bool, err error) {
 	}
 	// A merge of lines can tear a document apart: a list's head goes, an item that others added stays.
 	if torn := parses(now) && !parses(merged); len(conflicts) == 0 && !torn {
-		more, _, err := patches.MergeValues(ours, want, merged)
+		more, clashes, err := patches.MergeValues(ours, want, merged)
+		if err == nil && slices.ContainsFunc(clashes, func(c patches.ValueConflict) bool { return c.Flag }) {
+			return nil, false, nil // lines that do not touch can hold the same flag
+		}
 		if err != nil || bytes.Equal(more, merged) {
 			return merged, true, nil
 		}
 	}
-	merged, places, err := patches.MergeValues(ours, want, now)
-	return merged, err == nil && len(places) == 0, nil
+	merged, clashes, err := patches.MergeValues(ours, want, now)
+	return merged, err == nil && len(clashes) == 0, nil
 }
 
 func parses(doc []byte) bool {

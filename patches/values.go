@@ -11,9 +11,9 @@ import (
 
 // MergeValues applies what changed from base to ours to theirs, value by value: for YAML mappings whose lines theirs has written
 // anew. Arguments of a pod's containers are told by their flags, items of a list by their mount path or name. A change that
-// theirs has too is made once; what theirs has changed to something else stays, and its path is among the conflicts.
+// theirs has too is made once; what theirs has changed to something else stays, and its place is among the conflicts.
 // A document that is no mapping, and an edit that this package refuses, is an error.
-func MergeValues(base, ours, theirs []byte) (merged []byte, conflicts []string, err error) {
+func MergeValues(base, ours, theirs []byte) (merged []byte, conflicts []ValueConflict, err error) {
 	var docs [2]any
 	for i, doc := range [][]byte{base, ours} {
 		if docs[i], err = valuesOf(doc); err != nil {
@@ -29,6 +29,12 @@ func MergeValues(base, ours, theirs []byte) (merged []byte, conflicts []string, 
 		conflicts = append(conflicts, bad...)
 	}
 	return merged, conflicts, nil
+}
+
+// ValueConflict is a value that both sides changed differently.
+type ValueConflict struct {
+	Place string // "spec.containers[kube-apiserver] --profiling"
+	Flag  bool   // it is a flag of a container
 }
 
 // argsKey is where valuesOf puts the flags of a container: no key of YAML that we read is empty.
@@ -101,7 +107,16 @@ func (p places) String() string {
 			b.WriteString("." + step)
 		}
 	}
-	return strings.TrimPrefix(b.String(), ".")
+	text := strings.TrimPrefix(b.String(), ".")
+	if _, flag, ok := p.flag(); ok {
+		text = strings.TrimSuffix(text, ".."+flag) + " --" + flag
+	}
+	return text
+}
+
+func (p places) conflict() ValueConflict {
+	_, _, flag := p.flag()
+	return ValueConflict{Place: p.String(), Flag: flag}
 }
 
 // flag gives the container and the flag that the places lead to.
@@ -244,7 +259,7 @@ func keySteps(p places) Path {
 }
 
 // apply makes the change in a document, as far as what stands there is what it begins with.
-func (c valueChange) apply(doc *[]byte) (conflicts []string, err error) {
+func (c valueChange) apply(doc *[]byte) (conflicts []ValueConflict, err error) {
 	root, err := valuesOf(*doc)
 	if err != nil {
 		return nil, err
@@ -264,7 +279,7 @@ func (c valueChange) apply(doc *[]byte) (conflicts []string, err error) {
 	}
 	steps, mine, _ := parts(changed, now)
 	if other != any(absent{}) || steps == nil {
-		return []string{c.at.String()}, nil
+		return []ValueConflict{c.at.conflict()}, nil
 	}
 	for _, step := range steps {
 		part, ok := mine[step]

@@ -91,7 +91,7 @@ func TestMergeValues(t *testing.T) {
 		{name: "made already", base: podHardened, ours: podBefore, theirs: podBefore, want: podBefore},
 		{name: "a flag that has another value", base: podHardened, ours: podBefore,
 			theirs:    strings.Replace(podRendered, "--profiling=false", "--profiling=true", 1),
-			conflicts: "spec.containers[kube-apiserver]..profiling"},
+			conflicts: "spec.containers[kube-apiserver] --profiling"},
 		{name: "a flag comes back", base: podBefore, ours: podHardened, theirs: podBefore,
 			want: podHardened},
 		{name: "a value", base: "a: 1\nb: 2\n", ours: "a: 1\nb: 3\n", theirs: "b: 2 # two\nc: 1\na: 1\n", want: "b: 3 # two\nc: 1\na: 1\n"},
@@ -110,7 +110,11 @@ func TestMergeValues(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.Join(conflicts, " "); got != c.conflicts {
+			var places []string
+			for _, c := range conflicts {
+				places = append(places, c.Place)
+			}
+			if got := strings.Join(places, " "); got != c.conflicts {
 				t.Errorf("conflicts: %q, want %q", got, c.conflicts)
 			}
 			if c.want != "" && string(merged) != c.want {
