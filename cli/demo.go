@@ -138,7 +138,7 @@ func (s *sandboxAPI) now() *clustersandbox.Cluster {
 }
 
 func (s *sandboxAPI) At(_ string, port int) apply.API {
-	return sandbox.CanaryAPI{Node: s.node, Port: port}
+	return sandbox.ServerAPI{Node: s.node, Port: port}
 }
 
 func (s *sandboxAPI) Readyz(context.Context) (bool, []string, error) {

@@ -48,6 +48,15 @@ func (e *Error) Conflict() bool {
 	return e.Reason == Exists || e.Reason == Changed || e.Reason == Contested
 }
 
+// Answered says that the API has answered, and did not do what was asked.
+func (e *Error) Answered() bool {
+	switch e.Reason {
+	case Unauthorized, Forbidden, NotFound, Exists, Changed, Contested, Refused:
+		return true
+	}
+	return false
+}
+
 // NotFound says that there is no such object.
 func (e *Error) NotFound() bool { return e.Reason == NotFound }
 

@@ -190,6 +190,10 @@ var gateRows = []row{
 		}},
 	{name: "the administrator is not refused", outcome: harden.OutcomeRolledBack, says: "proving c: timed out: GET /debug/pprof/: wanted 404, got 200",
 		arrange: func(w *world, _ func()) { w.cluster.status = 200 }},
+	{name: "another member refuses the administrator, and this one does not", outcome: harden.OutcomeRolledBack, says: "wanted 404, got 200",
+		arrange: func(w *world, _ func()) { w.cluster.own = 200 }},
+	{name: "another member lets the administrator in, and this one does not", outcome: harden.OutcomeApplied,
+		arrange: func(w *world, _ func()) { w.cluster.status, w.cluster.own = 200, 404 }},
 	{name: "anybody is let in", outcome: harden.OutcomeRolledBack, says: "anonymous GET /api: wanted 403, got 200",
 		arrange: func(w *world, _ func()) {
 			w.node.answer = func(_ *node, p harden.Probe, _ string) *apply.ProbeResult {

@@ -22,6 +22,7 @@ type cluster struct {
 	write   func(c *cluster, ref harden.ObjectRef) error
 	after   func(c *cluster, ref harden.ObjectRef) error // a change has happened: what the caller hears all the same
 	status  int                                          // of AdminGet
+	own     int                                          // of AdminGet at this node's own server; 0: the same
 	ready   func() (bool, string, error)
 	configz func() (map[string]any, error)
 	now     func() time.Time
@@ -38,7 +39,7 @@ func newCluster() *cluster { return &cluster{objects: map[harden.ObjectRef]*obje
 // conflict is what the API says of an object that is not the one that was meant.
 type conflict struct{ error }
 
-func (conflict) Conflict() bool { return true }
+func (conflict) Answered() bool { return true }
 
 func (c *cluster) set(ref harden.ObjectRef, data string) *object {
 	c.next++

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -106,15 +107,29 @@ func (r *run) doneBefore(ctx context.Context, s harden.Step) (bool, error) {
 	return true, nil
 }
 
-// untouched says that a write that failed has not happened: the API found another object than the plan was made for, or holds
-// something else than the write would have left.
+// requestLasts is how long an API server works on a request at most (its --request-timeout), and some more: a write that nobody
+// has answered can still happen so long.
+const requestLasts = 65 * time.Second
+
+// untouched says that a write that failed has not happened: the API has answered that it did not do it, or holds something else
+// than the write would have left when it cannot be at it any more.
 func (r *run) untouched(ctx context.Context, s harden.Step, err error) bool {
-	var conflict interface{ Conflict() bool }
-	if errors.As(err, &conflict) && conflict.Conflict() {
+	var answer interface{ Answered() bool }
+	if errors.As(err, &answer) && answer.Answered() {
 		return true
 	}
-	now, _, _, err := r.Cluster.Object(ctx, *s.Object)
-	return err == nil && !now.Equal(s.After)
+	for end := r.Clock.Now().Add(requestLasts); ; {
+		now, _, _, err := r.Cluster.Object(ctx, *s.Object)
+		if err != nil || now.Equal(s.After) {
+			return false
+		}
+		if !r.Clock.Now().Before(end) {
+			return true
+		}
+		if r.Clock.Sleep(ctx, pollEvery) != nil {
+			return false
+		}
+	}
 }
 
 func (r *run) readBack(ctx context.Context, id string, ref harden.ObjectRef, want harden.State) error {

@@ -61,6 +61,24 @@ func TestObjects(t *testing.T) {
 					return nil
 				}
 			}},
+		{name: "a write happens after it was given up", outcome: harden.OutcomeRolledBack, says: "deadline exceeded",
+			arrange: func(w *world, _ func()) {
+				w.cluster.write = func(c *cluster, ref harden.ObjectRef) error {
+					if ref != denyAll {
+						return nil
+					}
+					looked := 0
+					c.write = nil
+					c.down = func() error {
+						if looked++; looked == 3 {
+							c.down = nil
+							c.set(denyAll, "deny all\n")
+						}
+						return nil
+					}
+					return errors.New("deadline exceeded")
+				}
+			}},
 		{name: "the server keeps something else", outcome: harden.OutcomeMixed, says: "the server holds something else than was shown",
 			other: "other, new\n# defaulted\n", then: harden.OutcomeMixed,
 			arrange: func(w *world, _ func()) {

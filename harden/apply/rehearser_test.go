@@ -234,7 +234,18 @@ func (a api) Readyz(context.Context) (bool, []string, error) {
 
 func (a api) TrialWrite(context.Context) error { return errors.Join(a.up(), a.node.canary.write) }
 
-func (c *cluster) At(string, int) apply.API { return api{c, true} }
+// At is the canary beside the live server, and by the live server's own address that one, whatever the cluster's name leads to.
+func (c *cluster) At(_ string, port int) apply.API {
+	if port != 6443 {
+		return api{c, true}
+	}
+	if c.own == 0 {
+		return c
+	}
+	own := *c
+	own.status = c.own
+	return &own
+}
 
 func (c *cluster) Readyz(context.Context) (bool, []string, error) { return true, nil, c.up() }
 

@@ -178,22 +178,23 @@ func (n *Node) advanceGuards(now time.Time) {
 	}
 }
 
-// CanaryAPI is the canary's API server as the administrator sees it.
-type CanaryAPI struct {
+// ServerAPI is the API server that listens on a port of this node, the live one or the canary, as the administrator sees it.
+type ServerAPI struct {
 	Node *Node
 	Port int
 }
 
-func (c CanaryAPI) serving(now time.Time) (*pod, error) {
-	p := c.Node.canary()
-	if p == nil || p.live == nil || p.live.server == nil || p.listens(0) != c.Port || now.Before(p.live.started.Add(booting)) {
-		return nil, fmt.Errorf("dial tcp 127.0.0.1:%d: connect: connection refused", c.Port)
+func (c ServerAPI) serving(now time.Time) (*pod, error) {
+	for _, p := range []*pod{c.Node.canary(), c.Node.pod(harden.APIServer)} {
+		if p != nil && p.live != nil && p.live.server != nil && p.listens(usualPorts[harden.APIServer]) == c.Port && !now.Before(p.live.started.Add(booting)) {
+			return p, nil
+		}
 	}
-	return p, nil
+	return nil, fmt.Errorf("dial tcp 127.0.0.1:%d: connect: connection refused", c.Port)
 }
 
 // AdminGet is the status of a GET.
-func (c CanaryAPI) AdminGet(_ context.Context, uri, agent string) (int, error) {
+func (c ServerAPI) AdminGet(_ context.Context, uri, agent string) (int, error) {
 	now, done := c.Node.look()
 	defer done()
 	p, err := c.serving(now)
@@ -207,7 +208,7 @@ func (c CanaryAPI) AdminGet(_ context.Context, uri, agent string) (int, error) {
 }
 
 // Readyz passes all checks once the roles are read.
-func (c CanaryAPI) Readyz(context.Context) (bool, []string, error) {
+func (c ServerAPI) Readyz(context.Context) (bool, []string, error) {
 	now, done := c.Node.look()
 	defer done()
 	p, err := c.serving(now)
@@ -221,7 +222,7 @@ func (c CanaryAPI) Readyz(context.Context) (bool, []string, error) {
 }
 
 // TrialWrite is taken by a server that serves.
-func (c CanaryAPI) TrialWrite(context.Context) error {
+func (c ServerAPI) TrialWrite(context.Context) error {
 	now, done := c.Node.look()
 	defer done()
 	_, err := c.serving(now)

@@ -57,7 +57,7 @@ func TestCanaryBesideTheLiveOne(t *testing.T) {
 			t.Errorf("%+v: %+v", p, r)
 		}
 	}
-	api := CanaryAPI{b.Node, c.Port}
+	api := ServerAPI{b.Node, c.Port}
 	if status, err := api.AdminGet(context.Background(), "/debug/pprof/", ""); err != nil || status != 404 {
 		t.Errorf("profiling: %d %v", status, err)
 	}
