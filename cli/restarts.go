@@ -82,5 +82,6 @@ func (p podRestarts) Begun(ctx context.Context, c harden.Component, since time.T
 	return false, nil
 }
 
-// Present is host.Root's.
+// Present and Tidy are host.Root's.
 func (p podRestarts) Present(path string) error { return p.root.Present(path) }
+func (p podRestarts) Tidy(path string) error    { return p.root.TidyPresent(path) }

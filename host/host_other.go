@@ -70,4 +70,5 @@ func Signal(string, int, uint64, syscall.Signal) error { return errNotHere }
 func (r *Root) InputHooks() ([]Hook, []string, error) { return nil, nil, ErrOffline }
 
 // Present fails: nodes are Linux machines.
-func (r *Root) Present(string) error { return errNotHere }
+func (r *Root) Present(string) error     { return errNotHere }
+func (r *Root) TidyPresent(string) error { return errNotHere }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"reflect"
@@ -24,9 +25,9 @@ func (r *Root) Present(file string) error {
 	if !was.Exists || was.Dir {
 		return failed(doing, file, fs.ErrNotExist)
 	}
-	draft := path.Join(path.Dir(file), ".kubectl-harden-"+path.Base(file))
-	if err := r.Remove(draft); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err // left by a process that was killed right here
+	draft := copyOf(file)
+	if err := r.TidyPresent(file); err != nil {
+		return err
 	}
 	f, err := r.Create(draft, was.Mode)
 	if err != nil {
@@ -45,9 +46,27 @@ func (r *Root) Present(file string) error {
 	}
 	displaced, err := r.State(draft)
 	if err == nil && !reflect.DeepEqual(displaced, was) {
-		err = errors.Join(failed(doing, file, ErrChanged), r.exchange(file, draft))
+		err = failed(doing, file, ErrChanged)
+		if back := r.exchange(file, draft); back != nil {
+			return errors.Join(err, back, fmt.Errorf("what somebody else has written is at %s", draft))
+		}
 	}
 	return errors.Join(err, r.Remove(draft), r.SyncDir(path.Dir(file)))
+}
+
+func copyOf(file string) string {
+	return path.Join(path.Dir(file), ".kubectl-harden-"+path.Base(file))
+}
+
+// TidyPresent removes the copy that a process has left which was killed while it presented a file.
+func (r *Root) TidyPresent(file string) error {
+	switch err := r.Remove(copyOf(file)); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return r.SyncDir(path.Dir(file))
 }
 
 // exchange lets two files of one directory change their names. Watchers are told that the first one's name went and came.

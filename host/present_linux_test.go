@@ -81,6 +81,15 @@ func TestPresent(t *testing.T) {
 		t.Errorf("left: %q", names)
 	}
 
+	must(t, os.WriteFile(filepath.Join(dir, ".kubectl-harden-pod.yaml"), nil, 0o600))
+	must(t, r.TidyPresent("/pod.yaml"))
+	must(t, r.TidyPresent("/pod.yaml"))
+	names, err = r.List("/")
+	must(t, err)
+	if len(names) != 1 {
+		t.Errorf("left by one that was killed: %q", names)
+	}
+
 	if err := r.Present("/none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("presented nothing: %v", err)
 	}

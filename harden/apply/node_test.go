@@ -76,10 +76,11 @@ type node struct {
 	grace   time.Duration
 	late    time.Duration // what the kubelet needs to clean up after an old instance
 	blind   bool          // that cannot be seen
-	noShow  error         // of presenting a manifest
-	ended   int           // old instances that were ended early
-	shown   int           // manifests that were presented
-	hurt    int           // instances that were as they should be and were stopped by it
+	tidied  []string
+	noShow  error // of presenting a manifest
+	ended   int   // old instances that were ended early
+	shown   int   // manifests that were presented
+	hurt    int   // instances that were as they should be and were stopped by it
 
 	config   string // what the kubelet has read
 	started  map[harden.ComponentID]int
@@ -344,6 +345,8 @@ func (n *node) Present(file string) error {
 	}
 	return nil
 }
+
+func (n *node) Tidy(file string) error { n.tidied = append(n.tidied, file); return nil }
 
 func (n *node) Unit(context.Context, string) (apply.Unit, error) { return n.unit, n.unitErr }
 

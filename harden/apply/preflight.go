@@ -118,8 +118,18 @@ func elsewhere(what, there, here string) error {
 	}
 }
 
-// sameTarget compares which machine of which cluster was meant (promise 15).
+// sameTarget compares which machine of which cluster was meant (promise 15), and whether it runs.
 func (a *Applier) sameTarget(t harden.Identity) error {
+	if err := a.sameMachine(t); err != nil {
+		return err
+	}
+	if t.Offline != a.Facts.Identity.Offline {
+		return &RefusedError{Why: "checking the plan: it was made for an offline root and this is a live one, or the other way round"}
+	}
+	return nil
+}
+
+func (a *Applier) sameMachine(t harden.Identity) error {
 	here := a.Facts.Identity
 	for _, x := range []struct{ what, plan, here string }{
 		{"node", t.Node, here.Node},
@@ -129,9 +139,6 @@ func (a *Applier) sameTarget(t harden.Identity) error {
 		if x.plan != x.here {
 			return elsewhere(x.what, x.plan, x.here)
 		}
-	}
-	if t.Offline != here.Offline {
-		return &RefusedError{Why: "checking the plan: it was made for an offline root and this is a live one, or the other way round"}
 	}
 	if !t.Offline && (t.Node == "" || t.MachineID == "" && t.CADigest == "") {
 		return &RefusedError{

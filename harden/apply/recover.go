@@ -33,11 +33,20 @@ func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Res
 	res.Script = tx.Script()
 	r := newRun(a, plan, tx)
 	r.resumed = true
-	if err := a.sameTarget(plan.Target); err != nil {
+	// A root that was changed while it was offline may run by now: its files come back, whatever reads them.
+	started := plan.Target.Offline && !a.Facts.Identity.Offline
+	same := a.sameTarget
+	if started {
+		same = a.sameMachine
+	}
+	if err := same(plan.Target); err != nil {
 		res.Message = harden.Msg("%s", oneLine(err))
 		return res
 	}
 	found, err := r.reread()
+	if err == nil {
+		err = r.tidy()
+	}
 	switch {
 	case err != nil:
 		res.Message = harden.Msg("%s", oneLine(err))
@@ -56,6 +65,10 @@ func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Res
 		res.Message = harden.Msg("transaction %s is finished, and waits for confirm", id)
 		res.Hints = []string{"kubectl-harden confirm " + id}
 		return res
+	case cause == nil && started:
+		res.Message = harden.Msg("transaction %s was made for an offline root, which runs now: it can be undone only", id)
+		res.Hints = []string{"kubectl-harden recover"}
+		return res
 	case cause == nil && plan.Switch != nil && r.live() && a.Switch == nil:
 		res.Message = harden.Msg("%s", errNoSwitch.Error())
 		return res
@@ -69,7 +82,11 @@ func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Res
 	case found.waiting && errors.Is(cause, errUnfinished):
 		cause = errNotWanted
 	}
-	return r.undo(ctx, cause, len(plan.Stages)-1)
+	res = r.undo(ctx, cause, len(plan.Stages)-1)
+	if started {
+		res.Hints = append(res.Hints, "kubectl-harden assess") // what started in between may run with other files
+	}
+	return res
 }
 
 // takeUp makes ready to go on where the process that died was: what it has left of a canary goes, and a stage that was not

@@ -3,6 +3,7 @@ package apply_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -347,5 +348,36 @@ func TestOffline(t *testing.T) {
 	w.before = w.snapshot()
 	if res = w.apply(undo); res.Outcome != harden.OutcomeRolledBack || len(w.changes()) > 0 {
 		t.Errorf("%s: %s: %q", res.Outcome, res.Message, w.changes())
+	}
+}
+
+// TestOfflineRunDiesAndItsRootBoots: a disk that was being changed while it was offline must not be stuck when its node runs.
+func TestOfflineRunDiesAndItsRootBoots(t *testing.T) {
+	w := newWorld(t)
+	w.offline = true
+	p := w.plan(everything...)
+	id := w.killApply(p, func() { w.die("Rename", schedulerManifest, 1) })
+	if len(w.changes()) == 0 {
+		t.Fatal("it died before it changed anything")
+	}
+	w.offline = false
+	if res := w.recover(id, true); res.Outcome != harden.OutcomeUnsettled || !strings.Contains(res.Message.String(), "can be undone only") {
+		t.Errorf("finished: %s: %s", res.Outcome, res.Message)
+	}
+	res := w.recover(id, false)
+	if res.Outcome != harden.OutcomeRolledBack || len(w.changes()) > 0 || !slices.Contains(res.Hints, "kubectl-harden assess") {
+		t.Errorf("%s: %s: %q, hints %q", res.Outcome, res.Message, w.changes(), res.Hints)
+	}
+	if res := w.apply(w.plan("profiling")); res.Outcome != harden.OutcomeApplied {
+		t.Errorf("afterwards: %s: %s", res.Outcome, res.Message)
+	}
+}
+
+func TestRecoverTidiesWhatPresentingAManifestLeft(t *testing.T) {
+	w := newWorld(t)
+	id := w.killApply(w.plan("profiling"), func() { w.die("Rename", apiserverManifest, 1) })
+	w.node.backOff = true
+	if res := w.recover(id, false); res.Outcome != harden.OutcomeRolledBack || !slices.Contains(w.node.tidied, apiserverManifest) {
+		t.Errorf("%s: %s: tidied %q", res.Outcome, res.Message, w.node.tidied)
 	}
 }

@@ -19,6 +19,8 @@ type Restarts interface {
 	Begun(ctx context.Context, c harden.Component, since time.Time) (bool, error)
 	// Present lets the kubelet see a manifest go and come again, while it is there all the time.
 	Present(path string) error
+	// Tidy removes what a process has left that was killed while it did so.
+	Tidy(path string) error
 }
 
 // Leaving is an instance on its way out.
@@ -53,6 +55,20 @@ const (
 	// manifest again interrupts nothing.
 	kubeletBackOff = 10 * time.Second
 )
+
+// tidy removes what a killed process has left beside the manifests that it presented (promise 3).
+func (r *run) tidy() error {
+	if r.Restarts == nil {
+		return nil
+	}
+	var errs []error
+	for _, s := range r.plan.Steps() {
+		if c, ok := harden.ComponentByID(s.Component); ok && c.StaticPod() && s.Kind == harden.StepFile {
+			errs = append(errs, r.Restarts.Tidy(s.Path))
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // follow takes hold of the instance that a change will replace; nil where there is nothing to hasten.
 func (r *run) follow(c harden.Component, old Instance) Leaving {
