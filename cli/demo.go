@@ -150,6 +150,10 @@ func (s *sandboxAPI) TrialWrite(ctx context.Context) error {
 	return err
 }
 
+func (s *sandboxAPI) Allowed(context.Context, string, string, string) (bool, error) {
+	return s.node.AllowsAll()
+}
+
 func (s *sandboxAPI) CheckIdentity(ctx context.Context, node harden.Identity) error {
 	return s.now().CheckIdentity(ctx, node)
 }

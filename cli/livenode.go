@@ -336,7 +336,7 @@ func lastWords(r *host.Runtime, ct host.Container) string {
 func (n *hostNode) Probe(ctx context.Context, p harden.Probe) apply.ProbeResult {
 	target := p.Host
 	if target == "" {
-		target = "127.0.0.1" // the kubelet takes the pod's address; static pods are on the host's network
+		target = "127.0.0.1" // the node's own address is not known
 	}
 	r := host.Probe(ctx, host.ProbeRequest{
 		TCP: p.Scheme == "TCP", Scheme: strings.ToLower(p.Scheme), Host: target, Port: p.Port, Path: p.Path, Timeout: 5 * time.Second,

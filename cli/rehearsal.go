@@ -198,8 +198,11 @@ func (a liveAPI) At(host string, port int) apply.API {
 type noAPI struct{ err error }
 
 func (n noAPI) AdminGet(context.Context, string, string) (int, error) { return 0, n.err }
-func (n noAPI) Readyz(context.Context) (bool, []string, error)        { return false, nil, n.err }
-func (n noAPI) TrialWrite(context.Context) error                      { return n.err }
+func (n noAPI) Allowed(context.Context, string, string, string) (bool, error) {
+	return false, n.err
+}
+func (n noAPI) Readyz(context.Context) (bool, []string, error) { return false, nil, n.err }
+func (n noAPI) TrialWrite(context.Context) error               { return n.err }
 
 // canaryFile is where a canary's manifest would be.
 func (e *engine) canaryFile(ctx context.Context) string {

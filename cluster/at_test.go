@@ -59,6 +59,29 @@ func TestAtAnotherAddress(t *testing.T) {
 	}
 }
 
+// AlwaysAllow answered the administrator's GET as RBAC does; only a refusal shows which of them it is.
+func TestAccessReviewTellsAlwaysAllow(t *testing.T) {
+	a := newAPI(t, pkiOptions{})
+	const path = "POST /apis/authorization.k8s.io/v1/subjectaccessreviews"
+	for body, want := range map[string]bool{`{"status":{"allowed":true}}`: true, `{"status":{"allowed":false}}`: false} {
+		a.handle(path, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusCreated, body) })
+		if got, err := a.client(t).Allowed(t.Context(), "stranger", "list", "secrets"); err != nil || got != want {
+			t.Errorf("%s: %v %v", body, got, err)
+		}
+	}
+	if got := a.got(); len(got) != 2 || !strings.Contains(got[0].body, `"user":"stranger"`) || strings.Contains(got[0].body, "groups") {
+		t.Errorf("asked %+v", got)
+	}
+	a.handle(path, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusCreated, "{}") })
+	if _, err := a.client(t).Allowed(t.Context(), "stranger", "list", "secrets"); err == nil {
+		t.Error("no answer is taken for a refusal")
+	}
+	a.fails(path, http.StatusForbidden, "Forbidden", "no")
+	if _, err := a.client(t).Allowed(t.Context(), "stranger", "list", "secrets"); err == nil {
+		t.Error("a review that was not made is taken for a refusal")
+	}
+}
+
 func TestTrialWriteIsNotKept(t *testing.T) {
 	a := newAPI(t, pkiOptions{})
 	const path = "/api/v1/namespaces/kube-system/configmaps"

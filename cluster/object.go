@@ -151,6 +151,33 @@ func (c *Client) TrialWrite(ctx context.Context) error {
 	return err
 }
 
+// Allowed asks for an access review, which the server does not keep: may this user, in no group, do that in all namespaces?
+func (c *Client) Allowed(ctx context.Context, user, verb, resource string) (bool, error) {
+	const doing = "asking for an access review"
+	body, err := json.Marshal(map[string]any{
+		"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+		"spec": map[string]any{"user": user, "resourceAttributes": map[string]any{"verb": verb, "resource": resource}},
+	})
+	if err != nil {
+		return false, c.fault(doing, user, err)
+	}
+	var review struct {
+		Status *struct {
+			Allowed bool `json:"allowed"`
+		} `json:"status"`
+	}
+	if _, err := c.do(ctx, request{
+		doing: doing, subject: user, verb: http.MethodPost, path: []string{"/apis/authorization.k8s.io/v1/subjectaccessreviews"},
+		media: "application/json", body: body,
+	}, &review); err != nil {
+		return false, err
+	}
+	if review.Status == nil {
+		return false, c.fault(doing, user, errors.New("the answer has no status"))
+	}
+	return review.Status.Allowed, nil
+}
+
 // Replace gives the object that has this UID and resource version the labels, annotations and content of the YAML, exactly;
 // owners, finalizers and status stay.
 func (c *Client) Replace(ctx context.Context, ref harden.ObjectRef, yaml []byte, uid, resourceVersion string) (newVersion string, err error) {

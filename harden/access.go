@@ -1,6 +1,7 @@
 package harden
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -59,6 +60,38 @@ func (f FlagFact) Evidence(flag string) Evidence {
 
 // Component gives the facts of a component, nil when there are none.
 func (f *Facts) Component(id ComponentID) *ComponentFacts { return f.Components[id] }
+
+// readsAlong says that a path is a file of a static pod and not its manifest, whatever that is called here.
+func (f *Facts) readsAlong(id ComponentID, path string) bool {
+	c, known := ComponentByID(id)
+	facts := f.Component(id)
+	return known && c.StaticPod() && (facts == nil || facts.Manifest.Path != path)
+}
+
+// NodeAddress is the address that the kubelet takes for the node's own, and so for that of a pod on the host's network: the
+// one that it is given, or the Node object's first one, or what the API server advertises. "": none is known.
+func (f *Facts) NodeAddress() string {
+	var known []string
+	if f.Kubelet != nil {
+		known = f.Kubelet.Flag("node-ip").List()
+	}
+	if f.Cluster != nil {
+		for _, n := range f.Cluster.Nodes {
+			if n.Name == f.Identity.Node {
+				known = append(known, n.Addresses...)
+			}
+		}
+	}
+	if api := f.Component(APIServer); api != nil {
+		known = append(known, api.Flag("advertise-address").Last())
+	}
+	for _, s := range known {
+		if a, err := netip.ParseAddr(s); err == nil && !a.IsUnspecified() {
+			return a.String()
+		}
+	}
+	return ""
+}
 
 // Flag is what is in force: the live process where one was seen, else the manifest.
 func (c *ComponentFacts) Flag(name string) FlagFact {

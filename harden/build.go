@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -312,7 +311,7 @@ func (p *planner) steps() ([]Step, error) {
 	}
 	// Files of a static pod are written before its manifest and need no restart of their own.
 	for i := range steps {
-		if c, ok := ComponentByID(steps[i].Component); ok && c.StaticPod() && !strings.HasSuffix(steps[i].Path, "/"+c.Manifest) {
+		if p.in.Facts.readsAlong(steps[i].Component, steps[i].Path) {
 			steps[i].Component = ""
 		}
 	}

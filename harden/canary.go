@@ -204,7 +204,7 @@ func (c Canary) Gate(live Gate) Gate {
 	g := Gate{Component: live.Component, Args: c.Args, Probes: c.Probes, Timeout: live.Timeout}
 	for _, p := range live.Proofs {
 		switch p.Kind {
-		case ProofAuditLine:
+		case ProofAuditLine, ProofAdminLine, ProofAuditLog:
 			if p.Path = c.AuditLog; p.Path == "" {
 				continue
 			}

@@ -14,7 +14,8 @@ type PlanError struct{ Target, Why string }
 func (e *PlanError) Error() string { return fmt.Sprintf("checking the plan: %s: %s", e.Target, e.Why) }
 
 // CheckPlan refuses a plan that is not what planning makes: one edited by hand, cut short, or made by a program that renders
-// otherwise. f are the facts of the node now. Of an undo only the shape is checked here; CheckUndo does the rest.
+// otherwise. f are the facts of the node now. Of an undo only the shape is checked here; CheckUndo does the rest. Which proofs the
+// plan's choices want is checked by Recheck, which knows the controls.
 func CheckPlan(p Plan, f *Facts) error {
 	wrong := func(format string, args ...any) error { return &PlanError{"the plan", fmt.Sprintf(format, args...)} }
 	if p.APIVersion != "harden/v1" || p.Kind != "Plan" {
@@ -175,7 +176,7 @@ func checkStep(p Plan, s Step, f *Facts) error {
 	if len(homes) > 1 || h.id != s.ID || h.kind != s.Kind {
 		return wrong("what is asked for is not for this target: " + h.id)
 	}
-	if c, ok := ComponentByID(h.component); ok && c.StaticPod() && !strings.HasSuffix(h.path, "/"+c.Manifest) {
+	if f.readsAlong(h.component, h.path) {
 		h.component = "" // its file; the manifest restarts it
 	}
 	if h.component != s.Component {
@@ -218,6 +219,7 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 	var out []Check
 	wanted := map[string]bool{}
 	var lockOut []string
+	var proofs planner
 	for _, c := range p.Choices {
 		_, control, ok := FindControl(areas, c.Control)
 		if !ok {
@@ -245,6 +247,9 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 				wanted[askKey(c.Control, kept)] = true
 			}
 		}
+		if r.Proofs != nil {
+			proofs.addProofs(r.Proofs(f, values))
+		}
 		if r.Preconditions == nil || p.persists(c.Control) {
 			continue
 		}
@@ -259,10 +264,29 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 		return nil, err
 	}
 	for _, st := range p.Stages {
+		if err := checkProofs(st, proofs.proofs); err != nil {
+			return nil, err
+		}
 		out = append(out, componentChecks(f, st)...)
 		out = append(out, wellFormed(f, st)...)
 	}
 	return slices.DeleteFunc(out, func(c Check) bool { return c.State != Unmet }), nil
+}
+
+// checkProofs refuses a plan whose gates do not want every proof that its choices want, and no other.
+func checkProofs(st Stage, all []Proof) error {
+	for _, g := range st.Gates {
+		want := []Proof{}
+		for _, p := range all {
+			if g.Component == proofComponent(p) {
+				want = append(want, p)
+			}
+		}
+		if !sameJSON(want, append([]Proof{}, g.Proofs...)) {
+			return &PlanError{string(g.Component), "its gate does not want the proofs that the plan's choices have"}
+		}
+	}
+	return nil
 }
 
 // checkSwitch refuses a plan whose switch is not the one that its remedies need.

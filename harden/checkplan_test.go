@@ -220,3 +220,73 @@ func TestCheckUndoRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A plan file without its proofs was applied and proven by nothing.
+func TestRecheckRefusesWhatAnEditedPlanDrops(t *testing.T) {
+	areas := catalog.Areas()
+	n := hardentest.Fixture(t, "1.37")
+	f := n.Facts(t)
+	f.Identity.Offline = false
+	choices := []harden.Choice{
+		{Control: "apiserver-profiling"}, {Control: "audit-policy"}, {Control: "kubelet-pod-pids-limit", Accept: true}, {Control: "apiserver-anonymous-auth", Accept: true},
+	}
+	plans, err := harden.Build(harden.BuildInput{Facts: f, Areas: areas, Choices: choices, Read: n.State, Now: time.Unix(0, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gates := func(p *harden.Plan) []harden.Gate { return p.Stages[0].Gates }
+	for _, row := range []struct {
+		name string
+		edit func(*harden.Plan)
+		says string
+	}{
+		{"nothing", func(*harden.Plan) {}, ""},
+		{"preflight and rehearsals, which are made again", func(p *harden.Plan) { p.Preflight, p.Stages[0].Rehearsals = nil, nil }, ""},
+		{"all proofs of the API server", func(p *harden.Plan) { gates(p)[0].Proofs = nil }, "does not want the proofs"},
+		{"one of them", func(p *harden.Plan) { gates(p)[0].Proofs = gates(p)[0].Proofs[1:] }, "does not want the proofs"},
+		{"all proofs of the kubelet", func(p *harden.Plan) { gates(p)[1].Proofs = nil }, "does not want the proofs"},
+		{"what a proof wants", func(p *harden.Plan) { gates(p)[0].Proofs[0].Status = 200 }, "does not want the proofs"},
+		{"another proof", func(p *harden.Plan) { gates(p)[0].Proofs[0].Path = "/" }, "does not want the proofs"},
+		{"a gate", func(p *harden.Plan) { p.Stages[0].Gates = gates(p)[1:] }, "restarts without a gate"},
+		{"an effect and its gate", func(p *harden.Plan) { p.Stages[0].Effects, p.Stages[0].Gates = p.Stages[0].Effects[1:], gates(p)[1:] }, "not those that it says"},
+		{"a choice", func(p *harden.Plan) { p.Choices = p.Choices[1:] }, "not among the plan's choices"},
+	} {
+		p := throughFile(t, plans.Node)
+		row.edit(&p)
+		err := harden.CheckPlan(p, f)
+		if err == nil {
+			_, err = harden.Recheck(p, f, areas)
+		}
+		if (err == nil) != (row.says == "") || err != nil && !strings.Contains(err.Error(), row.says) {
+			t.Errorf("%s: got %v, want %q", row.name, err, row.says)
+		}
+	}
+}
+
+// Preconditions that are not met now refuse the plan, whatever its file says of them.
+func TestRecheckFindsUnmetPreconditionsThatAnEditedPlanDrops(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	p := build(t, n, "profiling")
+	p.Preflight = nil
+	f := n.Facts(t)
+	f.Component(harden.APIServer).Rivals = []string{"/etc/kubernetes/manifests/copy.yaml"}
+	unmet, err := harden.Recheck(throughFile(t, p), f, testAreas())
+	if err != nil || len(unmet) != 1 || unmet[0].ID != "one-manifest" {
+		t.Errorf("%+v %v", unmet, err)
+	}
+}
+
+// A probe with a token was asked without it, and its 401 taken for a broken server.
+func TestProbesWithHeadersAreRefusedInASentence(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	n.Edit(t, apiserverManifest, "    livenessProbe:\n      failureThreshold: 8\n      httpGet:\n",
+		"    livenessProbe:\n      failureThreshold: 8\n      httpGet:\n        httpHeaders:\n        - name: Authorization\n          value: Bearer sesame\n")
+	p := build(t, n, "profiling")
+	blocking := p.Blocking()
+	if len(blocking) != 1 || blocking[0].ID != "probes-without-headers" || !strings.Contains(blocking[0].Message.String(), "the livenessProbe in "+apiserverManifest+" sends headers") {
+		t.Fatalf("%+v", blocking)
+	}
+	if strings.Contains(blocking[0].Message.String(), "sesame") {
+		t.Error("the token is shown")
+	}
+}

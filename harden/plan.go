@@ -156,6 +156,8 @@ type Gate struct {
 	Args []string `json:"args,omitempty"`
 	// Probes are asked anonymously, as the kubelet asks.
 	Probes []Probe `json:"probes,omitempty"`
+	// Prior are the probes of what was there before, where the change moves them: an undo is gated by them.
+	Prior []Probe `json:"prior,omitempty"`
 	// Proofs assert the changes themselves.
 	Proofs []Proof `json:"proofs,omitempty"`
 	// Objects are read back and compared.
@@ -177,10 +179,13 @@ type Probe struct {
 type ProofKind string
 
 const (
-	ProofAnonymous ProofKind = "anonymous request" // GET Path without credentials answers Status
-	ProofAdmin     ProofKind = "admin request"     // GET Path with the node's admin credentials answers Status
-	ProofAuditLine ProofKind = "audit line"        // an own request shows up in the log at Path
-	ProofConfigz   ProofKind = "kubelet configz"   // field Path of the kubelet's live configuration is Want
+	ProofAnonymous ProofKind = "anonymous request"               // GET Path without credentials answers Status
+	ProofAdmin     ProofKind = "admin request"                   // GET Path with the node's admin credentials answers Status
+	ProofAuditLine ProofKind = "audit line"                      // an own request without credentials for Request shows up in the log at Path
+	ProofAdminLine ProofKind = "audit line of the administrator" // the same with the node's admin credentials
+	ProofAuditLog  ProofKind = "audit log"                       // there is a log at Path: its policy records nothing that may be asked for
+	ProofRefused   ProofKind = "access review"                   // somebody without any role is refused what Path says: "list secrets"
+	ProofConfigz   ProofKind = "kubelet configz"                 // field Path of the kubelet's live configuration is Want
 )
 
 // Proof asserts one change on the live component.
@@ -189,7 +194,9 @@ type Proof struct {
 	Kind    ProofKind `json:"kind"`
 	Path    string    `json:"path"`
 	Status  int       `json:"status,omitempty"`
-	Want    any       `json:"want,omitempty"`
+	// Request is the path whose GET shows up in an audit log.
+	Request string `json:"request,omitempty"`
+	Want    any    `json:"want,omitempty"`
 }
 
 // Check is a precondition and the control, or component, that it belongs to.

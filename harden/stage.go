@@ -3,11 +3,14 @@ package harden
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
+
+	"kubectl-harden.io/kubectl-harden/patches"
 )
 
 // order sorts steps by what they leave behind, forward and back alike: directories that are to be, outer ones first; files that
@@ -61,7 +64,7 @@ func stageOf(title Message, steps []Step, f *Facts, proofs []Proof) (Stage, erro
 			kind = EffectStaticPod
 		}
 		st.Effects = append(st.Effects, Effect{Kind: kind, Component: c.ID, Controls: controls})
-		g, err := gateFor(c, data, f)
+		g, err := gateFor(c, data, steps, f)
 		if err != nil {
 			return Stage{}, err
 		}
@@ -132,12 +135,13 @@ const (
 	unitTimeout      = 2 * time.Minute
 )
 
-func gateFor(c Component, data []byte, f *Facts) (Gate, error) {
+func gateFor(c Component, data []byte, steps []Step, f *Facts) (Gate, error) {
 	if !c.StaticPod() {
-		host, port := kubeletHealthz(f)
-		g := Gate{Component: c.ID, Timeout: unitTimeout}
-		if port > 0 {
-			g.Probes = []Probe{{Name: "healthz", Scheme: "HTTP", Host: host, Port: port, Path: "/healthz"}}
+		g := Gate{Component: c.ID, Timeout: unitTimeout, Probes: kubeletHealthz(f.Kubelet)}
+		if f.Kubelet != nil {
+			if planned := kubeletHealthz(f.Kubelet.planned(steps)); !slices.Equal(planned, g.Probes) {
+				g.Probes, g.Prior = planned, g.Probes
+			}
 		}
 		return g, nil
 	}
@@ -207,27 +211,85 @@ func probeOf(name string, p *corev1.Probe, ct *corev1.Container) (Probe, bool) {
 	return Probe{}, false
 }
 
-func kubeletHealthz(f *Facts) (string, int) {
-	host, port := "127.0.0.1", 10248
-	if f.Kubelet == nil {
-		return host, port
+// kubeletHealthz is how a kubelet's health is asked; nothing where its port is off.
+func kubeletHealthz(k *KubeletFacts) []Probe {
+	p := Probe{Name: "healthz", Scheme: "HTTP", Host: "127.0.0.1", Port: 10248, Path: "/healthz"}
+	if k == nil {
+		return []Probe{p}
 	}
-	if h := f.Kubelet.Field("healthzBindAddress"); h.Set {
+	if h := k.Field("healthzBindAddress"); h.Set {
 		if s, ok := h.Value.(string); ok && s != "" {
-			host = s
+			p.Host = s
 		}
 	}
-	if p := f.Kubelet.Field("healthzPort"); p.Set {
-		switch n := p.Value.(type) {
+	if n := k.Field("healthzPort"); n.Set {
+		switch n := n.Value.(type) {
 		case int:
-			port = n
+			p.Port = n
 		case int64:
-			port = int(n)
+			p.Port = int(n)
 		case float64:
-			port = int(n)
+			p.Port = int(n)
 		}
 	}
-	return host, port
+	if p.Port <= 0 {
+		return nil
+	}
+	return []Probe{p}
+}
+
+// planned is the kubelet with its health port as these steps leave it: the files that change, and the flags over them.
+func (k *KubeletFacts) planned(steps []Step) *KubeletFacts {
+	out := &KubeletFacts{Config: k.Config}
+	for _, file := range append([]FileFact{k.Config}, k.DropIns...) {
+		i := slices.IndexFunc(steps, func(s Step) bool { return s.Path == file.Path && s.Kind == StepFile })
+		if i < 0 {
+			out.Layers = append(out.Layers, k.layersOf(file.Path)...)
+			continue
+		}
+		fields := map[string]any{}
+		if yaml.Unmarshal(steps[i].After.Data, &fields) == nil {
+			out.Layers = append(out.Layers, KubeletLayer{Source: file.Path, Fields: fields})
+		}
+	}
+	for _, fl := range patches.ParseArgs(plannedKubeletArgs(Stage{Steps: steps}, k)) {
+		fields := map[string]any{}
+		switch fl.Name {
+		case "healthz-bind-address":
+			fields["healthzBindAddress"] = fl.Value
+		case "healthz-port":
+			if n, err := strconv.Atoi(fl.Value); err == nil {
+				fields["healthzPort"] = n
+			}
+		}
+		out.Layers = append(out.Layers, KubeletLayer{Source: "--" + fl.Name, Fields: fields})
+	}
+	return out
+}
+
+func (k *KubeletFacts) layersOf(path string) []KubeletLayer {
+	return slices.DeleteFunc(slices.Clone(k.Layers), func(l KubeletLayer) bool { return l.Source != path })
+}
+
+// headersOf are the probes of a static pod that send headers, such as a token: nobody but the kubelet can ask those.
+func headersOf(c *ComponentFacts) []string {
+	if c.Pod == nil {
+		return nil
+	}
+	ct := ContainerOf(c.Pod, c.ID)
+	if ct == nil {
+		return nil
+	}
+	var out []string
+	for _, p := range []struct {
+		name  string
+		probe *corev1.Probe
+	}{{"livenessProbe", ct.LivenessProbe}, {"readinessProbe", ct.ReadinessProbe}, {"startupProbe", ct.StartupProbe}} {
+		if p.probe != nil && p.probe.HTTPGet != nil && len(p.probe.HTTPGet.HTTPHeaders) > 0 {
+			out = append(out, p.name)
+		}
+	}
+	return out
 }
 
 // componentChecks are what must hold of every component that the stage touches (promise 3).
@@ -244,6 +306,13 @@ func componentChecks(f *Facts, st Stage) []Check {
 			rivals.Message = Msg("%s also defines it, and the kubelet obeys %s; move it out of the directory", strings.Join(c.Rivals, ", "), c.Effective)
 		}
 		out = append(out, Check{Component: e.Component, Blocks: true, Precondition: rivals})
+		if sending := headersOf(c); len(sending) > 0 {
+			out = append(out, Check{Component: e.Component, Blocks: true, Precondition: Precondition{
+				ID: "probes-without-headers", Title: Msg("its probes can be asked as the kubelet asks them"), State: Unmet,
+				Message: Msg("the %s in %s sends headers, which may be a secret and are not sent from here, so its health could not be told; take httpHeaders out of the manifest",
+					strings.Join(sending, " and the "), c.Manifest.Path),
+			}})
+		}
 		if c.Process == nil {
 			continue
 		}

@@ -331,10 +331,13 @@ func (st Stage) Undo() (Stage, error) {
 	}
 	for _, g := range slices.Backward(st.Gates) {
 		gate := Gate{Component: g.Component, Probes: g.Probes, Objects: g.Objects, Timeout: g.Timeout}
+		if g.Prior != nil {
+			gate.Probes, gate.Prior = g.Prior, g.Probes
+		}
 		if c, ok := ComponentByID(g.Component); ok && c.StaticPod() {
 			_, data := touched(out.Steps, c)
 			var err error
-			if gate, err = gateFor(c, data, &Facts{}); err != nil {
+			if gate, err = gateFor(c, data, out.Steps, &Facts{}); err != nil {
 				return Stage{}, fmt.Errorf("planning the undo: %w", err)
 			}
 		}

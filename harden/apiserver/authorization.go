@@ -40,7 +40,11 @@ var authorizationMode = harden.Control{
 		Preconditions: authorizationPreconditions,
 		Intents:       authorizationIntents,
 		Proofs: func(*harden.Facts, harden.Values) []harden.Proof {
-			return []harden.Proof{{Control: "apiserver-authorization-mode", Kind: harden.ProofAdmin, Path: "/api/v1/namespaces", Status: 200}}
+			// AlwaysAllow answers the administrator too: what tells them apart is who is refused.
+			return []harden.Proof{
+				{Control: "apiserver-authorization-mode", Kind: harden.ProofAdmin, Path: "/api/v1/namespaces", Status: 200},
+				{Control: "apiserver-authorization-mode", Kind: harden.ProofRefused, Path: "list secrets"},
+			}
 		},
 	}},
 }

@@ -18,15 +18,17 @@ type cluster struct {
 	node  *node
 	trial error // of a write on the live one
 
-	down    func() error // asked before everything
-	write   func(c *cluster, ref harden.ObjectRef) error
-	after   func(c *cluster, ref harden.ObjectRef) error // a change has happened: what the caller hears all the same
-	status  int                                          // of AdminGet
-	own     int                                          // of AdminGet at this node's own server; 0: the same
-	ready   func() (bool, string, error)
-	configz func() (map[string]any, error)
-	now     func() time.Time
-	leases  func(m map[string]harden.Lease) // makes them otherwise
+	down     func() error // asked before everything
+	write    func(c *cluster, ref harden.ObjectRef) error
+	after    func(c *cluster, ref harden.ObjectRef) error // a change has happened: what the caller hears all the same
+	status   int                                          // of AdminGet
+	own      int                                          // of AdminGet at this node's own server; 0: the same
+	open     bool                                         // everybody may do everything
+	reviewed []string                                     // what access reviews were about
+	ready    func() (bool, string, error)
+	configz  func() (map[string]any, error)
+	now      func() time.Time
+	leases   func(m map[string]harden.Lease) // makes them otherwise
 }
 
 type object struct {
@@ -139,6 +141,11 @@ func (c *cluster) NodeReady(context.Context, string, time.Time) (bool, string, e
 		return c.ready()
 	}
 	return true, "", nil
+}
+
+func (c *cluster) Allowed(_ context.Context, user, verb, resource string) (bool, error) {
+	c.reviewed = append(c.reviewed, user+" "+verb+" "+resource)
+	return c.open, c.up()
 }
 
 func (c *cluster) AdminGet(context.Context, string, string) (int, error) { return c.status, c.up() }

@@ -196,7 +196,7 @@ func (s *settling) find(ctx context.Context) string {
 // minutes later.
 func (s *settling) ask(ctx context.Context) (pending string, err error) {
 	for _, p := range s.gate.Probes {
-		res := s.Node.Probe(ctx, p)
+		p, res := s.probe(ctx, p)
 		if res.Healthy(p) {
 			continue
 		}
@@ -342,7 +342,7 @@ func (r *run) watch(ctx context.Context, g harden.Gate) (miss string, err error)
 		return "", fmt.Errorf("watching %s: it was restarted", c.ID)
 	}
 	for _, p := range g.Probes {
-		if res := r.Node.Probe(ctx, p); !res.Healthy(p) {
+		if p, res := r.probe(ctx, p); !res.Healthy(p) {
 			return fmt.Sprintf("its %s probe %s", p.Name, describe(p, res)), nil
 		}
 	}

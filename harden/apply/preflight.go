@@ -226,6 +226,14 @@ func (a *Applier) unitsAnswer(ctx context.Context, p harden.Plan) error {
 	return nil
 }
 
+// probe asks as the kubelet does: where no host is said, the pod's own address, which on the host's network is the node's.
+func (a *Applier) probe(ctx context.Context, p harden.Probe) (harden.Probe, ProbeResult) {
+	if p.Host == "" {
+		p.Host = a.Facts.NodeAddress()
+	}
+	return p, a.Node.Probe(ctx, p)
+}
+
 // kubeletRuns is wanted where a static pod is to restart: nobody else would do it.
 func (a *Applier) kubeletRuns(ctx context.Context) error {
 	c, _ := harden.ComponentByID(harden.Kubelet)
@@ -258,7 +266,7 @@ func (a *Applier) answersNow(ctx context.Context, id harden.ComponentID, p harde
 // to serve answers 403 at first.
 func (a *Applier) awaitAnswer(ctx context.Context, p harden.Probe) (complaint string, err error) {
 	for end := a.Clock.Now().Add(healthyWait); ; {
-		res := a.Node.Probe(ctx, p)
+		p, res := a.probe(ctx, p)
 		if res.Healthy(p) {
 			return "", nil
 		}

@@ -61,7 +61,10 @@ func (r *run) assert(ctx context.Context, q question, p harden.Proof) error {
 	ask, ok := map[harden.ProofKind]func(context.Context, question, harden.Proof) (bool, string, error){
 		harden.ProofAnonymous: r.askAnonymous,
 		harden.ProofAdmin:     r.askAdmin,
-		harden.ProofAuditLine: r.askAudit(),
+		harden.ProofAuditLine: r.askAudit(r.recordedAnonymous),
+		harden.ProofAdminLine: r.askAudit(r.recordedAdmin),
+		harden.ProofAuditLog:  r.askAuditLog,
+		harden.ProofRefused:   r.askRefused,
 		harden.ProofConfigz:   r.askConfigz(),
 	}[p.Kind]
 	if !ok {
@@ -112,20 +115,21 @@ func (r *run) askAdmin(ctx context.Context, q question, p harden.Proof) (bool, s
 	return status == p.Status, fmt.Sprintf("GET %s: wanted %d, got %d", p.Path, p.Status, status), nil
 }
 
-// askAudit makes a request of its own, which no policy of ours leaves out, and looks for it in the log.
-func (r *run) askAudit() func(context.Context, question, harden.Proof) (bool, string, error) {
+// askAudit makes a request that the planned policy records, and looks for it in the log.
+func (r *run) askAudit(ask func(ctx context.Context, q question, path, marker string) (asked bool, pending string, err error)) func(context.Context, question, harden.Proof) (bool, string, error) {
 	marker, sent := "", false
 	return func(ctx context.Context, q question, p harden.Proof) (bool, string, error) {
 		if marker == "" {
 			marker = r.NewMarker()
 		}
 		if !sent {
-			res, err := r.anonymous(ctx, q.gate, "/api/v1/namespaces?kubectl-harden="+marker)
-			if err != nil {
-				return false, "", err
+			path := p.Request
+			if path == "" {
+				path = "/api/v1/namespaces"
 			}
-			if res.Err != nil {
-				return false, "asking for a line in the log: " + oneLine(res.Err), nil
+			asked, pending, err := ask(ctx, q, path, marker)
+			if !asked {
+				return false, pending, err
 			}
 			sent = true
 		}
@@ -135,6 +139,51 @@ func (r *run) askAudit() func(context.Context, question, harden.Proof) (bool, st
 		}
 		return has, "our own request is not in " + p.Path, nil
 	}
+}
+
+func (r *run) recordedAnonymous(ctx context.Context, q question, path, marker string) (bool, string, error) {
+	res, err := r.anonymous(ctx, q.gate, path+"?kubectl-harden="+marker)
+	if err != nil {
+		return false, "", err
+	}
+	if res.Err != nil {
+		return false, "asking for a line in the log: " + oneLine(res.Err), nil
+	}
+	return true, "", nil
+}
+
+func (r *run) recordedAdmin(ctx context.Context, q question, path, marker string) (bool, string, error) {
+	if q.api == nil {
+		return false, "", fmt.Errorf("%w: the policy records the administrator's requests only, and there are no such credentials", errUnaskable)
+	}
+	if _, err := q.api.AdminGet(ctx, path+"?kubectl-harden="+marker, "kubectl-harden"); err != nil {
+		return false, "asking for a line in the log: " + oneLine(err), nil
+	}
+	return true, "", nil
+}
+
+// askAuditLog says what it cannot prove: no request that may be made is recorded.
+func (r *run) askAuditLog(_ context.Context, q question, p harden.Proof) (bool, string, error) {
+	if _, err := r.Node.LogHas(p.Path, ""); err != nil {
+		return false, oneLine(err), nil
+	}
+	r.unproven(q.gate.Component, harden.Msg("the policy records no request that may be made to prove it: %s is there, and whether lines are written to it is not shown", p.Path))
+	return true, "", nil
+}
+
+// stranger is nobody's name, and has no role and no group.
+const stranger = "kubectl-harden:stranger"
+
+func (r *run) askRefused(ctx context.Context, q question, p harden.Proof) (bool, string, error) {
+	if q.api == nil {
+		return false, "", fmt.Errorf("%w: there are no administrator's credentials", errUnaskable)
+	}
+	verb, resource, _ := strings.Cut(p.Path, " ")
+	allowed, err := q.api.Allowed(ctx, stranger, verb, resource)
+	if err != nil {
+		return false, fmt.Sprintf("asking who may %s: %s", p.Path, oneLine(err)), nil
+	}
+	return !allowed, fmt.Sprintf("somebody without any role may %s", p.Path), nil
 }
 
 // askConfigz asks through the API server, which may have lost the kubelet for a moment.
@@ -161,7 +210,8 @@ func (r *run) anonymous(ctx context.Context, g harden.Gate, path string) (ProbeR
 	if !ok {
 		return ProbeResult{}, errors.New("the component has no probe to learn its address from")
 	}
-	return r.Node.Probe(ctx, harden.Probe{Name: "proof", Scheme: "HTTPS", Host: p.Host, Port: p.Port, Path: path}), nil
+	_, res := r.probe(ctx, harden.Probe{Name: "proof", Scheme: "HTTPS", Host: p.Host, Port: p.Port, Path: path})
+	return res, nil
 }
 
 // at follows a dotted path; nil where it leads nowhere.

@@ -61,7 +61,9 @@ func gaps(p auditv1.Policy, v harden.Version) []harden.Message {
 	return out
 }
 
-// bodies hold secrets: in the request, recorded from level Request on, or only in the response.
+// bodies hold secrets: in the request, recorded from level Request on, or only in the response. What is deleted is answered with
+// too, where it waits for a finalizer, and always where a whole list is deleted; events of a watch are never recorded
+// (k8s.io/apiserver: pkg/registry/generic/registry/store.go, pkg/endpoints/handlers).
 var bodies = []struct {
 	verb, group, resource string
 	from                  auditv1.Level
@@ -71,7 +73,8 @@ var bodies = []struct {
 	{"patch", "", "secrets", auditv1.LevelRequest},
 	{"get", "", "secrets", auditv1.LevelRequestResponse},
 	{"list", "", "secrets", auditv1.LevelRequestResponse},
-	{"watch", "", "secrets", auditv1.LevelRequestResponse},
+	{"delete", "", "secrets", auditv1.LevelRequestResponse},
+	{"deletecollection", "", "secrets", auditv1.LevelRequestResponse},
 	{"create", "", "serviceaccounts/token", auditv1.LevelRequestResponse},
 	{"create", "authentication.k8s.io", "tokenreviews", auditv1.LevelRequest},
 }
@@ -87,6 +90,63 @@ func leaks(p auditv1.Policy) []harden.Message {
 		}
 	}
 	return out
+}
+
+// provable are requests that read nothing of what is there: the object has a name that nobody uses.
+var provable = []struct {
+	path string
+	request
+}{
+	{"/api/v1/namespaces", request{"list", "", "namespaces", ""}},
+	{"/api/v1/namespaces/default/secrets/" + nobodys, request{"get", "", "secrets", "default"}},
+	{"/api/v1/namespaces/kube-system/secrets/" + nobodys, request{"get", "", "secrets", "kube-system"}},
+	{"/api/v1/namespaces/default/configmaps/" + nobodys, request{"get", "", "configmaps", "default"}},
+	{"/api/v1/namespaces/kube-system/configmaps/" + nobodys, request{"get", "", "configmaps", "kube-system"}},
+	{"/api/v1/namespaces/default/pods/" + nobodys, request{"get", "", "pods", "default"}},
+	{"/api/v1/namespaces/kube-system/pods/" + nobodys, request{"get", "", "pods", "kube-system"}},
+	{"/api/v1/namespaces/default/serviceaccounts/" + nobodys, request{"get", "", "serviceaccounts", "default"}},
+	{"/apis/apps/v1/namespaces/default/deployments/" + nobodys, request{"get", "apps", "deployments", "default"}},
+	{"/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/" + nobodys, request{"get", "rbac.authorization.k8s.io", "rolebindings", "default"}},
+	{"/apis/rbac.authorization.k8s.io/v1/clusterroles/" + nobodys, request{"get", "rbac.authorization.k8s.io", "clusterroles", ""}},
+	{"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/" + nobodys, request{"get", "rbac.authorization.k8s.io", "clusterrolebindings", ""}},
+}
+
+const nobodys = "kubectl-harden-proof"
+
+// Who asks without credentials is anonymous, or nobody at all where that is refused; which administrator there is is not known.
+var (
+	strangers      = []identity{{"system:anonymous", []string{"system:unauthenticated"}}, {}}
+	administrators = []identity{
+		{"kubernetes-admin", []string{"kubeadm:cluster-admins", "system:authenticated"}},
+		{"kubernetes-admin", []string{"system:masters", "system:authenticated"}},
+		{"kubernetes-super-admin", []string{"system:masters", "system:authenticated"}},
+	}
+)
+
+// recorded is a request that the policy records for certain, and how it is made; where there is none, that the log is there is
+// all that can be proven.
+func recorded(p auditv1.Policy) (harden.ProofKind, string) {
+	for _, x := range []struct {
+		kind harden.ProofKind
+		who  []identity
+	}{{harden.ProofAuditLine, strangers}, {harden.ProofAdminLine, administrators}} {
+		for _, ask := range provable {
+			if !slices.ContainsFunc(x.who, func(who identity) bool { return !records(p, who, ask.request) }) {
+				return x.kind, ask.path
+			}
+		}
+	}
+	return harden.ProofAuditLog, ""
+}
+
+// records wants both stages at which an answer may be recorded: one that is refused for want of credentials has the first only.
+func records(p auditv1.Policy, who identity, r request) bool {
+	i := ruleFor(p, who, r, "")
+	if i < 0 || level(p, i) == auditv1.LevelNone {
+		return false
+	}
+	omit := slices.Concat(p.OmitStages, p.Rules[i].OmitStages)
+	return !slices.Contains(omit, auditv1.StageResponseComplete) && (who.user != "" || !slices.Contains(omit, auditv1.StageResponseStarted))
 }
 
 // counts says whether a rule is the first that matches some request of the kind.

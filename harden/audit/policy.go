@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path"
 
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/patches"
 )
@@ -41,6 +43,7 @@ func replacePolicy() harden.Remedy {
 	r.Intents = func(f *harden.Facts, v harden.Values) ([]harden.Intent, error) {
 		return intents(f, v, partPolicy, true)
 	}
+	r.Proofs = func(f *harden.Facts, v harden.Values) []harden.Proof { return proofs(f, v, partPolicy, true) }
 	return r
 }
 
@@ -123,6 +126,29 @@ func policyIntents(f *harden.Facts, own, replace bool) ([]harden.Intent, error) 
 		return nil, fmt.Errorf("the audit policy in %s: %s; %w", file.Path, j.first(), errNotUnasked)
 	}
 	return nil, nil
+}
+
+// inForce is the policy that the API server will have; false where it is not known.
+func inForce(f *harden.Facts, replace bool) (auditv1.Policy, bool) {
+	asked, err := policyIntents(f, false, replace)
+	if err != nil {
+		return auditv1.Policy{}, false
+	}
+	c := f.Component(harden.APIServer)
+	at := c.Flag(policyFlag).Last()
+	file := f.Referred(harden.APIServer, at).FileFact
+	for _, i := range asked {
+		if i.Kind == harden.IntentWriteFile {
+			p, err := decode(i.Data)
+			return p, err == nil
+		}
+		if i.Kind == harden.IntentSetFlag && i.Key == policyFlag {
+			at, _ = i.Value.(string)
+			file = f.Files[at]
+		}
+	}
+	p, err := decode(file.State.Data)
+	return p, err == nil && file.Unread.IsZero() && file.State.Exists
 }
 
 // policyAt lets the API server use the policy at a path of the host, and writes ours there where there is none.

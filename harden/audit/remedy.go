@@ -41,7 +41,7 @@ func auditLog(own part) harden.Remedy {
 		Intents: func(f *harden.Facts, v harden.Values) ([]harden.Intent, error) {
 			return intents(f, v, own, false)
 		},
-		Proofs: func(f *harden.Facts, v harden.Values) []harden.Proof { return proofs(f, v, own) },
+		Proofs: func(f *harden.Facts, v harden.Values) []harden.Proof { return proofs(f, v, own, false) },
 	}
 }
 
@@ -214,12 +214,16 @@ func sharedDirectory(o outcome) (harden.Precondition, bool) {
 	return pre, true
 }
 
-func proofs(f *harden.Facts, v harden.Values, own part) []harden.Proof {
+func proofs(f *harden.Facts, v harden.Values, own part, replace bool) []harden.Proof {
 	o := outcomeOf(f, v)
 	if o.host == "" {
 		return nil
 	}
-	return []harden.Proof{{Control: string(own), Kind: harden.ProofAuditLine, Path: o.host}}
+	proof := harden.Proof{Control: string(own), Kind: harden.ProofAuditLog, Path: o.host}
+	if p, ok := inForce(f, replace); ok {
+		proof.Kind, proof.Request = recorded(p)
+	}
+	return []harden.Proof{proof}
 }
 
 var errNotUnasked = errors.New("it is somebody's own and not replaced unasked; take --remedy audit-policy=replace-policy to replace it")

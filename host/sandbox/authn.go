@@ -92,6 +92,12 @@ func (s *apiServer) answer(path string, rbac bool) int {
 // publicPaths are what the roles system:public-info-viewer and kubeadm's bootstrap-signer-clusterinfo let anybody read.
 var publicPaths = []string{"/healthz", "/livez", "/readyz", "/version", "/version/", "/api/v1/namespaces/kube-public/configmaps/cluster-info"}
 
+// allowsAll says that the authorization is AlwaysAllow, which it is without the flag too.
+func (s *apiServer) allowsAll() bool {
+	modes := s.args.list("authorization-mode")
+	return slices.Contains(modes, "AlwaysAllow") || len(modes) == 0 && !s.args.Changed("authorization-config")
+}
+
 // admin is the status of a GET as the administrator.
 func (s *apiServer) admin(path string) int {
 	switch {

@@ -221,6 +221,17 @@ func (c ServerAPI) Readyz(context.Context) (bool, []string, error) {
 	return true, nil, nil
 }
 
+// Allowed is what a user without any role may do: everything under AlwaysAllow, else nothing.
+func (c CanaryAPI) Allowed(context.Context, string, string, string) (bool, error) {
+	now, done := c.Node.look()
+	defer done()
+	p, err := c.serving(now)
+	if err != nil {
+		return false, err
+	}
+	return p.live.server.allowsAll(), nil
+}
+
 // TrialWrite is taken by a server that serves.
 func (c ServerAPI) TrialWrite(context.Context) error {
 	now, done := c.Node.look()

@@ -1,0 +1,75 @@
+package apply_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/apply"
+	"kubectl-harden.io/kubectl-harden/harden/hardentest"
+)
+
+func proving(w *world, id string, p harden.Proof, log bool) {
+	p.Control = id
+	intents := []harden.Intent{harden.SetFlag(harden.APIServer, "profiling", "false")}
+	if log {
+		p.Path = logDir + "/audit.log"
+	}
+	w.areas = []harden.Area{{ID: "test", Controls: []harden.Control{control(id, []harden.Proof{p}, intents...)}}}
+}
+
+// AlwaysAllow answers the administrator as RBAC does; a change that left it in force was taken for proven.
+func TestAlwaysAllowIsNotProvenByTheAdministratorsAnswer(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		w := newWorld(t)
+		proving(w, "modes", harden.Proof{Kind: harden.ProofRefused, Path: "list secrets"}, false)
+		w.cluster.open = open
+		r := w.apply(w.plan("modes"))
+		if want := map[bool]harden.Outcome{false: harden.OutcomeApplied, true: harden.OutcomeRefused}[open]; r.Outcome != want {
+			t.Errorf("everybody may do everything: %v: %s: %s, want %s", open, r.Outcome, r.Message, want)
+		}
+		if open != strings.Contains(r.Message.String(), "somebody without any role may list secrets") {
+			t.Errorf("%s", r.Message)
+		}
+		if !slices.Contains(w.cluster.reviewed, "kubectl-harden:stranger list secrets") {
+			t.Errorf("asked %v", w.cluster.reviewed)
+		}
+	}
+}
+
+// What a policy records nothing of is said, and not waited for.
+func TestNothingToAskOfAPolicyIsSaid(t *testing.T) {
+	w := newWorld(t)
+	proving(w, "audit", harden.Proof{Kind: harden.ProofAuditLog}, true)
+	if r := w.apply(w.plan("audit")); r.Outcome != harden.OutcomeApplied {
+		t.Fatalf("%s: %s", r.Outcome, r.Message)
+	}
+	if !slices.ContainsFunc(w.events, func(e harden.Event) bool {
+		return e.Kind == harden.EventUnproven && strings.Contains(e.Message.String(), "records no request that may be made")
+	}) {
+		t.Error("it is not said")
+	}
+}
+
+// A probe without a host was asked on the loopback address, where a server that binds to the node's own does not listen.
+func TestProbeWithoutAHostAsksTheNodesAddress(t *testing.T) {
+	w := newWorld(t)
+	text := string(w.before[apiserverManifest].Data)
+	w.write(apiserverManifest, hardentest.Replace("        host: 192.0.2.11\n", "")(t, text))
+	w = worldOn(t, w.fsys)
+	asked := map[string]bool{}
+	w.node.answer = func(_ *node, p harden.Probe, _ string) *apply.ProbeResult {
+		asked[p.Host] = true
+		if p.Host != "192.0.2.11" {
+			return &apply.ProbeResult{Status: 503}
+		}
+		return nil
+	}
+	if r := w.apply(w.plan("profiling")); r.Outcome != harden.OutcomeApplied {
+		t.Errorf("%s: %s", r.Outcome, r.Message)
+	}
+	if asked[""] || !asked["192.0.2.11"] {
+		t.Errorf("asked at %v", asked)
+	}
+}
