@@ -222,7 +222,7 @@ func (c ServerAPI) Readyz(context.Context) (bool, []string, error) {
 }
 
 // Allowed is what a user without any role may do: everything under AlwaysAllow, else nothing.
-func (c CanaryAPI) Allowed(context.Context, string, string, string) (bool, error) {
+func (c ServerAPI) Allowed(context.Context, string, string, string) (bool, error) {
 	now, done := c.Node.look()
 	defer done()
 	p, err := c.serving(now)
