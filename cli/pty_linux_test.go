@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -155,6 +156,75 @@ func TestTheWholeWalkOnATerminal(t *testing.T) {
 	p.keys("q")
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("leaving: %v", err)
+	}
+}
+
+// TestConfirmingOnATerminal: what can lock the operator out is applied, waits with a countdown, and is kept by C.
+func TestConfirmingOnATerminal(t *testing.T) {
+	p := lockedOutOnPTY(t)
+	left := regexp.MustCompile(`undone in (\S+ \S+( \d+ s)?)`)
+	first := left.FindString(p.await("Waiting for confirm", "undone in", "keep it", "nothing"))
+	p.until("the time running down", func(text string) bool {
+		now := left.FindString(text)
+		return now != "" && now != first
+	})
+	// What waits is seen from everywhere, and nothing else is begun meanwhile.
+	p.keys("\x1b")
+	p.await("UNCONFIRMED", "C shows it", "Areas")
+	p.insist("C", "Waiting for confirm")
+	p.insist("C", "Result")
+	p.await("Result", "Applied.", "looks only")
+	p.keys("H")
+	p.await("History", "applied", "apiserver-anonym")
+	p.leave()
+}
+
+// TestUndoingInsteadOfConfirming: u takes back what waits.
+func TestUndoingInsteadOfConfirming(t *testing.T) {
+	p := lockedOutOnPTY(t)
+	p.await("Waiting for confirm", "undo it")
+	p.insist("u", "Undo of")
+	p.await("Undo of", "nothing is changed yet")
+	p.keys("d")
+	p.await("Diff of undoing", "--anonymous-auth=false")
+	p.keys("A")
+	p.await("Type the node's name to undo")
+	p.insist("\x15cp1", "> cp1")
+	p.keys("\r")
+	p.await("Result", "undone, everything is as before")
+	p.leave()
+}
+
+// lockedOutOnPTY applies in the demo what can lock the operator out, as far as the wait for confirm.
+func lockedOutOnPTY(t *testing.T) *onPTY {
+	p := startOnPTY(t, "demo")
+	p.await("SANDBOX", "API server", "fail")
+	p.keys("/apiserver-anonymous\r")
+	p.await("Anonymous requests reach health checks only", "are accepted on every path")
+	p.keys("o")
+	p.await("Remedy and options", "> remedy")
+	for !strings.Contains(p.await("> remedy"), "flag-false") {
+		p.keys("\x1b[C")
+		p.await("chosen: apiserver-anonymous-auth by")
+	}
+	p.keys("\x1b")
+	p.await("Seen")
+	p.keys("p")
+	p.await("Plan: 1 control", "Dead man's switch", "can lock you out")
+	p.keys("d")
+	p.await("Diff of the whole plan")
+	p.keys("A")
+	p.await("Type the node's name", "unless you confirm it within 5m")
+	p.insist("\x15cp1", "> cp1")
+	p.keys("\r")
+	return p
+}
+
+func (p *onPTY) leave() {
+	p.t.Helper()
+	p.keys("q")
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Errorf("leaving: %v", err)
 	}
 }
 

@@ -199,8 +199,8 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		d.raw("")
 		d.text(0, "No change: everything is as this plan would make it.")
 	} else {
-		s.consequences(m, d)
 		s.deadMan(d)
+		s.consequences(m, d)
 		s.rehearsal(d)
 		s.changes(d)
 		s.preflight(m, d)
@@ -274,7 +274,7 @@ func (s *reviewScreen) deadMan(d *doc) {
 		if p.Switch == nil {
 			continue
 		}
-		d.heading("Dead man's switch")
+		d.raw(paint(d.t.Strong, "Dead man's switch"))
 		for i, said := range p.Switch.Review() {
 			lead := "  - "
 			if i == 0 {
@@ -283,6 +283,7 @@ func (s *reviewScreen) deadMan(d *doc) {
 			d.item(lead, 4, said.String())
 		}
 		d.pair("here", 8, d.t.hint("C confirms, once it is asked for", "confirm"))
+		d.raw("")
 	}
 }
 
