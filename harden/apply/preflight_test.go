@@ -74,7 +74,7 @@ func TestRefused(t *testing.T) {
 			arrange: func(w *world, _ *harden.Plan) { w.free = space(stateDir, 1024) }},
 		{name: "no room for a new file", says: harden.StaticPodDir + ": 1024 bytes are free and", hint: "df -h '" + harden.StaticPodDir,
 			arrange: func(w *world, _ *harden.Plan) { w.free = space(harden.StaticPodDir, 1024) }},
-		{name: "a read-only file system", says: "/etc/kubernetes/policies: its file system is read-only", hint: "findmnt -T '/etc/kubernetes/policies'",
+		{name: "a read-only file system", says: "/etc/kubernetes/policies: its file system is read-only", hint: "findmnt -T '/etc/kubernetes'",
 			arrange: func(w *world, _ *harden.Plan) { w.readOnly = "/etc/kubernetes/policies" }},
 		{name: "a target that must not be written to", says: `checking the node: refusing "` + kubeletConfig + `": it is immutable`,
 			hint:    "namei -l '" + kubeletConfig + "'\nlsattr -d '" + kubeletConfig + "'",
