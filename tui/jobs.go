@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -47,8 +48,59 @@ func (m *Model) start(kind jobKind, label string, work func(context.Context) fun
 	m.jobs[kind] = job{seq: seq, label: label, started: m.opts.Now(), cancel: cancel}
 	return tea.Batch(func() tea.Msg {
 		defer cancel()
+		if !m.under.begin() {
+			return nil
+		}
+		defer m.under.end()
 		return doneMsg{kind, seq, work(ctx)}
 	}, m.tick())
+}
+
+// underWay counts the jobs that run, so that nothing reads a node any more that its owner takes away.
+type underWay struct {
+	mu     sync.Mutex
+	n      int
+	closed bool
+	idle   chan struct{} // closed with the last job, once no more may begin
+}
+
+func (u *underWay) begin() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.closed {
+		u.n++
+	}
+	return !u.closed
+}
+
+func (u *underWay) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.n--; u.n == 0 && u.closed {
+		close(u.idle)
+	}
+}
+
+// lastJobs is how long leaving waits for jobs that were told to end.
+const lastJobs = 5 * time.Second
+
+// stopJobs ends what runs beside the screen, and lets nothing more begin.
+func (m *Model) stopJobs() {
+	for kind := range m.jobs {
+		m.cancel(kind)
+	}
+	u := &m.under
+	u.mu.Lock()
+	u.closed, u.idle = true, make(chan struct{})
+	n := u.n
+	u.mu.Unlock()
+	if n == 0 {
+		return
+	}
+	select {
+	case <-u.idle:
+	case <-time.After(lastJobs):
+	}
 }
 
 func (m *Model) cancel(kind jobKind) {

@@ -57,6 +57,7 @@ type Model struct {
 	filter   filter
 
 	jobs    map[jobKind]job
+	under   underWay
 	seq     int
 	ticking bool
 

@@ -49,6 +49,7 @@ func Run(ctx context.Context, e Engine, o Options) (Summary, error) {
 	stop()
 	keys.stop()
 	m.settle()
+	m.stopJobs()
 	if m.crash != "" {
 		m.print(m.crash)
 	}
