@@ -23,6 +23,7 @@ type cluster struct {
 	after    func(c *cluster, ref harden.ObjectRef) error // a change has happened: what the caller hears all the same
 	status   int                                          // of AdminGet
 	own      int                                          // of AdminGet at this node's own server; 0: the same
+	hosts    map[string]bool                              // where this node's own server was asked
 	open     bool                                         // everybody may do everything
 	reviewed []string                                     // what access reviews were about
 	ready    func() (bool, string, error)
@@ -36,7 +37,9 @@ type object struct {
 	uid, version string
 }
 
-func newCluster() *cluster { return &cluster{objects: map[harden.ObjectRef]*object{}, status: 404} }
+func newCluster() *cluster {
+	return &cluster{objects: map[harden.ObjectRef]*object{}, status: 404, hosts: map[string]bool{}}
+}
 
 // conflict is what the API says of an object that is not the one that was meant.
 type conflict struct{ error }

@@ -226,12 +226,19 @@ func (a *Applier) unitsAnswer(ctx context.Context, p harden.Plan) error {
 	return nil
 }
 
-// probe asks as the kubelet does: where no host is said, the pod's own address, which on the host's network is the node's.
+// probe asks as the kubelet does.
 func (a *Applier) probe(ctx context.Context, p harden.Probe) (harden.Probe, ProbeResult) {
+	p = a.addressed(p)
+	return p, a.Node.Probe(ctx, p)
+}
+
+// addressed is the probe with the host that the kubelet takes: where none is said, the pod's own address, which on the host's
+// network is the node's. It is still empty where that is not known.
+func (a *Applier) addressed(p harden.Probe) harden.Probe {
 	if p.Host == "" {
 		p.Host = a.Facts.NodeAddress()
 	}
-	return p, a.Node.Probe(ctx, p)
+	return p
 }
 
 // kubeletRuns is wanted where a static pod is to restart: nobody else would do it.

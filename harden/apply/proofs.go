@@ -29,23 +29,23 @@ type question struct {
 // liveQuestion asks this node's own server: the administrator's credentials may name a load balancer, behind which another
 // member answers.
 func (r *run) liveQuestion(g harden.Gate) question {
-	at, ok := ownAddress(g)
+	at, ok := r.ownAddress(g)
 	switch {
 	case r.Cluster == nil:
 		return question{gate: g} // a nil Cluster is no nil API
-	case g.Component != harden.APIServer || !ok:
+	case g.Component != harden.APIServer || !ok || at.Host == "":
 		return question{gate: g, api: r.Cluster}
 	}
 	return question{gate: g, api: r.Cluster.At(at.Host, at.Port)}
 }
 
 // ownAddress is a probe that tells where a component listens.
-func ownAddress(g harden.Gate) (harden.Probe, bool) {
+func (r *run) ownAddress(g harden.Gate) (harden.Probe, bool) {
 	i := slices.IndexFunc(g.Probes, func(p harden.Probe) bool { return p.Port > 0 })
 	if i < 0 {
 		return harden.Probe{}, false
 	}
-	return g.Probes[i], true
+	return r.addressed(g.Probes[i]), true
 }
 
 // say is what to say of the live one, or of a canary.
@@ -206,7 +206,7 @@ func (r *run) askConfigz() func(context.Context, question, harden.Proof) (bool, 
 }
 
 func (r *run) anonymous(ctx context.Context, g harden.Gate, path string) (ProbeResult, error) {
-	p, ok := ownAddress(g)
+	p, ok := r.ownAddress(g)
 	if !ok {
 		return ProbeResult{}, errors.New("the component has no probe to learn its address from")
 	}

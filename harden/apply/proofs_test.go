@@ -1,6 +1,7 @@
 package apply_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -71,5 +72,8 @@ func TestProbeWithoutAHostAsksTheNodesAddress(t *testing.T) {
 	}
 	if asked[""] || !asked["192.0.2.11"] {
 		t.Errorf("asked at %v", asked)
+	}
+	if !maps.Equal(w.cluster.hosts, map[string]bool{"192.0.2.11": true}) {
+		t.Errorf("the administrator asked at %v", w.cluster.hosts)
 	}
 }

@@ -239,10 +239,11 @@ func (a api) Readyz(context.Context) (bool, []string, error) {
 func (a api) TrialWrite(context.Context) error { return errors.Join(a.up(), a.node.canary.write) }
 
 // At is the canary beside the live server, and by the live server's own address that one, whatever the cluster's name leads to.
-func (c *cluster) At(_ string, port int) apply.API {
+func (c *cluster) At(host string, port int) apply.API {
 	if port != 6443 {
 		return api{c, true}
 	}
+	c.hosts[host] = true
 	if c.own == 0 {
 		return c
 	}
