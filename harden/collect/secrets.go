@@ -8,6 +8,23 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
+// mounted reads a file that the API server is given by its path in the container: where that is on the host, and what it holds.
+// data is nil where it could not be read; unread says why then.
+func mounted(n Node, c *harden.ComponentFacts, inside string) (host string, data []byte, unread harden.Message) {
+	host, ok := c.HostPath(inside)
+	if !ok {
+		return inside, nil, harden.Msg("no mount shows %s to the API server", inside)
+	}
+	file := readFile(n, host)
+	switch {
+	case !file.Unread.IsZero():
+		return host, nil, file.Unread
+	case !file.State.Exists:
+		return host, nil, harden.Msg("%s does not exist", host)
+	}
+	return host, append([]byte{}, file.State.Data...), harden.Message{}
+}
+
 // collectEncryption reads which providers the encryption configuration names, in their order, and none of its keys.
 func collectEncryption(n Node, f *harden.Facts) {
 	c := f.Component(harden.APIServer)
@@ -18,21 +35,10 @@ func collectEncryption(n Node, f *harden.Facts) {
 	if !flag.Set {
 		return
 	}
-	fact := &harden.EncryptionFact{Path: flag.Last()}
+	fact := &harden.EncryptionFact{}
 	f.Encryption = fact
-	host, ok := c.HostPath(flag.Last())
-	if !ok {
-		fact.Unread = harden.Msg("no mount shows %s to the API server", flag.Last())
-		return
-	}
-	fact.Path = host
-	s, err := n.State(host)
-	switch {
-	case err != nil:
-		fact.Unread = harden.Msg("%s", err.Error())
-		return
-	case !s.Exists:
-		fact.Unread = harden.Msg("%s does not exist", host)
+	var data []byte
+	if fact.Path, data, fact.Unread = mounted(n, c, flag.Last()); data == nil {
 		return
 	}
 	var config struct {
@@ -43,8 +49,8 @@ func collectEncryption(n Node, f *harden.Facts) {
 		} `json:"resources"`
 	}
 	// The error of a decoder may quote what it cannot read, which is secret here.
-	if yaml.Unmarshal(s.Data, &config) != nil || config.Kind != "EncryptionConfiguration" {
-		fact.Unread = harden.Msg("%s is no EncryptionConfiguration that can be read here", host)
+	if yaml.Unmarshal(data, &config) != nil || config.Kind != "EncryptionConfiguration" {
+		fact.Unread = harden.Msg("%s is no EncryptionConfiguration that can be read here", fact.Path)
 		return
 	}
 	for _, r := range config.Resources {
@@ -68,21 +74,10 @@ func collectAuditWebhook(n Node, f *harden.Facts) {
 	if flag.Last() == "" {
 		return
 	}
-	fact := &harden.AuditWebhookFact{Path: flag.Last()}
+	fact := &harden.AuditWebhookFact{}
 	f.AuditWebhook = fact
-	host, ok := c.HostPath(flag.Last())
-	if !ok {
-		fact.Unread = harden.Msg("no mount shows %s to the API server", flag.Last())
-		return
-	}
-	fact.Path = host
-	file := readFile(n, host)
-	switch {
-	case !file.Unread.IsZero():
-		fact.Unread = file.Unread
-		return
-	case !file.State.Exists:
-		fact.Unread = harden.Msg("%s does not exist", host)
+	var data []byte
+	if fact.Path, data, fact.Unread = mounted(n, c, flag.Last()); data == nil {
 		return
 	}
 	var k struct {
@@ -101,8 +96,8 @@ func collectAuditWebhook(n Node, f *harden.Facts) {
 		Current string `json:"current-context"`
 	}
 	// The error of a decoder may quote what it cannot read, which may be a credential here.
-	if yaml.Unmarshal(file.State.Data, &k) != nil {
-		fact.Unread = harden.Msg("%s is no kubeconfig that can be read here", host)
+	if yaml.Unmarshal(data, &k) != nil {
+		fact.Unread = harden.Msg("%s is no kubeconfig that can be read here", fact.Path)
 		return
 	}
 	for _, ctx := range k.Contexts {
@@ -114,6 +109,6 @@ func collectAuditWebhook(n Node, f *harden.Facts) {
 		}
 	}
 	if fact.Server == "" {
-		fact.Unread = harden.Msg("%s has no current context with a server", host)
+		fact.Unread = harden.Msg("%s has no current context with a server", fact.Path)
 	}
 }
