@@ -36,6 +36,7 @@ func (c *Client) Facts(ctx context.Context, needs []harden.Need) (*harden.Cluste
 		need harden.Need
 		err  error
 	}
+	from := c.sources(ctx)
 	var results []*result
 	var all sync.WaitGroup
 	slots := make(chan struct{}, parallel)
@@ -45,7 +46,7 @@ func (c *Client) Facts(ctx context.Context, needs []harden.Need) (*harden.Cluste
 			results = append(results, r)
 			all.Go(func() {
 				slots <- struct{}{}
-				r.err = read(ctx, c, facts)
+				r.err = read(ctx, from, facts)
 				<-slots
 			})
 		}
@@ -78,7 +79,19 @@ func why(err error) harden.Message {
 const parallel = 4
 
 // A reader fills fields of the facts that are its own: readers run at the same time.
-type reader func(ctx context.Context, c *Client, facts *harden.ClusterFacts) error
+type reader func(ctx context.Context, c *sources, facts *harden.ClusterFacts) error
+
+// sources are the API, and what more than one reader wants of it: that is listed once.
+type sources struct {
+	*Client
+	nodes func() ([]objects.Node, error)
+}
+
+func (c *Client) sources(ctx context.Context) *sources {
+	return &sources{c, sync.OnceValues(func() ([]objects.Node, error) {
+		return list(ctx, c, "nodes", "/api/v1/nodes", one(func(n objects.Node) objects.Node { return n }))
+	})}
+}
 
 var readers = map[harden.Need][]reader{
 	harden.NeedNodes:     {readNodes},
@@ -88,19 +101,22 @@ var readers = map[harden.Need][]reader{
 	harden.NeedKubelets:  {readKubelets},
 }
 
-func readNodes(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err error) {
-	facts.Nodes, err = list(ctx, c, "nodes", "/api/v1/nodes", one(objects.Node.Fact))
+func readNodes(_ context.Context, c *sources, facts *harden.ClusterFacts) error {
+	nodes, err := c.nodes()
+	for _, n := range nodes {
+		facts.Nodes = append(facts.Nodes, n.Fact())
+	}
 	return err
 }
 
-func readNamespaces(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err error) {
-	facts.Namespaces, err = list(ctx, c, "namespaces", "/api/v1/namespaces", one(objects.Namespace.Fact))
+func readNamespaces(ctx context.Context, c *sources, facts *harden.ClusterFacts) (err error) {
+	facts.Namespaces, err = list(ctx, c.Client, "namespaces", "/api/v1/namespaces", one(objects.Namespace.Fact))
 	return err
 }
 
-func readPods(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err error) {
+func readPods(ctx context.Context, c *sources, facts *harden.ClusterFacts) (err error) {
 	const path = "/api/v1/pods?fieldSelector=status.phase!=Succeeded,status.phase!=Failed"
-	facts.Pods, err = list(ctx, c, "pods", path, func(p objects.Pod) []harden.PodFact {
+	facts.Pods, err = list(ctx, c.Client, "pods", path, func(p objects.Pod) []harden.PodFact {
 		if p.Over() {
 			return nil
 		}
@@ -109,18 +125,18 @@ func readPods(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err e
 	return err
 }
 
-func readServices(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err error) {
-	facts.Services, err = list(ctx, c, "services", "/api/v1/services", one(objects.Service.Fact))
+func readServices(ctx context.Context, c *sources, facts *harden.ClusterFacts) (err error) {
+	facts.Services, err = list(ctx, c.Client, "services", "/api/v1/services", one(objects.Service.Fact))
 	return err
 }
 
-func readPolicies(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err error) {
-	facts.Policies, err = list(ctx, c, "network policies", "/apis/networking.k8s.io/v1/networkpolicies", one(objects.NetworkPolicy.Fact))
+func readPolicies(ctx context.Context, c *sources, facts *harden.ClusterFacts) (err error) {
+	facts.Policies, err = list(ctx, c.Client, "network policies", "/apis/networking.k8s.io/v1/networkpolicies", one(objects.NetworkPolicy.Fact))
 	return err
 }
 
 // readTemplates reads what makes pods. Of DaemonSets network plugins are recognised too.
-func readTemplates(ctx context.Context, c *Client, facts *harden.ClusterFacts) error {
+func readTemplates(ctx context.Context, c *sources, facts *harden.ClusterFacts) error {
 	type made struct {
 		template  harden.TemplateFact
 		daemonSet harden.DaemonSetFact
@@ -128,7 +144,7 @@ func readTemplates(ctx context.Context, c *Client, facts *harden.ClusterFacts) e
 	for _, w := range []struct{ what, kind, resource string }{
 		{"deployments", "Deployment", "deployments"}, {"stateful sets", "StatefulSet", "statefulsets"}, {"daemon sets", "DaemonSet", "daemonsets"},
 	} {
-		found, err := list(ctx, c, w.what, "/apis/apps/v1/"+w.resource, one(func(o objects.Workload) made {
+		found, err := list(ctx, c.Client, w.what, "/apis/apps/v1/"+w.resource, one(func(o objects.Workload) made {
 			return made{o.Template(w.kind, facts.Version), o.DaemonSet()}
 		}))
 		if err != nil {
@@ -141,31 +157,31 @@ func readTemplates(ctx context.Context, c *Client, facts *harden.ClusterFacts) e
 			}
 		}
 	}
-	jobs, err := list(ctx, c, "cron jobs", "/apis/batch/v1/cronjobs", one(func(j objects.CronJob) harden.TemplateFact { return j.Template(facts.Version) }))
+	jobs, err := list(ctx, c.Client, "cron jobs", "/apis/batch/v1/cronjobs", one(func(j objects.CronJob) harden.TemplateFact { return j.Template(facts.Version) }))
 	facts.Templates = append(facts.Templates, jobs...)
 	return err
 }
 
-func readAPIServices(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err error) {
-	facts.APIServices, err = list(ctx, c, "aggregated APIs", "/apis/apiregistration.k8s.io/v1/apiservices", some(objects.APIService.Fact))
+func readAPIServices(ctx context.Context, c *sources, facts *harden.ClusterFacts) (err error) {
+	facts.APIServices, err = list(ctx, c.Client, "aggregated APIs", "/apis/apiregistration.k8s.io/v1/apiservices", some(objects.APIService.Fact))
 	return err
 }
 
-func readWebhooks(ctx context.Context, c *Client, facts *harden.ClusterFacts) error {
+func readWebhooks(ctx context.Context, c *sources, facts *harden.ClusterFacts) error {
 	const registration = "/apis/admissionregistration.k8s.io/v1/"
 	of := func(kind string) func(objects.WebhookConfiguration) []harden.WebhookFact {
 		return func(w objects.WebhookConfiguration) []harden.WebhookFact { return w.Facts(kind) }
 	}
-	validating, err := list(ctx, c, "validating webhooks", registration+"validatingwebhookconfigurations", of("ValidatingWebhookConfiguration"))
+	validating, err := list(ctx, c.Client, "validating webhooks", registration+"validatingwebhookconfigurations", of("ValidatingWebhookConfiguration"))
 	if err != nil {
 		return err
 	}
-	mutating, err := list(ctx, c, "mutating webhooks", registration+"mutatingwebhookconfigurations", of("MutatingWebhookConfiguration"))
+	mutating, err := list(ctx, c.Client, "mutating webhooks", registration+"mutatingwebhookconfigurations", of("MutatingWebhookConfiguration"))
 	if err != nil {
 		return err
 	}
 	// Their schemas make these objects the largest ones of a cluster.
-	conversions, err := list(ctx, c, "custom resource definitions",
+	conversions, err := list(ctx, c.Client, "custom resource definitions",
 		"/apis/apiextensions.k8s.io/v1/customresourcedefinitions?limit=50", some(objects.CustomResourceDefinition.Fact))
 	if err != nil {
 		return err
@@ -175,7 +191,7 @@ func readWebhooks(ctx context.Context, c *Client, facts *harden.ClusterFacts) er
 }
 
 // readKubeadm reads what kubeadm renders nodes from.
-func readKubeadm(ctx context.Context, c *Client, facts *harden.ClusterFacts) error {
+func readKubeadm(ctx context.Context, c *sources, facts *harden.ClusterFacts) error {
 	const doing = "reading kubeadm's configuration"
 	read := func(ref harden.ObjectRef) (objects.ConfigMap, error) {
 		var m objects.ConfigMap
@@ -197,16 +213,16 @@ func readKubeadm(ctx context.Context, c *Client, facts *harden.ClusterFacts) err
 	return nil
 }
 
-func readMembers(ctx context.Context, c *Client, facts *harden.ClusterFacts) (err error) {
+func readMembers(ctx context.Context, c *sources, facts *harden.ClusterFacts) (err error) {
 	const path = "/api/v1/namespaces/kube-system/pods?labelSelector=tier%3Dcontrol-plane"
-	facts.Members, err = list(ctx, c, "the control plane's pods", path, some(objects.Pod.Member))
+	facts.Members, err = list(ctx, c.Client, "the control plane's pods", path, some(objects.Pod.Member))
 	return err
 }
 
 // staleTokens counts requests whose token should have been refreshed, since this API server started.
 const staleTokens = "serviceaccount_stale_tokens_total"
 
-func readStaleTokens(ctx context.Context, c *Client, facts *harden.ClusterFacts) error {
+func readStaleTokens(ctx context.Context, c *sources, facts *harden.ClusterFacts) error {
 	const doing = "reading the API server's metrics"
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()

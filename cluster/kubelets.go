@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
+
 	"kubectl-harden.io/kubectl-harden/cluster/objects"
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -23,7 +24,7 @@ const (
 )
 
 // readKubelets looks at the certificate that each node's kubelet serves with. Nothing is asked of the kubelets but that.
-func readKubelets(ctx context.Context, c *Client, facts *harden.ClusterFacts) error {
+func readKubelets(ctx context.Context, c *sources, facts *harden.ClusterFacts) error {
 	const doing = "looking at the certificates of kubelets"
 	if !c.onNode {
 		return c.fault(doing, "", errors.New("kubelets are asked on a control-plane node only, from where the API server asks them"))
@@ -32,7 +33,7 @@ func readKubelets(ctx context.Context, c *Client, facts *harden.ClusterFacts) er
 	if err != nil || config == nil {
 		return c.fault(doing, "", errors.New("the kubeconfig has no CA to check them with"))
 	}
-	nodes, err := list(ctx, c, "nodes", "/api/v1/nodes", one(func(n objects.Node) objects.Node { return n }))
+	nodes, err := c.nodes()
 	if err != nil {
 		return err
 	}

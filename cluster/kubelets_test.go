@@ -74,4 +74,17 @@ func TestKubeletsAreLookedAt(t *testing.T) {
 	if k := facts.KubeletServing[0]; !slices.Equal(k.Addresses, []string{"127.0.0.1"}) || len(k.NodeAddresses) != 2 {
 		t.Errorf("%+v", k)
 	}
+	before := len(a.got())
+	if both, missing := c.Facts(t.Context(), []harden.Need{harden.NeedNodes, harden.NeedKubelets}); len(missing) > 0 || len(both.Nodes) != len(nodes) {
+		t.Errorf("both: %v %+v", missing, both.Nodes)
+	}
+	lists := 0
+	for _, r := range a.got()[before:] {
+		if r.path == "/api/v1/nodes" {
+			lists++
+		}
+	}
+	if lists != 1 {
+		t.Errorf("nodes are listed %d times", lists)
+	}
 }
