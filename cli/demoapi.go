@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	clustersandbox "kubectl-harden.io/kubectl-harden/cluster/sandbox"
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/apply"
+	"kubectl-harden.io/kubectl-harden/host/sandbox"
+)
+
+// sandboxAPI is the sandbox cluster behind the sandbox node's API server: it answers while that one serves.
+type sandboxAPI struct {
+	cluster *clustersandbox.Cluster
+	node    *sandbox.Node
+}
+
+func (s *sandboxAPI) now() *clustersandbox.Cluster {
+	s.cluster.Down(!s.node.Serving())
+	return s.cluster
+}
+
+func (s *sandboxAPI) At(_ string, port int) apply.API {
+	return sandbox.ServerAPI{Node: s.node, Port: port}
+}
+
+func (s *sandboxAPI) Readyz(context.Context) (bool, []string, error) {
+	return s.node.Serving(), nil, nil
+}
+
+func (s *sandboxAPI) TrialWrite(ctx context.Context) error {
+	_, err := s.now().AdminGet(ctx, "/api", "")
+	return err
+}
+
+func (s *sandboxAPI) Allowed(context.Context, string, string, string) (bool, error) {
+	return s.node.AllowsAll()
+}
+
+func (s *sandboxAPI) CheckIdentity(ctx context.Context, node harden.Identity) error {
+	return s.now().CheckIdentity(ctx, node)
+}
+
+func (s *sandboxAPI) Facts(ctx context.Context, needs []harden.Need) (*harden.ClusterFacts, map[harden.Need]harden.Message) {
+	return s.now().Facts(ctx, needs)
+}
+
+func (s *sandboxAPI) Object(ctx context.Context, ref harden.ObjectRef) (harden.State, string, string, error) {
+	return s.now().Object(ctx, ref)
+}
+
+func (s *sandboxAPI) Preview(ctx context.Context, ref harden.ObjectRef, yaml []byte) (harden.ObjectPreview, error) {
+	return s.now().Preview(ctx, ref, yaml)
+}
+
+func (s *sandboxAPI) Edited(ctx context.Context, ref harden.ObjectRef, edit func(harden.State) (harden.State, error)) (harden.ObjectPreview, error) {
+	return s.now().Edited(ctx, ref, edit)
+}
+
+func (s *sandboxAPI) Create(ctx context.Context, ref harden.ObjectRef, yaml []byte) (string, string, error) {
+	return s.now().Create(ctx, ref, yaml)
+}
+
+func (s *sandboxAPI) Replace(ctx context.Context, ref harden.ObjectRef, yaml []byte, uid, version string) (string, error) {
+	return s.now().Replace(ctx, ref, yaml, uid, version)
+}
+
+func (s *sandboxAPI) Delete(ctx context.Context, ref harden.ObjectRef, uid, version string) error {
+	return s.now().Delete(ctx, ref, uid, version)
+}
+
+func (s *sandboxAPI) NodeReady(ctx context.Context, node string, since time.Time) (bool, string, error) {
+	return s.now().NodeReady(ctx, node, since)
+}
+
+func (s *sandboxAPI) AdminGet(ctx context.Context, path, userAgent string) (int, error) {
+	return s.now().AdminGet(ctx, path, userAgent)
+}
+
+func (s *sandboxAPI) ControlPlanes(ctx context.Context) ([]harden.ControlPlane, error) {
+	return s.now().ControlPlanes(ctx)
+}
+
+func (s *sandboxAPI) ReadyAt(ctx context.Context, address string) error {
+	return s.now().ReadyAt(ctx, address)
+}
+func (s *sandboxAPI) Endpoints(ctx context.Context) ([]string, error) { return s.now().Endpoints(ctx) }
+
+func (s *sandboxAPI) Leases(ctx context.Context) (map[string]harden.Lease, error) {
+	return s.now().Leases(ctx)
+}
+
+func (s *sandboxAPI) Configz(ctx context.Context, node string) (map[string]any, error) {
+	return s.now().Configz(ctx, node)
+}
