@@ -43,6 +43,23 @@ func (l *leap) Sleep(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
+// demoEngine opens the demo's node and cluster for an app, on a clock that does not wait.
+func demoEngine(t *testing.T, a *app) (*engine, *sandbox.Node, *leap) {
+	t.Helper()
+	clock := &leap{now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
+	node, err := sandbox.New(sandbox.Options{Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = node.Remove() })
+	e, _, err := a.openDemo(t.Context(), node, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.m.guards.(*demoGuards).stop)
+	return e, node, clock
+}
+
 // demoRun runs the demo in a temporary directory of its own and gives what is left there.
 func demoRun(t *testing.T, ctx context.Context, clock *leap, args ...string) (code int, out, errs string, left []string) {
 	t.Helper()

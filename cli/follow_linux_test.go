@@ -8,12 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/catalog"
 	"kubectl-harden.io/kubectl-harden/host"
-	"kubectl-harden.io/kubectl-harden/host/sandbox"
 )
 
 // apartNode is a sandbox node on which appliers of their own would run; here they run in goroutines.
@@ -26,18 +24,7 @@ type apartNode struct {
 
 func newApartNode(t *testing.T) *apartNode {
 	t.Helper()
-	clock := &leap{now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
-	node, err := sandbox.New(sandbox.Options{Clock: clock})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = node.Remove() })
-	a := &app{areas: catalog.Areas()}
-	e, _, err := a.openDemo(t.Context(), node, clock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.m.guards.(*demoGuards).stop)
+	e, _, clock := demoEngine(t, &app{areas: catalog.Areas()})
 	n := &apartNode{engine: e, t: t}
 	other := *e.m
 	n.applier = func(d desk, digest string) {

@@ -6,11 +6,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/catalog"
-	"kubectl-harden.io/kubectl-harden/host/sandbox"
 	"kubectl-harden.io/kubectl-harden/tui"
 )
 
@@ -30,20 +28,11 @@ func (w *onFinished) Write(p []byte) (int, error) {
 // The API goes away after the node's plan was applied: the words and the exit code tell of both plans.
 func TestSecondPlanRefused(t *testing.T) {
 	ctx := t.Context()
-	clock := &leap{now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
-	node, err := sandbox.New(sandbox.Options{Clock: clock})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = node.Remove() })
 	progress := &onFinished{}
 	var out bytes.Buffer
 	a := &app{areas: catalog.Areas(), Streams: Streams{Out: &out, Err: progress}, where: whereFlags{root: "/", stateDir: defaultStateDir}}
 	a.sel.yes = true
-	e, _, err := a.openDemo(ctx, node, clock)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e, node, _ := demoEngine(t, a)
 	f, err := e.Facts(ctx)
 	if err == nil {
 		f, err = e.SlowFacts(ctx, f)

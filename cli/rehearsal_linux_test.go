@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"testing"
-	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/catalog"
@@ -20,19 +19,9 @@ func (smallNode) Machine() (harden.MachineFact, error) {
 
 // TestUnrehearsedIsAcceptedByName: what has no room to be rehearsed is refused, and done when its component is accepted.
 func TestUnrehearsedIsAcceptedByName(t *testing.T) {
-	clock := &leap{now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
-	node, err := sandbox.New(sandbox.Options{Clock: clock})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = node.Remove() })
 	var told bytes.Buffer
 	a := &app{areas: catalog.Areas(), Streams: Streams{Out: io.Discard, Err: &told}, where: whereFlags{root: "/", stateDir: defaultStateDir}}
-	e, _, err := a.openDemo(t.Context(), node, clock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.m.guards.(*demoGuards).stop)
+	e, node, _ := demoEngine(t, a)
 	e.m.node, e.m.live = smallNode{node}, smallNode{node}
 	manifest := func() string {
 		data, err := node.Files().ReadFile(harden.StaticPodDir + "/kube-apiserver.yaml")

@@ -6,13 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/catalog"
-	"kubectl-harden.io/kubectl-harden/host/sandbox"
 )
 
 const schemaURL = "https://kubectl-harden.io/schema/"
@@ -101,17 +99,8 @@ func TestOutputsAreAsTheirSchemasSay(t *testing.T) {
 func TestOutputsOfALiveNodeAreAsTheirSchemasSay(t *testing.T) {
 	valid := schemas(t)
 	ctx := t.Context()
-	clock := &leap{now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
-	node, err := sandbox.New(sandbox.Options{Clock: clock})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = node.Remove() })
 	a := &app{areas: catalog.Areas()}
-	e, _, err := a.openDemo(ctx, node, clock)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e, _, _ := demoEngine(t, a)
 	f, err := e.Facts(ctx)
 	if err != nil {
 		t.Fatal(err)

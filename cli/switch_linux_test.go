@@ -8,24 +8,12 @@ import (
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/catalog"
-	"kubectl-harden.io/kubectl-harden/host/sandbox"
 )
 
 // lockedOut is a sandbox node on which a remedy that can lock out was applied, and waits.
 func lockedOut(t *testing.T) (*engine, *leap, harden.Result) {
 	t.Helper()
-	clock := &leap{now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
-	node, err := sandbox.New(sandbox.Options{Clock: clock})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = node.Remove() })
-	a := &app{areas: catalog.Areas()}
-	e, _, err := a.openDemo(t.Context(), node, clock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.m.guards.(*demoGuards).stop)
+	e, _, clock := demoEngine(t, &app{areas: catalog.Areas()})
 	plans := lockOutPlans(t, e)
 	res := e.Apply(t.Context(), plans[0], func(harden.Event) {})
 	if res.Outcome != harden.OutcomeWaiting {
