@@ -216,11 +216,13 @@ func (m *Model) describeNotANode(d *doc) {
 	if id := m.facts.Identity; id.Offline {
 		where = "below " + id.Root
 	}
-	d.text(0, "Nothing of Kubernetes was found "+where+", so there is nothing to assess. Looked for:")
-	for _, e := range m.facts.LookedFor {
-		d.text(2, e.Source)
-	}
+	d.text(0, "Nothing of Kubernetes was found "+where+", so there is nothing to assess.")
 	d.raw("")
 	d.text(0, "Run it on a node; as root it sees more. To look around without a node, or without risk:")
 	d.text(2, "kubectl-harden demo")
+	d.raw("")
+	d.text(0, "Looked for:") // last: the list is longer than a small screen
+	for _, e := range m.facts.LookedFor {
+		d.text(2, e.Source)
+	}
 }
