@@ -144,6 +144,7 @@ func checkFuzzedFlag(t *testing.T, before, after []byte, container, flag string,
 		t.Errorf("--%s=%s is not there once: %v", flag, *value, found)
 	}
 	checkComments(t, before, after)
+	requireOtherLines(t, before, after, flagLines(before, after, container, flag))
 }
 
 // checkComments verifies that every comment that has a line of its own is still there, in its order.
@@ -229,6 +230,7 @@ func FuzzMergeList(f *testing.F) {
 		if n := len(named(scanFlags(new[:len(new)-1]), flagName(flag))); n > 1 {
 			t.Errorf("there are %d flags --%s", n, flag)
 		}
+		requireOtherLines(t, []byte(pod), after, flagLines([]byte(pod), after, container, flag))
 	})
 }
 
@@ -284,6 +286,7 @@ func FuzzSetField(f *testing.F) {
 			requireRefusal(t, err)
 			return
 		}
+		requireOtherLines(t, after, deleted, fieldLines(after, deleted, path))
 		if _, found, err := Get(deleted, path); err != nil || found && !isIndex(path[len(path)-1]) {
 			t.Errorf("%s is still there: %v\n%s", path, err, deleted)
 		}
@@ -309,6 +312,7 @@ func checkFuzzedField(t *testing.T, before, after []byte, path Path, value any) 
 	if a, b := fmt.Sprintf("%#v", mask(old, path)), fmt.Sprintf("%#v", mask(new, path)); a != b {
 		t.Errorf("more than %s changed:\n%s\n%s", path, a, b)
 	}
+	requireOtherLines(t, before, after, fieldLines(before, after, path))
 	previous, found, _ := Get(before, path)
 	if s, isText := previous.(string); found && (isText && strings.Contains(s, "\n") || isCollection(previous)) {
 		return
