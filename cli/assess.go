@@ -86,7 +86,7 @@ func (a *app) assessCommand() *cobra.Command {
 }
 
 // nodeNeeds are the facts that the node itself gives.
-var nodeNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedKubelet, harden.NeedSysctls, harden.NeedFiles, harden.NeedCertificates, needWaivers}
+var nodeNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedKubelet, harden.NeedSysctls, harden.NeedFiles, harden.NeedCertificates, needWaivers, needApplied}
 
 // liveNeeds are the facts that only a running node gives; that an image has none is no news.
 var liveNeeds = []harden.Need{harden.NeedListeners, harden.NeedRuntime}

@@ -68,6 +68,9 @@ func (e *engine) Facts(context.Context) (*harden.Facts, error) {
 	if f.Waivers, err = e.waivers(); err != nil {
 		f.Missing[needWaivers] = harden.Msg("%s", err.Error())
 	}
+	if f.Applied, err = e.applied(); err != nil {
+		f.Missing[needApplied] = harden.Msg("%s", err.Error())
+	}
 	return f, nil
 }
 
@@ -301,17 +304,25 @@ func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (
 
 // History lists the transactions, newest first.
 func (e *engine) History(context.Context) ([]harden.TransactionSummary, error) {
+	out, _, err := e.historyAndPlans()
+	return out, err
+}
+
+// historyAndPlans also gives the plan of each transaction; that of a damaged one is empty.
+func (e *engine) historyAndPlans() ([]harden.TransactionSummary, []harden.Plan, error) {
 	list, err := e.store.List()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out := e.summaries(list)
+	plans := make([]harden.Plan, len(out))
 	for i, t := range out {
 		p, err := e.loadPlan(t.ID)
 		if err != nil {
 			out[i].Damage = strings.TrimPrefix(err.Error(), "transaction "+t.ID+": ")
 			continue
 		}
+		plans[i] = p
 		if t.Undoes == "" || t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 {
 			continue
 		}
@@ -321,7 +332,7 @@ func (e *engine) History(context.Context) ([]harden.TransactionSummary, error) {
 			out[i+at].UndoneBy = append(out[i+at].UndoneBy, t.ID)
 		}
 	}
-	return out, nil
+	return out, plans, nil
 }
 
 // damaged are the settled transactions that are not what was written, newest first. Unsettled ones are recover's.

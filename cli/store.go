@@ -114,6 +114,33 @@ func (e *engine) loadPlan(id string) (harden.Plan, error) {
 	return p, nil
 }
 
+// needApplied names the transactions among facts that could not be read. No control needs them.
+const needApplied harden.Need = "transactions"
+
+// applied is what the node's transactions that stand have asked for, oldest first.
+func (e *engine) applied() ([]harden.AppliedFact, error) {
+	history, plans, err := e.historyAndPlans()
+	if err != nil {
+		return nil, err
+	}
+	var out []harden.AppliedFact
+	undone := map[string][]string{} // controls, by the transaction that they were undone in
+	for i, t := range history {
+		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 || t.Damage != "" || t.Scope != harden.ScopeNode {
+			continue
+		}
+		if t.Undoes != "" {
+			undone[t.Undoes] = append(undone[t.Undoes], plans[i].UndoesControl)
+			continue
+		}
+		if a := harden.Applied(harden.Done{ID: t.ID, Plan: plans[i]}, undone[t.ID]); len(a.Asks) > 0 {
+			out = append(out, a)
+		}
+	}
+	slices.Reverse(out)
+	return out, nil
+}
+
 // transaction is a backups.Tx as harden/apply needs it.
 type transaction struct {
 	*backups.Tx

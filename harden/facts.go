@@ -59,7 +59,9 @@ type Facts struct {
 	// Workloads are the containers that run on this node.
 	Workloads []WorkloadFact `json:"workloads,omitempty"`
 	// Waivers are what operators have decided to live with.
-	Waivers      []Waiver          `json:"waivers,omitempty"`
+	Waivers []Waiver `json:"waivers,omitempty"`
+	// Applied are the transactions of this node that stand, oldest first.
+	Applied      []AppliedFact     `json:"applied,omitempty"`
 	Certificates []CertificateFact `json:"certificates,omitempty"`
 	Cluster      *ClusterFacts     `json:"cluster,omitempty"`
 	// Encryption is nil where the API server is given no encryption configuration.
