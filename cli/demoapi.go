@@ -94,3 +94,15 @@ func (s *sandboxAPI) Leases(ctx context.Context) (map[string]harden.Lease, error
 func (s *sandboxAPI) Configz(ctx context.Context, node string) (map[string]any, error) {
 	return s.now().Configz(ctx, node)
 }
+
+func (s *sandboxAPI) ServingRequests(ctx context.Context, node string) ([]harden.ServingRequest, []string, error) {
+	return s.now().ServingRequests(ctx, node)
+}
+
+func (s *sandboxAPI) Approve(ctx context.Context, r harden.ServingRequest, why string) error {
+	return s.now().Approve(ctx, r, why)
+}
+
+func (s *sandboxAPI) KubeletServing(ctx context.Context, node string) (harden.KubeletServingFact, error) {
+	return s.now().KubeletServing(ctx, node)
+}

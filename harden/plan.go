@@ -185,7 +185,9 @@ const (
 	ProofAdminLine ProofKind = "audit line of the administrator" // the same with the node's admin credentials
 	ProofAuditLog  ProofKind = "audit log"                       // there is a log at Path: its policy records nothing that may be asked for
 	ProofRefused   ProofKind = "access review"                   // somebody without any role is refused what Path says: "list secrets"
-	ProofConfigz   ProofKind = "kubelet configz"                 // field Path of the kubelet's live configuration is Want
+	// ProofServing: the kubelet serves with a certificate of the cluster's CA. Its request for one is checked and approved for that.
+	ProofServing ProofKind = "serving certificate"
+	ProofConfigz ProofKind = "kubelet configz" // field Path of the kubelet's live configuration is Want
 )
 
 // Proof asserts one change on the live component.

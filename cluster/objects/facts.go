@@ -17,6 +17,10 @@ import (
 type Meta struct {
 	Name            string            `json:"name"`
 	Namespace       string            `json:"namespace"`
+	UID             string            `json:"uid"`
+	ResourceVersion string            `json:"resourceVersion"`
+	Created         time.Time         `json:"creationTimestamp"`
+	Deleted         time.Time         `json:"deletionTimestamp"`
 	Labels          map[string]string `json:"labels"`
 	Annotations     map[string]string `json:"annotations"`
 	OwnerReferences []struct {

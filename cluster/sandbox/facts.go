@@ -17,13 +17,9 @@ func (c *Cluster) readNodes(facts *harden.ClusterFacts, report corev1.NodeCondit
 }
 
 // readKubelets: they sign their own certificates, as kubelets do that nobody has told otherwise.
-func (c *Cluster) readKubelets(facts *harden.ClusterFacts) error {
+func (c *Cluster) readKubelets(facts *harden.ClusterFacts, asks bool) error {
 	return each(c, "Node", func(n objects.Node) {
-		k := harden.KubeletServingFact{Node: n.Meta.Name, Problem: harden.Msg("x509: certificate signed by unknown authority"), DNSNames: []string{n.Meta.Name}}
-		for _, a := range n.Status.Addresses {
-			k.NodeAddresses = append(k.NodeAddresses, harden.NodeAddress{Type: string(a.Type), Address: a.Address})
-		}
-		facts.KubeletServing = append(facts.KubeletServing, k)
+		facts.KubeletServing = append(facts.KubeletServing, c.kubeletServing(n, asks))
 	})
 }
 

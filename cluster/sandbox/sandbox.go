@@ -48,6 +48,7 @@ type Cluster struct {
 	down    bool
 	version int // the newest resource version
 	records map[harden.ObjectRef]record
+	serving *harden.ServingRequest // the kubelet's, once it has asked
 }
 
 // record is an object and the fields of it that our field manager holds.
@@ -259,7 +260,7 @@ func (c *Cluster) Leases(ctx context.Context) (map[string]harden.Lease, error) {
 // Facts reads what the needs call for; needs that are not the cluster's are passed over.
 func (c *Cluster) Facts(ctx context.Context, needs []harden.Need) (*harden.ClusterFacts, map[harden.Need]harden.Message) {
 	facts, missing := &harden.ClusterFacts{}, map[harden.Need]harden.Message{}
-	report := c.report()
+	report, asks := c.report(), c.bootstraps()
 	fail := func(need harden.Need, err error) {
 		missing[need] = harden.Msg("the API server does not answer: %s", err.Error())
 	}
@@ -285,7 +286,7 @@ func (c *Cluster) Facts(ctx context.Context, needs []harden.Need) (*harden.Clust
 		case harden.NeedKubeadm:
 			err = c.readKubeadm(facts)
 		case harden.NeedKubelets:
-			err = c.readKubelets(facts)
+			err = c.readKubelets(facts, asks)
 		}
 		if err != nil {
 			fail(need, err)

@@ -30,6 +30,8 @@ type cluster struct {
 	configz  func() (map[string]any, error)
 	now      func() time.Time
 	leases   func(m map[string]harden.Lease) // makes them otherwise
+	requests []harden.ServingRequest         // of the kubelet, newest first
+	signs    bool                            // what is approved is signed, and the kubelet serves with it
 }
 
 type object struct {
@@ -179,4 +181,30 @@ func (c *cluster) Configz(context.Context, string) (map[string]any, error) {
 		return c.configz()
 	}
 	return map[string]any{"podPidsLimit": 4096.0}, nil
+}
+
+func (c *cluster) ServingRequests(context.Context, string) ([]harden.ServingRequest, []string, error) {
+	return c.requests, []string{"cp1", "192.0.2.11"}, c.up()
+}
+
+func (c *cluster) Approve(_ context.Context, r harden.ServingRequest, _ string) error {
+	if err := c.up(); err != nil {
+		return err
+	}
+	for i := range c.requests {
+		if c.requests[i].UID == r.UID {
+			c.requests[i].Approved = true
+		}
+	}
+	return nil
+}
+
+func (c *cluster) KubeletServing(context.Context, string) (harden.KubeletServingFact, error) {
+	k := harden.KubeletServingFact{Problem: harden.Msg("x509: certificate signed by unknown authority")}
+	for _, r := range c.requests {
+		if r.Approved && c.signs {
+			k.Problem = harden.Message{}
+		}
+	}
+	return k, c.up()
 }

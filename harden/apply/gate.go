@@ -67,7 +67,7 @@ func (r *run) prove(ctx context.Context, c harden.Component, g harden.Gate, w wa
 	if err := r.awaitOthers(ctx, c, w.undo); err != nil {
 		return gateError(c, err)
 	}
-	for _, p := range g.Proofs {
+	for _, p := range inOrder(g.Proofs) {
 		if err := r.assert(ctx, r.liveQuestion(g), p); err != nil {
 			return gateError(c, err)
 		}

@@ -90,6 +90,13 @@ type Cluster interface {
 	Leases(ctx context.Context) (map[string]harden.Lease, error)
 	// Configz is the kubelet's live configuration.
 	Configz(ctx context.Context, node string) (map[string]any, error)
+	// ServingRequests are the node's requests for serving certificates, newest first, and the names and addresses that its Node
+	// shows; none while that is being deleted.
+	ServingRequests(ctx context.Context, node string) (requests []harden.ServingRequest, known []string, err error)
+	// Approve approves a request that still is the one that was checked.
+	Approve(ctx context.Context, r harden.ServingRequest, why string) error
+	// KubeletServing looks at the certificate that the node's kubelet serves with now.
+	KubeletServing(ctx context.Context, node string) (harden.KubeletServingFact, error)
 }
 
 // API is one API server, asked with the administrator's credentials.

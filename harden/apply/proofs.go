@@ -66,15 +66,20 @@ func (r *run) assert(ctx context.Context, q question, p harden.Proof) error {
 		harden.ProofAuditLog:  r.askAuditLog,
 		harden.ProofRefused:   r.askRefused,
 		harden.ProofConfigz:   r.askConfigz(),
+		harden.ProofServing:   r.askServing(),
 	}[p.Kind]
 	if !ok {
 		return fmt.Errorf("proving %s: unknown proof %q", p.Control, p.Kind)
 	}
+	within := proofWait
+	if p.Kind == harden.ProofServing {
+		within = servingWait
+	}
 	r.tell(harden.Event{
-		Kind: harden.EventAwaiting, Component: q.gate.Component, Timeout: proofWait,
+		Kind: harden.EventAwaiting, Component: q.gate.Component, Timeout: within,
 		Message: q.say(harden.Msg("proof for %s: %s %s", p.Control, string(p.Kind), p.Path), harden.Msg("proof for %s at the second one: %s %s", p.Control, string(p.Kind), p.Path)),
 	})
-	err := r.poll(ctx, r.Clock.Now().Add(proofWait), func() (bool, string, error) { return ask(ctx, q, p) })
+	err := r.poll(ctx, r.Clock.Now().Add(within), func() (bool, string, error) { return ask(ctx, q, p) })
 	switch {
 	case err == nil:
 		r.tell(harden.Event{

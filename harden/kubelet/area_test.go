@@ -66,7 +66,7 @@ func TestAreaIsWellFormed(t *testing.T) {
 // What can cut off workloads or their users is never taken by --all.
 func TestRisks(t *testing.T) {
 	want := []string{
-		"kubelet-anonymous-auth", "kubelet-authorization-mode", "kubelet-read-only-port", "kubelet-healthz-bind-address", "kubelet-pod-pids-limit", "kubelet-seccomp-default",
+		"kubelet-anonymous-auth", "kubelet-authorization-mode", "kubelet-read-only-port", "kubelet-healthz-bind-address", "kubelet-serving-certificate", "kubelet-pod-pids-limit", "kubelet-seccomp-default",
 		"kubelet-removed-flags",
 	}
 	var got []string

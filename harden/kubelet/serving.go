@@ -3,6 +3,7 @@ package kubelet
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -14,18 +15,14 @@ const (
 
 // serverTLSBootstrap, tlsCertFile and tlsPrivateKeyFile are read as settings, and judged together.
 var (
-	serverTLSBootstrap = setting{field: "serverTLSBootstrap", flag: "rotate-server-certificates", preset: false}
+	serverTLSBootstrap = setting{
+		id: "kubelet-serving-certificate", field: "serverTLSBootstrap", flag: "rotate-server-certificates", preset: false,
+		want: always(true),
+	}
 	tlsCertFile        = setting{field: "tlsCertFile", flag: "tls-cert-file", preset: "", zeroIsUnset: true}
 	tlsPrivateKeyFile  = setting{field: "tlsPrivateKeyFile", flag: "tls-private-key-file", preset: "", zeroIsUnset: true}
 )
 
-// bySteps is why there is no remedy: from the kubelet's restart until somebody approves its request it has no serving
-// certificate, and without an approver that stays the same happens again at each renewal.
-const bySteps = "1. install an approver that stays and checks names against the Node's addresses (such as kubelet-csr-approver); " +
-	"2. set serverTLSBootstrap: true in ConfigMap kube-system/kubelet-config and in %s; 3. run \"systemctl restart kubelet\"; " +
-	"4. check with \"kubectl get csr\" that the request for kubernetes.io/kubelet-serving was approved, and with \"kubectl logs\" that logs of this node still come"
-
-// servingCertificate has no remedy; see bySteps.
 var servingCertificate = harden.Control{
 	ID: "kubelet-serving-certificate", Title: "The kubelet serves with a certificate that the API server can check", Severity: harden.Medium,
 	Why: harden.Msg("Left alone, the kubelet signs its own serving certificate. The API server then cannot tell a kubelet from somebody in between, " +
@@ -48,8 +45,75 @@ var servingCertificate = harden.Control{
 		case bootstrap.value == true:
 			return bootstrapped(f, seen)
 		}
-		return harden.NeedsPerson(harden.Msg("the kubelet signs its own certificate, and nobody can check it: "+bySteps, k.Config.Path), seen...)
+		return harden.NeedsPerson(harden.Msg("the kubelet signs its own certificate, and nobody can check it; before that is changed, an approver for requests must be there that stays"), seen...)
 	},
+	Remedies: []harden.Remedy{askCluster},
+}
+
+// askCluster restarts the kubelet, which has no serving certificate from then on until its request is approved: that is a proof of the
+// change, so what cannot be approved is undone.
+var askCluster = harden.Remedy{
+	ID: "ask-cluster", Title: harden.Msg("Let the kubelet ask the cluster for its certificate, and approve the first request"), Risk: harden.RiskWorkloads,
+	Impact: harden.Msg("The kubelet restarts once and asks for a certificate. The request is approved once it was checked: made by this node, for its own name and the addresses of its Node, and for nothing else. Until the certificate is there, logs, exec and port-forward on this node fail for some seconds."),
+	Breaks: []harden.Message{
+		harden.Msg("The kubelet asks again when most of the certificate's life (a year) is over, and nobody approves that unless an approver stays in the cluster, such as kubelet-csr-approver. Without one, logs, exec, port-forward and metrics of this node fail when the certificate ends."),
+		harden.Msg("Kept in kubelet-config, it reaches every other node at its next kubeadm upgrade, and new nodes: each of them then waits for its request to be approved."),
+	},
+	Preconditions: func(f *harden.Facts, _ harden.Values) []harden.Precondition {
+		return []harden.Precondition{decodes(f.Kubelet), addressesKnown(f), approverStays(f)}
+	},
+	Intents: func(f *harden.Facts, v harden.Values) ([]harden.Intent, error) {
+		for _, s := range []setting{tlsCertFile, tlsPrivateKeyFile} {
+			if s.read(f.Kubelet).value != "" {
+				return nil, fmt.Errorf("%s is set: the kubelet serves with that certificate and asks for none; take it out first", s.field)
+			}
+		}
+		if serverTLSBootstrap.read(f.Kubelet).value == true {
+			return nil, fmt.Errorf("the kubelet has asked already: look at its request with \"kubectl get csr\" and approve it with \"kubectl certificate approve\"")
+		}
+		return serverTLSBootstrap.intents(f, v)
+	},
+	Proofs: func(f *harden.Facts, v harden.Values) []harden.Proof {
+		return append([]harden.Proof{{Control: "kubelet-serving-certificate", Kind: harden.ProofServing, Path: "of node " + f.Identity.Node}}, serverTLSBootstrap.proofs(f, v)...)
+	},
+}
+
+// addressesKnown: a request can be checked against what the Node shows, and nothing else.
+func addressesKnown(f *harden.Facts) harden.Precondition {
+	p := harden.Precondition{ID: "node-has-addresses", Title: harden.Msg("the Node object shows this node's addresses"), State: harden.Unmet}
+	if why, missing := f.Missing[harden.NeedNodes]; missing || f.Cluster == nil {
+		p.Message = harden.Msg("the API is needed to approve the request: %s", why)
+		return p
+	}
+	for _, n := range f.Cluster.Nodes {
+		if n.Name == f.Identity.Node && len(n.Addresses) > 0 {
+			p.State, p.Message = harden.Met, harden.Msg("it is known as %s", strings.Join(n.Addresses, ", "))
+			return p
+		}
+	}
+	p.Message = harden.Msg("node %s shows none", f.Identity.Node)
+	return p
+}
+
+// approverStays goes by the images that run: what approves has no other mark.
+func approverStays(f *harden.Facts) harden.Precondition {
+	p := harden.Precondition{
+		ID: "an-approver-stays", Title: harden.Msg("an approver for kubelets' requests stays in the cluster"), State: harden.PreconditionUnknown,
+		Message: harden.Msg("none was recognised: this run approves one request, and at its renewal somebody else has to"),
+	}
+	if f.Cluster == nil {
+		return p
+	}
+	for _, pod := range f.Cluster.Pods {
+		for _, i := range pod.Images {
+			if strings.Contains(i.Image, "csr-approver") {
+				p.State, p.Message = harden.Met, harden.Msg("%s runs", i.Image)
+				p.Evidence = append(p.Evidence, harden.Evidence{Source: "Pod " + pod.Namespace + "/" + pod.Name, Value: i.Image})
+				return p
+			}
+		}
+	}
+	return p
 }
 
 func certificateAt(f *harden.Facts, path string) (harden.CertificateFact, bool) {
@@ -77,9 +141,24 @@ func givenCertificate(f *harden.Facts, file string, seen []harden.Evidence) hard
 
 func bootstrapped(f *harden.Facts, seen []harden.Evidence) harden.Verdict {
 	c, ok := certificateAt(f, servingCurrent)
+	if served, known := servedHere(f); !ok && known && served.Unread.IsZero() && served.Problem.IsZero() {
+		return harden.Passed(harden.Msg("it serves with a certificate that the cluster's CA has issued"), append(seen, harden.Evidence{Source: served.Address, Value: "proves itself"})...)
+	}
 	if !ok {
 		return harden.Failed(harden.Msg("the kubelet asked the cluster for a certificate and has none: logs and exec on this node fail until its request is approved (kubectl get csr)"),
 			append(seen, harden.Evidence{Source: servingCurrent, Value: "there is none"})...)
 	}
 	return harden.Passed(harden.Msg("it serves with a certificate issued by %s", c.Issuer), append(seen, issuer(c))...)
+}
+
+// servedHere is what this node's kubelet was seen to serve with.
+func servedHere(f *harden.Facts) (harden.KubeletServingFact, bool) {
+	if f.Cluster == nil {
+		return harden.KubeletServingFact{}, false
+	}
+	i := slices.IndexFunc(f.Cluster.KubeletServing, func(k harden.KubeletServingFact) bool { return k.Node == f.Identity.Node })
+	if i < 0 {
+		return harden.KubeletServingFact{}, false
+	}
+	return f.Cluster.KubeletServing[i], true
 }

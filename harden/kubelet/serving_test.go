@@ -1,0 +1,66 @@
+package kubelet_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/hardentest"
+	"kubectl-harden.io/kubectl-harden/harden/kubelet"
+)
+
+// The request can be checked only against a Node that shows its addresses, and an approver that stays is never assumed.
+func TestServingCertificateFromTheCluster(t *testing.T) {
+	_, control, _ := harden.FindControl([]harden.Area{kubelet.Area()}, "kubelet-serving-certificate")
+	remedy := control.Remedies[0]
+	n := hardentest.Fixture(t, "1.37")
+	f := n.Facts(t)
+	state := func(id string) harden.PreconditionState {
+		all := remedy.Preconditions(f, nil)
+		return all[slices.IndexFunc(all, func(p harden.Precondition) bool { return p.ID == id })].State
+	}
+	if got := state("node-has-addresses"); got != harden.Unmet {
+		t.Errorf("without an API: %s", got)
+	}
+	delete(f.Missing, harden.NeedNodes)
+	f.Cluster = &harden.ClusterFacts{Nodes: []harden.NodeFact{{Name: f.Identity.Node, Addresses: []string{"192.0.2.11"}}}}
+	if a, b := state("node-has-addresses"), state("an-approver-stays"); a != harden.Met || b != harden.PreconditionUnknown {
+		t.Errorf("with an API: %s %s", a, b)
+	}
+	f.Cluster.Pods = []harden.PodFact{{Images: []harden.ImageFact{{Image: "ghcr.io/postfinance/kubelet-csr-approver:v1.2.10"}}}}
+	if got := state("an-approver-stays"); got != harden.Met {
+		t.Errorf("with an approver: %s", got)
+	}
+	intents, err := remedy.Intents(f, nil)
+	if err != nil || len(intents) != 1 || intents[0].Key != "serverTLSBootstrap" || intents[0].Value != true {
+		t.Errorf("%v %v", intents, err)
+	}
+	if proofs := remedy.Proofs(f, nil); proofs[0].Kind != harden.ProofServing {
+		t.Errorf("%v", proofs)
+	}
+	for name, want := range map[string]string{
+		"serverTLSBootstrap: true":                       "asked already",
+		"tlsCertFile: /a.crt\ntlsPrivateKeyFile: /a.key": "takes that certificate",
+	} {
+		n := hardentest.Fixture(t, "1.37")
+		field(name)(t, n)
+		if _, err := remedy.Intents(n.Facts(t), nil); err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(want, "takes ")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestServedCertificateIsEvidence(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	field("serverTLSBootstrap: true")(t, n)
+	f := n.Facts(t)
+	f.Cluster = &harden.ClusterFacts{KubeletServing: []harden.KubeletServingFact{{Node: f.Identity.Node, Address: "192.0.2.11:10250"}}}
+	if got := finding(t, f, "kubelet-serving-certificate"); got.Status != harden.StatusPass {
+		t.Errorf("%s: %s", got.Status, got.Message)
+	}
+	f.Cluster.KubeletServing[0].Problem = harden.Msg("x509")
+	if got := finding(t, f, "kubelet-serving-certificate"); got.Status != harden.StatusFail {
+		t.Errorf("%s: %s", got.Status, got.Message)
+	}
+}
