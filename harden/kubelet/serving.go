@@ -82,6 +82,7 @@ var askCluster = harden.Remedy{
 func addressesKnown(f *harden.Facts) harden.Precondition {
 	p := harden.Precondition{ID: "node-has-addresses", Title: harden.Msg("the Node object shows this node's addresses"), State: harden.Unmet}
 	if why, missing := f.Missing[harden.NeedNodes]; missing || f.Cluster == nil {
+		p.State = harden.PreconditionUnknown
 		p.Message = harden.Msg("the API is needed to approve the request: %s", why)
 		return p
 	}

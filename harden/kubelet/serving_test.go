@@ -20,13 +20,17 @@ func TestServingCertificateFromTheCluster(t *testing.T) {
 		all := remedy.Preconditions(f, nil)
 		return all[slices.IndexFunc(all, func(p harden.Precondition) bool { return p.ID == id })].State
 	}
-	if got := state("node-has-addresses"); got != harden.Unmet {
+	if got := state("node-has-addresses"); got != harden.PreconditionUnknown {
 		t.Errorf("without an API: %s", got)
 	}
 	delete(f.Missing, harden.NeedNodes)
 	f.Cluster = &harden.ClusterFacts{Nodes: []harden.NodeFact{{Name: f.Identity.Node, Addresses: []string{"192.0.2.11"}}}}
 	if a, b := state("node-has-addresses"), state("an-approver-stays"); a != harden.Met || b != harden.PreconditionUnknown {
 		t.Errorf("with an API: %s %s", a, b)
+	}
+	f.Cluster.Nodes[0].Addresses = nil
+	if got := state("node-has-addresses"); got != harden.Unmet {
+		t.Errorf("without addresses: %s", got)
 	}
 	f.Cluster.Pods = []harden.PodFact{{Images: []harden.ImageFact{{Image: "ghcr.io/postfinance/kubelet-csr-approver:v1.2.10"}}}}
 	if got := state("an-approver-stays"); got != harden.Met {
