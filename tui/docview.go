@@ -56,20 +56,6 @@ func (d *doc) pair(label string, column int, s string) {
 	d.item(spaces(2)+paint(d.t.Faint, pad(label, column)), 2+column, s)
 }
 
-// command wraps a command line so that it can be pasted as it stands.
-func (d *doc) command(indent int, s string) {
-	lines := d.t.wrap(s, d.w-indent-4)
-	for i, l := range lines {
-		if i < len(lines)-1 {
-			l += ` \`
-		}
-		if i > 0 {
-			l = spaces(2) + l
-		}
-		d.raw(spaces(indent) + l)
-	}
-}
-
 // head is the first n lines; where more follow, the last one says so.
 func (d *doc) head(n int) []string {
 	if len(d.lines) <= n {

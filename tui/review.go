@@ -81,11 +81,11 @@ func (s *reviewScreen) applyAction(m *Model) []action {
 }
 
 // accepted is what the command line says of components that were accepted.
-func (s *reviewScreen) accepted() string {
-	out := ""
+func (s *reviewScreen) accepted() []string {
+	var out []string
 	for _, p := range s.plans {
 		for _, id := range p.Accepted {
-			out += " --accept " + string(id)
+			out = append(out, "--accept "+string(id))
 		}
 	}
 	return out
@@ -233,7 +233,7 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		} else {
 			d.heading("The same from the command line")
 		}
-		d.command(2, m.command()+s.accepted())
+		d.command(2, append(m.command(d.w-commandRoom), s.accepted()...))
 	}
 }
 
@@ -430,50 +430,4 @@ func (s *reviewScreen) unknown(control string) bool {
 		}
 	}
 	return false
-}
-
-// command is the command line that does the same as the choices.
-func (m *Model) command() string {
-	choices := m.chosen()
-	var ids []string
-	for _, c := range choices {
-		ids = append(ids, c.Control)
-	}
-	out := m.opts.Command + " apply --control " + shell(strings.Join(ids, ","))
-	for _, c := range choices {
-		if c.Remedy != "" && c.Remedy != m.defaultRemedy(c.Control) {
-			out += " --remedy " + shell(c.Control+"="+c.Remedy)
-		}
-		var names []string
-		for name := range c.Options {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		for _, name := range names {
-			out += " --set " + shell(c.Control+"."+name+"="+c.Options[name])
-		}
-		if c.Accept {
-			out += " --accept " + shell(c.Control)
-		}
-	}
-	return out
-}
-
-func (m *Model) defaultRemedy(control string) string {
-	_, c, ok := harden.FindControl(m.areas, control)
-	if !ok || m.facts == nil {
-		return ""
-	}
-	r, _ := harden.DefaultRemedy(m.facts, c)
-	return r.ID
-}
-
-// shell quotes a word for a POSIX shell where it has to be.
-func shell(s string) string {
-	for _, r := range s {
-		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%", r) {
-			return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-		}
-	}
-	return s
 }
