@@ -19,8 +19,8 @@ var (
 		id: "kubelet-serving-certificate", field: "serverTLSBootstrap", flag: "rotate-server-certificates", preset: false,
 		want: always(true),
 	}
-	tlsCertFile        = setting{field: "tlsCertFile", flag: "tls-cert-file", preset: "", zeroIsUnset: true}
-	tlsPrivateKeyFile  = setting{field: "tlsPrivateKeyFile", flag: "tls-private-key-file", preset: "", zeroIsUnset: true}
+	tlsCertFile       = setting{field: "tlsCertFile", flag: "tls-cert-file", preset: "", zeroIsUnset: true}
+	tlsPrivateKeyFile = setting{field: "tlsPrivateKeyFile", flag: "tls-private-key-file", preset: "", zeroIsUnset: true}
 )
 
 var servingCertificate = harden.Control{
