@@ -10,6 +10,7 @@ import (
 
 	"kubectl-harden.io/kubectl-harden/backups"
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/patches"
 )
 
 // Exit codes: a contract.
@@ -126,7 +127,7 @@ func outcomeCode(o harden.Outcome) int {
 	return exitError
 }
 
-// hints are the commands to paste that an error carries or implies.
+// hints are the commands to paste that an error carries or implies, or what is to be done by hand.
 func (a *app) hints(err error) []string {
 	var hinted *hintedError
 	var unknown *harden.UnknownNameError
@@ -151,6 +152,8 @@ func (a *app) hints(err error) []string {
 		return []string{program + " status"}
 	case errors.Is(err, backups.ErrUnknown):
 		return []string{program + " history"}
+	case patches.Hint(err) != "":
+		return []string{patches.Hint(err)}
 	}
 	return nil
 }

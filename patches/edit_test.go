@@ -181,8 +181,8 @@ func TestRefusals(t *testing.T) {
 			if !strings.Contains(r.Found, row.found) || r.Line != row.line {
 				t.Errorf("line %d: %s\nwant line %d: %s", r.Line, r.Found, row.line, row.found)
 			}
-			if !strings.Contains(r.By(), row.path) || !strings.HasSuffix(r.By(), " by hand") {
-				t.Errorf("the hint does not say what to do: %q", r.By())
+			if !strings.Contains(r.Hint, row.path) || !strings.HasSuffix(r.Hint, " by hand") {
+				t.Errorf("the hint does not say what to do: %q", r.Hint)
 			}
 		})
 	}

@@ -106,7 +106,7 @@ func TestEnvRefusals(t *testing.T) {
 	} {
 		_, err := SetEnvFlag([]byte(row.file), "V", row.flag, row.value)
 		var r *Refusal
-		if !errors.As(err, &r) || !strings.Contains(r.Found, found) || !strings.HasSuffix(r.By(), " by hand") {
+		if !errors.As(err, &r) || !strings.Contains(r.Found, found) || !strings.HasSuffix(r.Hint, " by hand") {
 			t.Errorf("%q: %v, want %q", row.file, err, found)
 		}
 	}

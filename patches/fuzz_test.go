@@ -58,8 +58,8 @@ func requireRefusal(t *testing.T, err error) {
 	if !errors.As(err, &r) {
 		t.Skipf("not an edit: %v", err)
 	}
-	if r.By() == "" || r.Error() == "" || strings.Contains(r.Error(), "\n") {
-		t.Errorf("a refusal that does not help: %q, %q", r.Error(), r.By())
+	if r.Hint == "" || r.Error() == "" || strings.Contains(r.Error(), "\n") {
+		t.Errorf("a refusal that does not help: %q, %q", r.Error(), r.Hint)
 	}
 }
 

@@ -290,8 +290,8 @@ func TestPodRefusals(t *testing.T) {
 			if !errors.As(err, &r) || r.Line != row.line || !strings.Contains(r.Found, row.found) {
 				t.Fatalf("got %v", err)
 			}
-			if want := "set --profiling=false in container c by hand"; !strings.HasSuffix(r.By(), want) {
-				t.Errorf("hint %q does not end in %q", r.By(), want)
+			if want := "set --profiling=false in container c by hand"; !strings.HasSuffix(r.Hint, want) {
+				t.Errorf("hint %q does not end in %q", r.Hint, want)
 			}
 		})
 	}

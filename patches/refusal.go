@@ -21,8 +21,14 @@ func (r *Refusal) Error() string {
 	return r.Found
 }
 
-// By says what to do by hand.
-func (r *Refusal) By() string { return r.Hint }
+// Hint says what to do by hand about an error that is a refusal or was caused by one; "" where nothing can be said.
+func Hint(err error) string {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r.Hint
+	}
+	return ""
+}
 
 func refuse(line int, hint, format string, args ...any) *Refusal {
 	return &Refusal{Line: line, Found: oneLine(fmt.Sprintf(format, args...)), Hint: hint}

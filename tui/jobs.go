@@ -10,6 +10,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/patches"
 )
 
 // jobKind names what is waited for; a new job of a kind makes the one before it stale.
@@ -218,7 +219,15 @@ func (m *Model) orWarn(err error, then func(*Model) tea.Cmd) func(*Model) tea.Cm
 		return then
 	}
 	return func(m *Model) tea.Cmd {
-		m.warn(err.Error())
+		m.warn(inWords(err))
 		return nil
 	}
+}
+
+// inWords is an error with what to do by hand about it.
+func inWords(err error) string {
+	if hint := patches.Hint(err); hint != "" {
+		return err.Error() + "; what to do: " + hint
+	}
+	return err.Error()
 }

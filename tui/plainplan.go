@@ -11,7 +11,7 @@ import (
 func (p *plainWalk) diff(c harden.Control) error {
 	plans, err := p.m.engine.Plan(p.ctx, p.m.facts, []harden.Choice{p.m.choice(c)})
 	if err != nil {
-		p.m.warn(err.Error())
+		p.m.warn(inWords(err))
 		return nil
 	}
 	p.changes(targets(plans), skipped(plans))
@@ -80,7 +80,7 @@ func (p *plainWalk) plan() error {
 	}
 	plans, err := p.m.engine.Plan(p.ctx, p.m.facts, choices)
 	if err != nil {
-		p.say("%s", p.m.theme.inert(err.Error()))
+		p.say("%s", p.m.theme.inert(inWords(err)))
 		return nil
 	}
 	return p.review(p.m.newReview("", plans))
@@ -189,7 +189,7 @@ func (p *plainWalk) history() error {
 	}
 	plans, err := p.m.engine.Undo(p.ctx, it.ID, control)
 	if err != nil {
-		p.say("%s", p.m.theme.inert(err.Error()))
+		p.say("%s", p.m.theme.inert(inWords(err)))
 		return nil
 	}
 	return p.review(p.m.newReview(name, plans))

@@ -11,6 +11,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/patches"
 )
 
 func TestFirstFrameComesBeforeAnyFact(t *testing.T) {
@@ -347,6 +348,15 @@ func TestErrorsAreSaidAndTheWalkGoesOn(t *testing.T) {
 		e := newFake(t)
 		e.planErr = bad
 		begun(t, e, Options{}).keys("*", "p").want("permission denied", "Areas")
+	})
+	t.Run("a plan that is refused with what to do by hand", func(t *testing.T) {
+		e := newFake(t)
+		e.planErr = &patches.Refusal{Line: 13, Found: "the value is in flow style", Hint: "write it as a block"}
+		begun(t, e, Options{}).keys("*", "p").want("line 13: the value is in flow style", "what to do: write it as a block")
+		text, _, _ := plainly(t, e, Options{Choices: []harden.Choice{{Control: "apiserver-profiling"}}}, "plan", "q")
+		if !strings.Contains(text, "what to do: write it as a block") {
+			t.Error(text)
+		}
 	})
 	t.Run("history", func(t *testing.T) {
 		e := newFake(t)
