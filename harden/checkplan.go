@@ -264,7 +264,7 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 		return nil, err
 	}
 	for _, st := range p.Stages {
-		if err := checkProofs(st, proofs.proofs); err != nil {
+		if err := checkProofs(st, proofs.proofs, p.Choices); err != nil {
 			return nil, err
 		}
 		out = append(out, componentChecks(f, st)...)
@@ -273,17 +273,19 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 	return slices.DeleteFunc(out, func(c Check) bool { return c.State != Unmet }), nil
 }
 
-// checkProofs refuses a plan whose gates do not want every proof that its choices want, and no other.
-func checkProofs(st Stage, all []Proof) error {
+// checkProofs refuses a plan whose gates do not want every proof that its choices want now, or want one that none of them has. A
+// choice may have had more of them when the plan was made: what the cluster showed then is not known here.
+func checkProofs(st Stage, all []Proof, choices []Choice) error {
 	for _, g := range st.Gates {
-		want := []Proof{}
 		for _, p := range all {
-			if g.Component == proofComponent(p) {
-				want = append(want, p)
+			if g.Component == proofComponent(p) && !slices.ContainsFunc(g.Proofs, func(o Proof) bool { return sameJSON(o, p) }) {
+				return &PlanError{string(g.Component), "its gate does not want the proofs that the plan's choices have"}
 			}
 		}
-		if !sameJSON(want, append([]Proof{}, g.Proofs...)) {
-			return &PlanError{string(g.Component), "its gate does not want the proofs that the plan's choices have"}
+		for _, p := range g.Proofs {
+			if g.Component != proofComponent(p) || !slices.ContainsFunc(choices, func(c Choice) bool { return c.Control == p.Control }) {
+				return &PlanError{string(g.Component), "its gate wants a proof that none of the plan's choices has"}
+			}
 		}
 	}
 	return nil

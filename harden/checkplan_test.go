@@ -247,6 +247,12 @@ func TestRecheckRefusesWhatAnEditedPlanDrops(t *testing.T) {
 		{"all proofs of the kubelet", func(p *harden.Plan) { gates(p)[1].Proofs = nil }, "does not want the proofs"},
 		{"what a proof wants", func(p *harden.Plan) { gates(p)[0].Proofs[0].Status = 200 }, "does not want the proofs"},
 		{"another proof", func(p *harden.Plan) { gates(p)[0].Proofs[0].Path = "/" }, "does not want the proofs"},
+		{"a proof that the cluster's facts asked for, which are not known when the plan is applied", func(p *harden.Plan) {
+			gates(p)[0].Proofs = append(gates(p)[0].Proofs, harden.Proof{Control: p.Choices[0].Control, Kind: harden.ProofAdmin, Path: "/api/v1/nodes/w1/proxy/healthz", Status: 200})
+		}, ""},
+		{"a proof of no choice", func(p *harden.Plan) {
+			gates(p)[0].Proofs = append(gates(p)[0].Proofs, harden.Proof{Control: "another", Kind: harden.ProofAdmin, Path: "/", Status: 200})
+		}, "a proof that none of the plan's choices has"},
 		{"a gate", func(p *harden.Plan) { p.Stages[0].Gates = gates(p)[1:] }, "restarts without a gate"},
 		{"an effect and its gate", func(p *harden.Plan) { p.Stages[0].Effects, p.Stages[0].Gates = p.Stages[0].Effects[1:], gates(p)[1:] }, "not those that it says"},
 		{"a choice", func(p *harden.Plan) { p.Choices = p.Choices[1:] }, "not among the plan's choices"},

@@ -74,6 +74,9 @@ func (a *Applier) stillRight(ctx context.Context, p harden.Plan) error {
 		return a.sameUndo(ctx, p)
 	}
 	unmet, err := harden.Recheck(p, a.Facts, a.Areas)
+	if wrong, ok := errors.AsType[*harden.PlanError](err); ok {
+		return wrong
+	}
 	if err != nil {
 		return fmt.Errorf("checking the plan: %w", err)
 	}
