@@ -222,44 +222,6 @@ func (t *Tx) release() {
 	t.closed = true
 }
 
-// SaveBlob keeps a content that is not a target's, such as an API object's, and returns its name.
-func (t *Tx) SaveBlob(b []byte) (string, error) {
-	if err := t.x.held(); err != nil {
-		return "", fmt.Errorf("saving in %s: %w", t.id, err)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	fsys, sha, parent := t.x.s.fs, digest(b), beforePath(t.dir)
-	if _, err := t.x.s.blob(t.dir, sha); err == nil {
-		return sha, fsys.SyncDir(parent) // a killed run may have left that out
-	}
-	file, draft := contentPath(parent, sha), contentPath(parent, halfMade+sha)
-	if err := removeTree(fsys, draft); err != nil {
-		return "", fmt.Errorf("saving in %s: %w", t.id, err)
-	}
-	if err := writeFile(fsys, draft, 0o600, b); err != nil {
-		return "", fmt.Errorf("saving in %s: %w", t.id, errors.Join(err, removeTree(fsys, draft)))
-	}
-	if err := fsys.Rename(draft, file); err != nil {
-		return "", fmt.Errorf("saving in %s: %w", t.id, errors.Join(err, removeTree(fsys, draft)))
-	}
-	if err := fsys.SyncDir(parent); err != nil {
-		return "", fmt.Errorf("saving in %s: %w", t.id, err)
-	}
-	return sha, nil
-}
-
-// Blob returns what SaveBlob kept, or the content of a target, by its sha256.
-func (t *Tx) Blob(sha string) ([]byte, error) { return t.x.s.Blob(t.id, sha) }
-
-// Blob returns a content that transaction id keeps.
-func (s *Store) Blob(id, sha string) ([]byte, error) {
-	if wrongID(id) || wrongID(sha) {
-		return nil, unknown(id + "/" + sha)
-	}
-	return s.blob(s.dir(id), sha)
-}
-
 // Close gives the transaction its outcome. It refuses one that the journal contradicts, and insists that none of the
 // transaction's dot-files is left, except for Mixed. A Close that fails can be tried again.
 func (t *Tx) Close(outcome string) error {

@@ -33,11 +33,6 @@ func (r *Root) MachineID() (string, error) {
 	return "", fmt.Errorf("no machine id: %w", fs.ErrNotExist)
 }
 
-// BootID changes with every boot; the kubelet reports it as status.nodeInfo.bootID.
-func (r *Root) BootID() (string, error) {
-	return r.Sysctl("kernel.random.boot_id")
-}
-
 // Hostname is the running machine's, or what an offline root would be called.
 func (r *Root) Hostname() (string, error) {
 	if r.Proc != "" {
