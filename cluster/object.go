@@ -17,7 +17,7 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-// Object gives an object in its normal form (see objects.Normalise), or that it does not exist.
+// Object gives an object in its normal form (see objects.Object.Normal), or that it does not exist.
 func (c *Client) Object(ctx context.Context, ref harden.ObjectRef) (s harden.State, uid, resourceVersion string, err error) {
 	live, err := c.live(ctx, "reading", ref)
 	var fault *objects.Error
@@ -42,7 +42,7 @@ func (c *Client) DryRun(ctx context.Context, yaml []byte) (after []byte, uid, re
 	if err != nil {
 		return nil, "", "", &objects.Error{Doing: doing, Subject: "the object", Reason: objects.Refused, Cause: err}
 	}
-	got, made, err := c.patch(ctx, doing, want, true)
+	got, made, err := c.tryApply(ctx, doing, want)
 	if err != nil {
 		return nil, "", "", err
 	}
@@ -124,21 +124,6 @@ func (c *Client) Create(ctx context.Context, ref harden.ObjectRef, yaml []byte) 
 		return "", "", err
 	}
 	return got.Meta("uid"), got.Meta("resourceVersion"), nil
-}
-
-// Apply merges an object into the one that has this UID and resource version, by server-side apply: what others set and
-// the YAML does not name stays. It does what DryRun showed.
-func (c *Client) Apply(ctx context.Context, ref harden.ObjectRef, yaml []byte, uid, resourceVersion string) (newVersion string, err error) {
-	const doing = "applying"
-	want, err := precise(doing, ref, yaml, uid, resourceVersion)
-	if err != nil {
-		return "", err
-	}
-	got, _, err := c.patch(ctx, doing, want.WithMeta(map[string]any{"uid": uid, "resourceVersion": resourceVersion}), false)
-	if err != nil {
-		return "", err
-	}
-	return got.Meta("resourceVersion"), nil
 }
 
 // TrialWrite asks the server to make an object, which it checks as any other and does not keep.
@@ -254,12 +239,10 @@ func (c *Client) live(ctx context.Context, doing string, ref harden.ObjectRef) (
 	return live, err
 }
 
-// patch is server-side apply. A conflict with fields that we hold ourselves, by an earlier create or replace, is none.
-func (c *Client) patch(ctx context.Context, doing string, o objects.Object, dry bool) (got objects.Object, made bool, err error) {
-	query := url.Values{"fieldManager": {FieldManager}, "fieldValidation": {"Strict"}}
-	if dry {
-		query.Set("dryRun", metav1.DryRunAll)
-	}
+// tryApply is a dry run of server-side apply. A conflict with fields that we hold ourselves, by an earlier create or replace, is
+// none.
+func (c *Client) tryApply(ctx context.Context, doing string, o objects.Object) (got objects.Object, made bool, err error) {
+	query := url.Values{"fieldManager": {FieldManager}, "fieldValidation": {"Strict"}, "dryRun": {metav1.DryRunAll}}
 	got, status, err := c.write(ctx, doing, o.Ref(), http.MethodPatch, string(types.ApplyYAMLPatchType), o, query)
 	if onlyOurs(err) {
 		query.Set("force", "true")

@@ -21,7 +21,6 @@ type surface interface {
 	DryRun(ctx context.Context, yaml []byte) (after []byte, uid, resourceVersion string, err error)
 	Preview(ctx context.Context, ref harden.ObjectRef, yaml []byte) (harden.ObjectPreview, error)
 	Create(ctx context.Context, ref harden.ObjectRef, yaml []byte) (uid, resourceVersion string, err error)
-	Apply(ctx context.Context, ref harden.ObjectRef, yaml []byte, uid, resourceVersion string) (newVersion string, err error)
 	Replace(ctx context.Context, ref harden.ObjectRef, yaml []byte, uid, resourceVersion string) (newVersion string, err error)
 	Delete(ctx context.Context, ref harden.ObjectRef, uid, resourceVersion string) error
 	NodeReady(ctx context.Context, node string, since time.Time) (ready bool, reason string, err error)
@@ -105,24 +104,22 @@ func lifeOfAPolicy(t *testing.T, c surface, namespace string) {
 		t.Fatalf("the same wish changes it:\n%s\n%s", p.Before.Data, p.After.Data)
 	}
 
-	// A change of what we have made ourselves, both ways of writing it, under its preconditions.
+	// A change of what we have made ourselves and back, under its preconditions.
 	p, err = c.Preview(ctx, ref, second)
 	fatal("preview of a change", err)
 	if p.Before.Equal(p.After) || strings.Contains(string(p.After.Data), "8080") {
 		t.Fatalf("it does not change:\n%s", p.After.Data)
 	}
-	applied, err := c.Apply(ctx, ref, second, uid, version)
-	fatal("applying", err)
-	if s, _, v := read(); !s.Equal(p.After) || v != applied {
-		t.Fatalf("applied %s, shown %s", s.Data, p.After.Data)
+	replaced, err := c.Replace(ctx, ref, p.After.Data, uid, version)
+	fatal("replacing", err)
+	if s, _, v := read(); !s.Equal(p.After) || v != replaced {
+		t.Fatalf("written %s, shown %s", s.Data, p.After.Data)
 	}
-	_, err = c.Apply(ctx, ref, first, uid, version)
-	reason("applying to an old version", err, objects.Changed)
 	_, err = c.Replace(ctx, ref, p.Before.Data, uid, version)
 	reason("replacing an old version", err, objects.Changed)
 	reason("deleting an old version", c.Delete(ctx, ref, uid, version), objects.Changed)
-	restored, err := c.Replace(ctx, ref, p.Before.Data, uid, applied)
-	fatal("replacing", err)
+	restored, err := c.Replace(ctx, ref, p.Before.Data, uid, replaced)
+	fatal("replacing by what was", err)
 	if s, u, v := read(); !s.Equal(p.Before) || u != uid || v != restored {
 		t.Fatalf("restored %s, was %s", s.Data, p.Before.Data)
 	}

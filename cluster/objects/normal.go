@@ -1,7 +1,6 @@
 package objects
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"strings"
@@ -97,25 +96,6 @@ func (o Object) YAML() ([]byte, error) {
 		return nil, fmt.Errorf("encoding %s: %w", o.Ref(), err)
 	}
 	return data, nil
-}
-
-// Normalise gives the normal form of an object in YAML or JSON, as YAML: equal objects have equal bytes.
-func Normalise(data []byte) ([]byte, error) {
-	o, err := Decode(data)
-	if err != nil {
-		return nil, err
-	}
-	return o.Normal().YAML()
-}
-
-// Equal says whether two objects have the same normal form. What cannot be decoded equals nothing.
-func Equal(a, b []byte) bool {
-	na, err := Normalise(a)
-	if err != nil {
-		return false
-	}
-	nb, err := Normalise(b)
-	return err == nil && bytes.Equal(na, nb)
 }
 
 // Expect decodes an object and refuses one that is not the one named.

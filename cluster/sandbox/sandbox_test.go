@@ -126,7 +126,7 @@ func TestCheckIdentity(t *testing.T) {
 }
 
 // Others' fields stay, and what they have set is not taken from them.
-func TestApplyAmongOthers(t *testing.T) {
+func TestPreviewAmongOthers(t *testing.T) {
 	c := New(Fixture{Identity: identity})
 	ctx := t.Context()
 	theirs := strings.Replace(policy, "  namespace: shop\n", "  namespace: shop\n  labels: {team: shop}\n", 1)
@@ -135,42 +135,26 @@ func TestApplyAmongOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored := c.store(want, nil)
+	c.store(want, nil)
 	c.mu.Unlock()
-	uid, version := stored.Meta("uid"), stored.Meta("resourceVersion")
 
 	ours := strings.Replace(policy, "  namespace: shop\n", "  namespace: shop\n  labels: {ours: \"1\"}\n", 1)
-	version, err = c.Apply(ctx, deny, []byte(ours), uid, version)
-	if err != nil {
+	p, err := c.Preview(ctx, deny, []byte(ours))
+	if err != nil || !strings.Contains(string(p.After.Data), "team: shop") || !strings.Contains(string(p.After.Data), `ours: "1"`) {
+		t.Fatalf("%s %v", p.After.Data, err)
+	}
+	if _, err = c.Replace(ctx, deny, p.After.Data, p.UID, p.ResourceVersion); err != nil {
 		t.Fatal(err)
 	}
-	s, _, _, err := c.Object(ctx, deny)
-	if err != nil || !strings.Contains(string(s.Data), "team: shop") || !strings.Contains(string(s.Data), `ours: "1"`) {
-		t.Fatalf("%s %v", s.Data, err)
-	}
-	if version, err = c.Apply(ctx, deny, []byte(policy), uid, version); err != nil {
-		t.Fatal(err)
-	}
-	if s, _, _, _ = c.Object(ctx, deny); !objects.Equal(s.Data, stored2yaml(t, want)) {
-		t.Errorf("without our label it is not as theirs: %s", s.Data)
+	changing := strings.Replace(ours, `ours: "1"`, `ours: "2"`, 1)
+	if p, err = c.Preview(ctx, deny, []byte(changing)); err != nil || !strings.Contains(string(p.After.Data), `ours: "2"`) {
+		t.Errorf("our own label cannot be changed: %s %v", p.After.Data, err)
 	}
 	taking := strings.Replace(theirs, "team: shop", "team: ours", 1)
 	var fault *objects.Error
-	if _, err = c.Apply(ctx, deny, []byte(taking), uid, version); !errors.As(err, &fault) || fault.Reason != objects.Contested {
-		t.Errorf("got %v", err)
-	}
 	if _, _, _, err := c.DryRun(ctx, []byte(taking)); !errors.As(err, &fault) || fault.Reason != objects.Contested {
 		t.Errorf("got %v", err)
 	}
-}
-
-func stored2yaml(t *testing.T, o objects.Object) []byte {
-	t.Helper()
-	data, err := o.YAML()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 func TestExportImport(t *testing.T) {

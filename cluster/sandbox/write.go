@@ -35,7 +35,7 @@ func (c *Cluster) object(ref harden.ObjectRef) (s harden.State, uid, resourceVer
 	return harden.State{Exists: true, Data: data}, r.Object.Meta("uid"), r.Object.Meta("resourceVersion"), nil
 }
 
-// DryRun gives what Apply, or Create, would make of the YAML, writing nothing.
+// DryRun gives what a server-side apply would make of the YAML, writing nothing.
 func (c *Cluster) DryRun(ctx context.Context, yaml []byte) (after []byte, uid, resourceVersion string, err error) {
 	if err := c.enter(ctx, "trying to apply"); err != nil {
 		return nil, "", "", err
@@ -49,7 +49,7 @@ func (c *Cluster) dryRun(yaml []byte) (after []byte, uid, resourceVersion string
 	if err != nil {
 		return nil, "", "", err
 	}
-	got, _, err := c.merged("trying to apply", want)
+	got, err := c.merged("trying to apply", want)
 	if err != nil {
 		return nil, "", "", err
 	}
@@ -116,24 +116,6 @@ func (c *Cluster) Create(ctx context.Context, ref harden.ObjectRef, yaml []byte)
 	}
 	stored := c.store(want, slices.Sorted(maps.Keys(fields(want))))
 	return stored.Meta("uid"), stored.Meta("resourceVersion"), nil
-}
-
-// Apply merges an object into the one that has this UID and resource version.
-func (c *Cluster) Apply(ctx context.Context, ref harden.ObjectRef, yaml []byte, uid, resourceVersion string) (newVersion string, err error) {
-	const doing = "applying"
-	want, err := c.enterWith(ctx, doing, ref, yaml)
-	if err != nil {
-		return "", err
-	}
-	defer c.mu.Unlock()
-	if err := c.check(doing, ref, uid, resourceVersion); err != nil {
-		return "", err
-	}
-	got, ours, err := c.merged(doing, want)
-	if err != nil {
-		return "", err
-	}
-	return c.store(got, ours).Meta("resourceVersion"), nil
 }
 
 // Replace gives the object that has this UID and resource version the content of the YAML, exactly.
@@ -203,19 +185,17 @@ func (c *Cluster) check(doing string, ref harden.ObjectRef, uid, version string)
 
 // merged is server-side apply: our fields become those that are wanted, others' stay; a value that somebody else holds
 // and that is wanted otherwise is a conflict.
-func (c *Cluster) merged(doing string, want objects.Object) (got objects.Object, ours []string, err error) {
+func (c *Cluster) merged(doing string, want objects.Object) (objects.Object, error) {
 	ref := want.Ref()
-	wanted := fields(want)
-	ours = slices.Sorted(maps.Keys(wanted))
 	live, exists := c.records[ref]
 	if !exists {
-		return want, ours, nil
+		return want, nil
 	}
-	now := fields(live.Object)
-	for _, path := range ours {
+	wanted, now := fields(want), fields(live.Object)
+	for _, path := range slices.Sorted(maps.Keys(wanted)) {
 		held, there := now[path]
 		if there && !slices.Contains(live.Ours, path) && !reflect.DeepEqual(held, wanted[path]) {
-			return nil, nil, &objects.Error{Doing: doing, Subject: ref.String(), Reason: objects.Contested,
+			return nil, &objects.Error{Doing: doing, Subject: ref.String(), Reason: objects.Contested,
 				Cause: fmt.Errorf("somebody else has set %s", path)}
 		}
 	}
@@ -223,7 +203,7 @@ func (c *Cluster) merged(doing string, want objects.Object) (got objects.Object,
 		delete(now, path)
 	}
 	maps.Copy(now, wanted)
-	return live.Object.With(fromFields(ref, now)), ours, nil
+	return live.Object.With(fromFields(ref, now)), nil
 }
 
 // store keeps an object as its newest version.
