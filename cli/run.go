@@ -78,13 +78,12 @@ func untilSignal(ctx context.Context) (context.Context, func()) {
 // app is what the commands share.
 type app struct {
 	Streams
-	stdout  io.Writer // as it was given, for the UI
-	args    []string
-	command string
-	areas   []harden.Area
-	where   whereFlags
-	look    lookFlags
-	sel     selectFlags
+	stdout io.Writer // as it was given, for the UI
+	args   []string
+	areas  []harden.Area
+	where  whereFlags
+	look   lookFlags
+	sel    selectFlags
 }
 
 func (a *app) root() *cobra.Command {
@@ -203,7 +202,6 @@ func (a *app) meta(command, reason string) backups.Meta {
 
 // open gives the engine for where the flags say.
 func (a *app) open(command string) (*engine, error) {
-	a.command = command
 	m, err := a.openMachine()
 	if err != nil {
 		return nil, err

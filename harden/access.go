@@ -125,18 +125,17 @@ func (k *KubeletFacts) Flag(name string) FlagFact {
 
 // FieldFact is a kubelet setting as it is in force.
 type FieldFact struct {
-	Set    bool
-	Value  any
-	Source string
+	Set   bool
+	Value any
 }
 
 // Field merges the layers: flags over drop-ins over the file. The path is dotted ("authentication.anonymous.enabled"). A
 // null in a drop-in takes the field away, as in a JSON merge patch.
 func (k *KubeletFacts) Field(path string) FieldFact {
-	out := FieldFact{Source: k.Config.Path}
+	var out FieldFact
 	for _, l := range k.Layers {
 		if v, ok := lookup(l.Fields, path); ok {
-			out = FieldFact{Set: v != nil, Value: v, Source: l.Source}
+			out = FieldFact{Set: v != nil, Value: v}
 		}
 	}
 	return out

@@ -5,8 +5,7 @@ import "slices"
 // Profile is a recommendation that an operator wants to follow as a whole: which controls, which options, and what of it is
 // not done because it hurts.
 type Profile struct {
-	ID    string // "cis-l1"
-	Title string
+	ID string // "cis-l1"
 	// Takes says whether the profile asks for a control, by where its recommendation comes from.
 	Takes func(Refs) bool
 	// Choices are remedies and options that the profile wants otherwise than by default.

@@ -26,9 +26,7 @@ type Etcd struct {
 
 // EtcdMember is one member of an etcd cluster.
 type EtcdMember struct {
-	ID      string
 	Name    string // empty until it has started for the first time
-	Clients []string
 	Learner bool
 	// Err is nil of a member that answers, has a leader and no alarm.
 	Err error
@@ -50,7 +48,6 @@ func (e *Etcd) Members(ctx context.Context) ([]EtcdMember, error) {
 	defer client.CloseIdleConnections()
 	var list struct {
 		Members []struct {
-			ID         string   `json:"ID"`
 			Name       string   `json:"name"`
 			ClientURLs []string `json:"clientURLs"`
 			IsLearner  bool     `json:"isLearner"`
@@ -65,7 +62,7 @@ func (e *Etcd) Members(ctx context.Context) ([]EtcdMember, error) {
 	members := make([]EtcdMember, len(list.Members))
 	var wg sync.WaitGroup
 	for i, m := range list.Members {
-		members[i] = EtcdMember{ID: m.ID, Name: m.Name, Clients: m.ClientURLs, Learner: m.IsLearner}
+		members[i] = EtcdMember{Name: m.Name, Learner: m.IsLearner}
 		wg.Go(func() { members[i].Err = health(ctx, client, m.ClientURLs) })
 	}
 	wg.Wait()

@@ -21,13 +21,10 @@ type Listener struct {
 	Protocol string // "tcp" or "udp"
 	Address  netip.Addr
 	Port     uint16
-	UID      int // of the socket
 	// PID is 0 where no process has the socket open: it is the kernel's (VXLAN, NFS).
 	PID int
 	// Name of the process's program; empty with PID 0.
 	Name string
-	// Container says that the process runs in one.
-	Container bool
 }
 
 // socketStates are the ones that take what comes: LISTEN of TCP, and unconnected UDP.
@@ -90,7 +87,7 @@ func parseSockets(data []byte, state string) ([]socket, error) {
 		if first || len(fields) == 0 {
 			continue
 		}
-		const local, status, uid, inode = 1, 3, 7, 9
+		const local, status, inode = 1, 3, 9
 		if len(fields) <= inode {
 			return nil, fmt.Errorf("a line has %d fields", len(fields))
 		}
@@ -101,9 +98,6 @@ func parseSockets(data []byte, state string) ([]socket, error) {
 		var err error
 		if s.Address, s.Port, err = parseEndpoint(fields[local]); err != nil {
 			return nil, err
-		}
-		if s.UID, err = strconv.Atoi(fields[uid]); err != nil {
-			return nil, fmt.Errorf("user %q: %w", fields[uid], err)
 		}
 		if s.inode, err = strconv.ParseUint(fields[inode], 10, 64); err != nil {
 			return nil, fmt.Errorf("inode %q: %w", fields[inode], err)
@@ -172,7 +166,7 @@ func (r *Root) owners(sockets map[uint64][]int, out []Listener) error {
 			}
 			for _, i := range places {
 				if out[i].PID == 0 {
-					out[i].PID, out[i].Name, out[i].Container = pid, programName(*p), p.ContainerID != ""
+					out[i].PID, out[i].Name = pid, programName(*p)
 				}
 			}
 			delete(sockets, inode) // the first process that has it: children inherit it

@@ -38,7 +38,6 @@ type ProbeResult struct {
 	Status int    // of HTTP; 0 without an answer, and where only a connection was asked for
 	Body   string // its beginning
 	Err    error
-	Took   time.Duration
 }
 
 // Probe asks as the kubelet does: without credentials, without checking certificates (but see CA), through no proxy, on a
@@ -49,7 +48,6 @@ func Probe(ctx context.Context, q ProbeRequest) ProbeResult {
 	}
 	ctx, cancel := context.WithTimeout(ctx, q.Timeout)
 	defer cancel()
-	begun := time.Now()
 	var result ProbeResult
 	if q.TCP {
 		result.Err = probeTCP(ctx, q)
@@ -59,7 +57,6 @@ func Probe(ctx context.Context, q ProbeRequest) ProbeResult {
 	if result.Err != nil {
 		result.Err = fmt.Errorf("probing %s: %w", q, result.Err)
 	}
-	result.Took = time.Since(begun)
 	return result
 }
 

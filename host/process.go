@@ -17,21 +17,18 @@ import (
 
 // Process is one process of the running machine.
 type Process struct {
-	PID  int
-	PPID int
-	UID  int // effective
+	PID int
+	UID int // effective
 	// Exe is the program file as the process itself sees it: inside its container. Empty for kernel threads, and where
 	// we may not look.
 	Exe     string
-	Deleted bool // the program file is gone or was replaced since
 	Argv    []string
 	Started time.Time
 	// Ticks is the start in clock ticks since boot. With the PID it names this process and no later one; Started moves
 	// when the clock is set.
 	Ticks uint64
-	// ContainerID and PodUID are read off the cgroup; empty outside of containers and pods.
+	// ContainerID is read off the cgroup; empty outside of containers.
 	ContainerID string
-	PodUID      string
 	Resident    uint64 // bytes of memory that it holds
 }
 
@@ -41,7 +38,7 @@ const (
 )
 
 // Processes lists the processes whose program file, or first argument, has the base name given; all with "". Any user
-// can start a program of any name: what belongs to the control plane is told by UID, ContainerID and PodUID. A root that
+// can start a program of any name: what belongs to the control plane is told by UID and ContainerID. A root that
 // is not the running machine's has no processes.
 func (r *Root) Processes(name string) ([]Process, error) {
 	if r.Proc == "" {
@@ -104,7 +101,7 @@ func readProcess(dir, name string) (Process, error) {
 	if err != nil {
 		return p, err
 	}
-	p.Exe, p.Deleted = strings.CutSuffix(p.Exe, " (deleted)")
+	p.Exe = strings.TrimSuffix(p.Exe, " (deleted)") // or replaced since
 	cmdline, err := readSome(d, "cmdline")
 	if err != nil {
 		return p, err
@@ -116,7 +113,7 @@ func readProcess(dir, name string) (Process, error) {
 	if err != nil {
 		return p, err
 	}
-	if p.PPID, p.Ticks, err = parseStat(stat); err != nil {
+	if p.Ticks, err = parseStat(stat); err != nil {
 		return p, err
 	}
 	status, err := readSome(d, "status")
@@ -131,7 +128,7 @@ func readProcess(dir, name string) (Process, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // kernels can be built without cgroups
 		return p, err
 	}
-	p.ContainerID, p.PodUID = parseCgroup(string(cgroup))
+	p.ContainerID, _ = parseCgroup(string(cgroup))
 	return p, nil
 }
 
@@ -161,22 +158,19 @@ func parseCmdline(data []byte) []string {
 	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
 }
 
-// parseStat finds the parent and the start time in /proc/PID/stat. The second field is the program's name in
+// parseStat finds the start time in /proc/PID/stat. The second field is the program's name in
 // parentheses and may hold anything, parentheses included, so the last one ends it.
-func parseStat(data []byte) (ppid int, ticks uint64, err error) {
+func parseStat(data []byte) (ticks uint64, err error) {
 	end := bytes.LastIndexByte(data, ')')
 	fields := strings.Fields(string(data[end+1:]))
-	const parent, start = 4 - 3, 22 - 3 // numbered as in proc(5), less the fields up to here
+	const start = 22 - 3 // numbered as in proc(5), less the fields up to here
 	if end < 0 || len(fields) <= start {
-		return 0, 0, errors.New("stat has too few fields")
-	}
-	if ppid, err = strconv.Atoi(fields[parent]); err != nil {
-		return 0, 0, fmt.Errorf("parent in stat: %w", err)
+		return 0, errors.New("stat has too few fields")
 	}
 	if ticks, err = strconv.ParseUint(fields[start], 10, 64); err != nil {
-		return 0, 0, fmt.Errorf("start time in stat: %w", err)
+		return 0, fmt.Errorf("start time in stat: %w", err)
 	}
-	return ppid, ticks, nil
+	return ticks, nil
 }
 
 // parseUID finds the effective user in /proc/PID/status.

@@ -41,21 +41,20 @@ func TestParseStat(t *testing.T) {
 	tail := " S 7 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 9 0 123456 0 0"
 	for _, tt := range []struct {
 		data  string
-		ppid  int
 		ticks uint64
 		ok    bool
 	}{
-		{"42 (kubelet)" + tail, 7, 123456, true},
-		{"42 (a) S 1 (b))" + tail, 7, 123456, true},
-		{"42 (line\nbreak)" + tail, 7, 123456, true},
-		{"42 (kubelet) S 7 1 1", 0, 0, false},
-		{"42 (kubelet)" + strings.Replace(tail, "123456", "soon", 1), 0, 0, false},
-		{"42 kubelet" + tail, 0, 0, false},
-		{"", 0, 0, false},
+		{"42 (kubelet)" + tail, 123456, true},
+		{"42 (a) S 1 (b))" + tail, 123456, true},
+		{"42 (line\nbreak)" + tail, 123456, true},
+		{"42 (kubelet) S 7 1 1", 0, false},
+		{"42 (kubelet)" + strings.Replace(tail, "123456", "soon", 1), 0, false},
+		{"42 kubelet" + tail, 0, false},
+		{"", 0, false},
 	} {
-		ppid, ticks, err := parseStat([]byte(tt.data))
-		if ppid != tt.ppid || ticks != tt.ticks || (err == nil) != tt.ok {
-			t.Errorf("parseStat(%q) = %d, %d, %v", tt.data, ppid, ticks, err)
+		ticks, err := parseStat([]byte(tt.data))
+		if ticks != tt.ticks || (err == nil) != tt.ok {
+			t.Errorf("parseStat(%q) = %d, %v", tt.data, ticks, err)
 		}
 	}
 }
@@ -119,11 +118,11 @@ func fakeProc(t *testing.T) *Root {
 func TestProcesses(t *testing.T) {
 	r := fakeProc(t)
 	boot := time.Unix(1700000000, 0)
-	kubelet := Process{PID: 812, PPID: 1, Exe: "/usr/bin/kubelet", Deleted: true, Argv: []string{"/usr/bin/kubelet", "--config=/var/lib/kubelet/config.yaml"},
+	kubelet := Process{PID: 812, Exe: "/usr/bin/kubelet", Argv: []string{"/usr/bin/kubelet", "--config=/var/lib/kubelet/config.yaml"},
 		Started: boot.Add(22500 * time.Millisecond), Ticks: 2250}
-	server := Process{PID: 1203, PPID: 1100, Exe: "/usr/local/bin/kube-apiserver", Argv: []string{"kube-apiserver", "--profiling=false"},
-		Started: boot.Add(40 * time.Second), Ticks: 4000, ContainerID: containerID, PodUID: staticUID}
-	impostor := Process{PID: 4000, PPID: 1, UID: 1000, Exe: "/usr/bin/sleep", Argv: []string{"kube-apiserver", "100"},
+	server := Process{PID: 1203, Exe: "/usr/local/bin/kube-apiserver", Argv: []string{"kube-apiserver", "--profiling=false"},
+		Started: boot.Add(40 * time.Second), Ticks: 4000, ContainerID: containerID}
+	impostor := Process{PID: 4000, UID: 1000, Exe: "/usr/bin/sleep", Argv: []string{"kube-apiserver", "100"},
 		Started: boot.Add(900 * time.Second), Ticks: 90000}
 	thread := Process{PID: 2, Started: boot.Add(10 * time.Millisecond), Ticks: 1}
 	for name, want := range map[string][]Process{
@@ -167,7 +166,7 @@ func FuzzProcessFiles(f *testing.F) {
 				t.Errorf("arguments %q are not those of %q", argv, data)
 			}
 		}
-		_, _, _ = parseStat(data)
+		_, _ = parseStat(data)
 		_, _ = parseUID(data)
 		container, pod := parseCgroup(string(data))
 		if container != "" && (len(container) != 64 || !strings.Contains(string(data), container)) {

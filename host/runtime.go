@@ -18,7 +18,7 @@ import (
 )
 
 // ErrNoRuntime is returned where no container runtime listens. What runs can then still be told from [Root.Processes],
-// by ContainerID and PodUID; past containers, exit codes and logs cannot.
+// by ContainerID; past containers, exit codes and logs cannot.
 var ErrNoRuntime = errors.New("no container runtime listens on this node")
 
 const (
@@ -28,27 +28,21 @@ const (
 
 // Runtime is the container runtime of the running machine, asked over CRI.
 type Runtime struct {
-	Endpoint string // the socket's path
-	root     *Root
-	conn     *grpc.ClientConn
-	client   cri.RuntimeServiceClient
+	root   *Root
+	conn   *grpc.ClientConn
+	client cri.RuntimeServiceClient
 }
 
 // Container is one container, past or present.
 type Container struct {
 	ID           string
-	Name         string // in its pod
 	PodName      string
 	PodNamespace string
-	PodUID       string
-	Image        string
 	State        string // "created", "running", "exited" or "unknown"
 	Created      time.Time
 	StartedAt    time.Time // zero before it started
-	FinishedAt   time.Time // zero before it ended
 	ExitCode     int
 	Reason       string
-	Attempt      uint32 // how often the pod's container was started before
 	LogPath      string
 	Annotations  map[string]string
 }
@@ -91,7 +85,7 @@ func (r *Root) connect(ctx context.Context, endpoint string) (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the container runtime at %q: %w", path, err)
 	}
-	runtime := &Runtime{Endpoint: path, root: r, conn: conn, client: cri.NewRuntimeServiceClient(conn)}
+	runtime := &Runtime{root: r, conn: conn, client: cri.NewRuntimeServiceClient(conn)}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if _, err := runtime.client.Version(ctx, &cri.VersionRequest{}); err != nil {
@@ -149,25 +143,16 @@ func container(item *cri.Container, s *cri.ContainerStatus) Container {
 		}
 		return time.Unix(0, nanos)
 	}
-	image := s.GetImage().GetUserSpecifiedImage()
-	if image == "" {
-		image = s.GetImage().GetImage()
-	}
 	state := strings.TrimPrefix(s.GetState().String(), "CONTAINER_")
 	return Container{
 		ID:           item.Id,
-		Name:         item.GetMetadata().GetName(),
 		PodName:      item.Labels["io.kubernetes.pod.name"],
 		PodNamespace: item.Labels["io.kubernetes.pod.namespace"],
-		PodUID:       item.Labels["io.kubernetes.pod.uid"],
-		Image:        image,
 		State:        strings.ToLower(state),
 		Created:      at(item.CreatedAt),
 		StartedAt:    at(s.GetStartedAt()),
-		FinishedAt:   at(s.GetFinishedAt()),
 		ExitCode:     int(s.GetExitCode()),
 		Reason:       s.GetReason(),
-		Attempt:      item.GetMetadata().GetAttempt(),
 		LogPath:      s.GetLogPath(),
 		Annotations:  item.Annotations,
 	}
@@ -175,10 +160,7 @@ func container(item *cri.Container, s *cri.ContainerStatus) Container {
 
 // Sandbox is what a pod's containers run in.
 type Sandbox struct {
-	ID      string
 	PodName string
-	PodUID  string
-	Ready   bool
 	Created time.Time
 }
 
@@ -194,10 +176,7 @@ func (c *Runtime) Sandboxes(ctx context.Context, namespace string) ([]Sandbox, e
 	}
 	var found []Sandbox
 	for _, item := range list.Items {
-		found = append(found, Sandbox{
-			ID: item.Id, PodName: item.GetMetadata().GetName(), PodUID: item.GetMetadata().GetUid(),
-			Ready: item.GetState() == cri.PodSandboxState_SANDBOX_READY, Created: time.Unix(0, item.CreatedAt),
-		})
+		found = append(found, Sandbox{PodName: item.GetMetadata().GetName(), Created: time.Unix(0, item.CreatedAt)})
 	}
 	slices.SortStableFunc(found, func(a, b Sandbox) int { return b.Created.Compare(a.Created) })
 	return found, nil

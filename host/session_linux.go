@@ -73,8 +73,7 @@ func ProcessTicks(proc string, pid int) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, ticks, err := parseStat(stat)
-	return ticks, err
+	return parseStat(stat)
 }
 
 // EndSession ends a process that leads a session, with those that it has started there. One that is gone, or another one of

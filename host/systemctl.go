@@ -13,8 +13,7 @@ import (
 )
 
 var shownProperties = []string{
-	"LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "InvocationID", "ActiveEnterTimestamp",
-	"NeedDaemonReload", "FragmentPath", "DropInPaths", "ExecStart", "EnvironmentFiles",
+	"LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "ActiveEnterTimestamp",
 }
 
 // run runs a command in an environment in which it speaks English and tells times in UTC, and returns its output.
@@ -35,9 +34,9 @@ func run(ctx context.Context, command string, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// statusFromShow reads what systemctl show prints: a line for each property, and for some a line for each value.
-func statusFromShow(unit, out string) (UnitStatus, error) {
-	u := UnitStatus{Unit: unit}
+// statusFromShow reads what systemctl show prints: a line for each property.
+func statusFromShow(out string) (UnitStatus, error) {
+	var u UnitStatus
 	var errs []error
 	number := func(s string) int {
 		n, err := strconv.Atoi(s)
@@ -57,30 +56,11 @@ func statusFromShow(unit, out string) (UnitStatus, error) {
 			u.MainPID = number(value)
 		case "NRestarts":
 			u.NRestarts = number(value)
-		case "InvocationID":
-			u.InvocationID = value
 		case "ActiveEnterTimestamp":
 			if value != "" {
 				at, err := time.Parse("Mon 2006-01-02 15:04:05 MST", value)
 				errs = append(errs, err)
 				u.ActiveEnter = at
-			}
-		case "NeedDaemonReload":
-			u.NeedReload = value == "yes"
-		case "FragmentPath":
-			u.Fragment = value
-		case "DropInPaths":
-			u.DropIns = splitWords(value)
-		case "ExecStart":
-			if _, rest, ok := strings.Cut(value, "argv[]="); ok {
-				command, _, _ := strings.Cut(rest, " ; ignore_errors=")
-				u.ExecStart = append(u.ExecStart, command)
-			}
-		case "EnvironmentFiles":
-			if file, ok := strings.CutSuffix(value, " (ignore_errors=yes)"); ok {
-				u.EnvironmentFiles = append(u.EnvironmentFiles, EnvironmentFile{Path: file, Optional: true})
-			} else if file, ok := strings.CutSuffix(value, " (ignore_errors=no)"); ok {
-				u.EnvironmentFiles = append(u.EnvironmentFiles, EnvironmentFile{Path: file})
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,20 +27,12 @@ type Systemd struct {
 
 // UnitStatus is what systemd says about a unit now.
 type UnitStatus struct {
-	Unit         string
-	Load         string // "loaded", "not-found", "masked", ...
-	Active       string // "active", "activating", "failed", ...
-	Sub          string // "running", "auto-restart", ...
-	MainPID      int
-	NRestarts    int       // restarts by systemd itself since it was started on purpose
-	InvocationID string    // another one with each start
-	ActiveEnter  time.Time // zero when it never was active
-	NeedReload   bool      // its files changed since systemd read them
-	Fragment     string
-	DropIns      []string
-	ExecStart    []string // arguments joined by spaces; variables are not expanded
-	// EnvironmentFiles are read at each start.
-	EnvironmentFiles []EnvironmentFile
+	Load        string // "loaded", "not-found", "masked", ...
+	Active      string // "active", "activating", "failed", ...
+	Sub         string // "running", "auto-restart", ...
+	MainPID     int
+	NRestarts   int       // restarts by systemd itself since it was started on purpose
+	ActiveEnter time.Time // zero when it never was active
 }
 
 // Systemd returns the running machine's service manager, or ErrOffline.
@@ -61,14 +52,14 @@ func (s *Systemd) UnitStatus(ctx context.Context, unit string) (UnitStatus, erro
 	var status UnitStatus
 	err := s.ask(ctx, unit, func(c *dbus.Conn) error {
 		properties, err := c.GetAllPropertiesContext(ctx, unit)
-		status = statusFromBus(unit, properties)
+		status = statusFromBus(properties)
 		return err
 	}, func(systemctl string) error {
 		out, err := run(ctx, systemctl, "show", "--property="+strings.Join(shownProperties, ","), "--", unit)
 		if err != nil {
 			return err
 		}
-		status, err = statusFromShow(unit, out)
+		status, err = statusFromShow(out)
 		return err
 	})
 	if err != nil {
@@ -235,35 +226,16 @@ func validUnit(unit string) bool {
 
 // statusFromBus picks what we want out of the properties of a unit. What is absent stays zero: a unit that does not
 // exist has few of them.
-func statusFromBus(unit string, properties map[string]any) UnitStatus {
+func statusFromBus(properties map[string]any) UnitStatus {
 	u := UnitStatus{
-		Unit:       unit,
-		Load:       property[string](properties, "LoadState"),
-		Active:     property[string](properties, "ActiveState"),
-		Sub:        property[string](properties, "SubState"),
-		MainPID:    int(property[uint32](properties, "MainPID")),
-		NRestarts:  int(property[uint32](properties, "NRestarts")),
-		NeedReload: property[bool](properties, "NeedDaemonReload"),
-		Fragment:   property[string](properties, "FragmentPath"),
-		DropIns:    property[[]string](properties, "DropInPaths"),
+		Load:      property[string](properties, "LoadState"),
+		Active:    property[string](properties, "ActiveState"),
+		Sub:       property[string](properties, "SubState"),
+		MainPID:   int(property[uint32](properties, "MainPID")),
+		NRestarts: int(property[uint32](properties, "NRestarts")),
 	}
-	u.InvocationID = hex.EncodeToString(property[[]byte](properties, "InvocationID"))
 	if micros := property[uint64](properties, "ActiveEnterTimestamp"); micros != 0 {
 		u.ActiveEnter = time.UnixMicro(int64(micros))
-	}
-	for _, command := range property[[][]any](properties, "ExecStart") {
-		if len(command) > 1 {
-			if argv, ok := command[1].([]string); ok {
-				u.ExecStart = append(u.ExecStart, strings.Join(argv, " "))
-			}
-		}
-	}
-	for _, file := range property[[][]any](properties, "EnvironmentFiles") {
-		if len(file) == 2 {
-			path, _ := file[0].(string)
-			optional, _ := file[1].(bool)
-			u.EnvironmentFiles = append(u.EnvironmentFiles, EnvironmentFile{Path: path, Optional: optional})
-		}
 	}
 	return u
 }

@@ -11,9 +11,7 @@ import (
 
 // UnitFiles is what the files below a root say about a service, as systemd would read them: without running it.
 type UnitFiles struct {
-	Unit     string
 	Fragment string   // the unit file itself, empty when there is none
-	Masked   bool     // the unit file is empty or leads to /dev/null: systemd refuses to start it
 	DropIns  []string // in the order in which they apply
 	// The settings of the [Service] section once all files are merged. Texts are as written: specifiers and variables
 	// are not expanded.
@@ -42,7 +40,7 @@ var unitDirs = []string{
 
 // UnitFiles finds and merges the files of a service such as kubelet.service. A unit without any is no error.
 func (r *Root) UnitFiles(unit string) (UnitFiles, error) {
-	u := UnitFiles{Unit: unit}
+	var u UnitFiles
 	if unit == "" || unit != path.Base(unit) || !strings.HasSuffix(unit, ".service") {
 		return u, &UnsafeError{Path: unit, Why: "it is not the name of a service unit"}
 	}
@@ -50,14 +48,14 @@ func (r *Root) UnitFiles(unit string) (UnitFiles, error) {
 	names := []string{unit}
 	for _, dir := range unitDirs {
 		file := path.Join(dir, unit)
-		data, masked, err := r.unitFile(file)
+		data, _, err := r.unitFile(file) // a masked one is empty
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return u, err
 		}
-		u.Fragment, u.Masked = file, masked
+		u.Fragment = file
 		texts = append(texts, string(data))
 		if real, err := r.Resolve(file); err == nil && strings.HasSuffix(real, ".service") && path.Base(real) != unit {
 			names = append(names, path.Base(real)) // an alias: drop-ins for the real name count too

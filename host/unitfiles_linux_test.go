@@ -67,7 +67,7 @@ func TestUnitFiles(t *testing.T) {
 			etc + "kubelet.service": "[Service]\nExecStart=/opt/kubelet\n", run + "kubelet.service": "[Service]\nExecStart=/run/kubelet\n",
 		}, nil, func(u *UnitFiles) { u.Fragment = "/" + etc + "kubelet.service" }},
 		{"a masked unit", nil, map[string]string{etc + "kubelet.service": "../../../dev/null"}, func(u *UnitFiles) {
-			u.Fragment, u.Masked = "/"+etc+"kubelet.service", true
+			u.Fragment = "/" + etc + "kubelet.service"
 		}},
 		{"names decide the order, not directories", map[string]string{
 			etc + "kubelet.service.d/05-first.conf":              "[Service]\nEnvironmentFile=/first\n",
@@ -104,7 +104,6 @@ func TestUnitFiles(t *testing.T) {
 			}
 			must(t, os.Symlink("usr/lib", filepath.Join(dir, "lib")))
 			want := packaged
-			want.Unit = "kubelet.service"
 			want.DropIns = append([]string(nil), packaged.DropIns...)
 			tt.want(&want)
 			got, err := r.UnitFiles("kubelet.service")

@@ -14,7 +14,6 @@ import (
 // diffScreen shows the exact difference of one control alone, or of a plan that is reviewed.
 type diffScreen struct {
 	what    string
-	control string        // alone; empty for a plan
 	review  *reviewScreen // the plan; nil for a control alone
 	skipped []harden.Skip
 	targets []target
@@ -40,7 +39,7 @@ func (m *Model) openControlDiff(c harden.Control) tea.Cmd {
 		plans, err := m.engine.Plan(ctx, facts, []harden.Choice{choice})
 		ts := targets(plans)
 		return m.orWarn(err, func(m *Model) tea.Cmd {
-			m.push(&diffScreen{what: "Diff of " + c.ID + " alone", control: c.ID, targets: ts, skipped: skipped(plans)})
+			m.push(&diffScreen{what: "Diff of " + c.ID + " alone", targets: ts, skipped: skipped(plans)})
 			return nil
 		})
 	})

@@ -151,14 +151,12 @@ func (m *Model) readFacts() tea.Cmd {
 		}
 		if err != nil {
 			return func(m *Model) tea.Cmd {
-				m.failed = err
 				m.warn(err.Error())
 				return nil
 			}
 		}
 		findings := m.engine.Assess(facts)
 		return func(m *Model) tea.Cmd {
-			m.failed = nil
 			m.learn(facts, findings)
 			if harden.NotANode(facts) {
 				return nil

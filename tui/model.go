@@ -48,7 +48,6 @@ type Model struct {
 
 	areas    []harden.Area
 	facts    *harden.Facts
-	failed   error // why there are no facts
 	findings []harden.Finding
 	index    map[string]int    // control -> finding
 	words    map[string]string // control -> what a search looks at

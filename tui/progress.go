@@ -14,7 +14,6 @@ import (
 // progressScreen follows a run.
 type progressScreen struct {
 	run      *run
-	review   *reviewScreen
 	events   []harden.Event
 	scroll   scroller
 	follow   bool

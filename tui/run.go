@@ -110,7 +110,7 @@ func (m *Model) begin(review *reviewScreen, c Confirmation) tea.Cmd {
 	ctx := m.newRun(review)
 	r := m.run
 	m.home()
-	m.push(&progressScreen{run: r, review: review, follow: true})
+	m.push(&progressScreen{run: r, follow: true})
 	engine := m.engine
 	return tea.Batch(
 		func() tea.Msg { r.work(ctx, engine, c); return nil },
@@ -174,7 +174,7 @@ func (m *Model) finish(r *run, results []harden.Result) {
 			res.Hints = []string{recover}
 			results[i] = res
 		}
-		a := Applied{Run: r.plans[i].Run, Scope: r.plans[i].Scope, Undoes: r.plans[i].Undoes, Result: res, choices: r.plans[i].Choices, where: r.where(i)}
+		a := Applied{Run: r.plans[i].Run, Undoes: r.plans[i].Undoes, Result: res, choices: r.plans[i].Choices, where: r.where(i)}
 		m.summary.Applied = append(m.summary.Applied, a)
 		m.applied(a)
 	}

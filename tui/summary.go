@@ -25,7 +25,6 @@ type Summary struct {
 // Applied is a plan that was run.
 type Applied struct {
 	Run    string // plans of one run were confirmed and applied together
-	Scope  harden.Scope
 	Undoes string
 	Result harden.Result
 

@@ -41,12 +41,13 @@ var hostnameOverride = harden.Refusal{
 	Here:   func(f *harden.Facts) bool { return f.Kubelet != nil && f.Kubelet.Flag("hostname-override").Set },
 }
 
-// Profiles are the recommendations that can be followed as a whole.
+// Profiles are the recommendations that can be followed as a whole: the CIS Kubernetes Benchmark 1.12, the DISA Kubernetes STIG,
+// the NSA/CISA Kubernetes Hardening Guide 1.2, and the document that this program grew from.
 func Profiles() []harden.Profile {
 	return []harden.Profile{
-		{ID: "cis-l1", Title: "CIS Kubernetes Benchmark 1.12, level 1", Takes: inCIS(1), Refused: []harden.Refusal{anonymous("1.2.1"), etcdOwner, hostnameOverride}},
-		{ID: "cis-l2", Title: "CIS Kubernetes Benchmark 1.12, level 2", Takes: inCIS(2), Refused: []harden.Refusal{anonymous("1.2.1"), etcdOwner, hostnameOverride}},
-		{ID: "stig", Title: "DISA Kubernetes STIG", Takes: func(r harden.Refs) bool { return len(r.STIG) > 0 }, Refused: []harden.Refusal{
+		{ID: "cis-l1", Takes: inCIS(1), Refused: []harden.Refusal{anonymous("1.2.1"), etcdOwner, hostnameOverride}},
+		{ID: "cis-l2", Takes: inCIS(2), Refused: []harden.Refusal{anonymous("1.2.1"), etcdOwner, hostnameOverride}},
+		{ID: "stig", Takes: func(r harden.Refs) bool { return len(r.STIG) > 0 }, Refused: []harden.Refusal{
 			anonymous("V-242390"), hostnameOverride,
 			{
 				Asks:   "V-242393 and V-242394 (no sshd on worker nodes)",
@@ -63,8 +64,8 @@ func Profiles() []harden.Profile {
 				Here:   func(f *harden.Facts) bool { return f.Component(harden.APIServer) != nil },
 			},
 		}},
-		{ID: "nsa", Title: "NSA/CISA Kubernetes Hardening Guide 1.2", Takes: func(r harden.Refs) bool { return len(r.NSA) > 0 }},
-		{ID: "seed", Title: "the document that this program grew from", Takes: func(r harden.Refs) bool { return len(r.Seed) > 0 }, Refused: []harden.Refusal{anonymous("--anonymous-auth=false")}},
+		{ID: "nsa", Takes: func(r harden.Refs) bool { return len(r.NSA) > 0 }},
+		{ID: "seed", Takes: func(r harden.Refs) bool { return len(r.Seed) > 0 }, Refused: []harden.Refusal{anonymous("--anonymous-auth=false")}},
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 func TestProfilesNameWhatTheCatalogueHas(t *testing.T) {
 	areas := catalog.Areas()
 	for _, p := range catalog.Profiles() {
-		if len(p.Controls(areas)) == 0 || p.Title == "" {
-			t.Errorf("%s chooses nothing, or has no title", p.ID)
+		if len(p.Controls(areas)) == 0 {
+			t.Errorf("%s chooses nothing", p.ID)
 		}
 		for _, r := range p.Refused {
 			if _, _, ok := harden.FindControl(areas, r.Control); r.Control != "" && !ok {

@@ -20,7 +20,6 @@ const (
 // Row is a certificate in the table of ends.
 type Row struct {
 	Name     string // its file, with the user for one in a kubeconfig
-	For      string // its common name
 	CA       bool
 	NotAfter time.Time
 	Days     int // whole ones that are left; negative once it has ended
@@ -30,7 +29,7 @@ type Row struct {
 func Timeline(f *harden.Facts) []Row {
 	var out []Row
 	for _, c := range f.Certificates {
-		out = append(out, Row{Name: c.Name(), For: c.CommonName, CA: c.CA, NotAfter: c.NotAfter, Days: days(f, c.NotAfter)})
+		out = append(out, Row{Name: c.Name(), CA: c.CA, NotAfter: c.NotAfter, Days: days(f, c.NotAfter)})
 	}
 	slices.SortStableFunc(out, func(a, b Row) int { return a.NotAfter.Compare(b.NotAfter) })
 	return out

@@ -36,7 +36,6 @@ var folders = []struct {
 
 // fileCollector gathers stats. Its first error is kept: a path that cannot be looked at makes the whole group unknown.
 type fileCollector struct {
-	n     Node
 	attrs Attributes
 	f     *harden.Facts
 	names ownerNames
@@ -50,7 +49,7 @@ func collectFiles(n Node, f *harden.Facts) {
 		f.Missing[harden.NeedFiles], f.Missing[harden.NeedCertificates] = why, why
 		return
 	}
-	c := &fileCollector{n: n, attrs: attrs, f: f, names: readOwnerNames(n)}
+	c := &fileCollector{attrs: attrs, f: f, names: readOwnerNames(n)}
 	f.Stats = map[string]harden.StatFact{}
 	for _, d := range folders {
 		c.folder(d.path, d.depth)

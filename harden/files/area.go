@@ -21,14 +21,13 @@ func Area() harden.Area {
 }
 
 const (
-	docsPKI      = "https://kubernetes.io/docs/setup/best-practices/certificates/"
-	docsKubeadm  = "https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/"
-	docsKubelet  = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/kubelet-integration/"
-	docsAudit    = "https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/"
-	docsGood     = "https://kubernetes.io/docs/concepts/security/rbac-good-practices/"
-	seedTLS      = "TLS and certificates"
-	seedAudit    = "Audit log"
-	nsaAuth      = "Authentication and authorization"
-	nsaAudit     = "Audit logging"
-	nsaHardening = "Network separation and hardening"
+	docsPKI     = "https://kubernetes.io/docs/setup/best-practices/certificates/"
+	docsKubeadm = "https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/"
+	docsKubelet = "https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/kubelet-integration/"
+	docsAudit   = "https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/"
+	docsGood    = "https://kubernetes.io/docs/concepts/security/rbac-good-practices/"
+	seedTLS     = "TLS and certificates"
+	seedAudit   = "Audit log"
+	nsaAuth     = "Authentication and authorization"
+	nsaAudit    = "Audit logging"
 )
