@@ -1,6 +1,8 @@
 package harden
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -8,6 +10,8 @@ import (
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"kubectl-harden.io/kubectl-harden/patches"
 )
 
 // configKind is a kind of configuration file: the newest type, since when each of its versions and fields exists, and the
@@ -124,8 +128,8 @@ func ExpectKind(data []byte, kind string, v Version) []Message {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
 	}
-	if err := yaml.Unmarshal(data, &head); err != nil {
-		return []Message{Msg("it is not YAML: %s", plainYAML(err))}
+	if err := ReadYAML(data, &head); err != nil {
+		return []Message{Msg("it cannot be read: %s", err)}
 	}
 	if k, known := kindOf(head.APIVersion, head.Kind); !known || k.kind != kind {
 		return []Message{Msg("it is %q of %q, and %s is wanted", head.Kind, head.APIVersion, kind)}
@@ -182,6 +186,19 @@ func fieldPaths(v any, prefix string, into map[string]bool) {
 			fieldPaths(e, prefix, into)
 		}
 	}
+}
+
+// ReadYAML reads as Kubernetes does. Where it cannot, the error says what is wrong in which line, and what to do by hand about
+// it, as far as that can be told.
+func ReadYAML(data []byte, into any) error {
+	err := yaml.Unmarshal(data, into)
+	if err == nil {
+		return nil
+	}
+	if why := patches.Check(data); why != nil {
+		return fmt.Errorf("%s; what to do: %s", why, patches.Hint(why))
+	}
+	return errors.New(plainYAML(err))
 }
 
 // plainYAML keeps a parser's complaint to one line.

@@ -106,7 +106,7 @@ func TestClusterConfigurationIsRefused(t *testing.T) {
 		{"flow style", head + "apiServer: {extraArgs: [{name: a, value: b}]}\n", profiling, "flow"},
 		{"another version", strings.Replace(head, "v1beta4", "v2", 1), profiling, "not known"},
 		{"another kind", "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n", profiling, `is "InitConfiguration"`},
-		{"no YAML", "\t: [", profiling, "yaml"},
+		{"no YAML", "\t: [", profiling, "there is a tab in the indentation"},
 		{"volume of etcd", head, harden.MountPath(harden.Etcd, patches.Mount{HostPath: "/a", MountPath: "/a"}), "no volumes of etcd"},
 		{"another volume there", head + "apiServer:\n  extraVolumes:\n  - name: x\n    hostPath: /b\n    mountPath: /a\n",
 			harden.MountPath(harden.APIServer, patches.Mount{HostPath: "/a", MountPath: "/a"}), "already"},

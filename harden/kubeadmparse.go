@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"sigs.k8s.io/yaml"
 )
 
 // clusterConfiguration is what counts here of kubeadm's, in every version of its API.
@@ -53,7 +51,7 @@ func (l *kubeadmArgs) UnmarshalJSON(data []byte) error {
 // one is kept as it is.
 func ParseKubeadm(cluster, kubelet string) (*KubeadmFact, error) {
 	var config clusterConfiguration
-	if err := yaml.Unmarshal([]byte(cluster), &config); err != nil {
+	if err := ReadYAML([]byte(cluster), &config); err != nil {
 		return nil, fmt.Errorf("%s of kubeadm-config: %w", clusterConfigurationKey, err)
 	}
 	if config.Kind != clusterConfigurationKey || !strings.HasPrefix(config.APIVersion, "kubeadm.k8s.io/") {

@@ -41,6 +41,12 @@ func open(src []byte) (*document, error) {
 	return d, nil
 }
 
+// Check says why a document cannot be edited, as every edit of it would; nil where it can.
+func Check(src []byte) error {
+	_, err := open(src)
+	return err
+}
+
 // read parses a document that is only looked at.
 func read(src []byte) (d *document, err error) {
 	d = &document{src: src, starts: lineStarts(src)}

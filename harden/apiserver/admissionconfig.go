@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
@@ -33,8 +31,8 @@ type admissionPlugin struct {
 
 func parseAdmission(data []byte) (admissionConfig, error) {
 	var c admissionConfig
-	if err := yaml.Unmarshal(data, &c); err != nil {
-		return c, fmt.Errorf("it is not YAML: %w", err)
+	if err := harden.ReadYAML(data, &c); err != nil {
+		return c, fmt.Errorf("it cannot be read: %w", err)
 	}
 	if c.Kind != "AdmissionConfiguration" {
 		return c, errors.New("it is no AdmissionConfiguration")

@@ -90,7 +90,7 @@ func TestPodSecurityDefaults(t *testing.T) {
 		of("plugin off", podSecurityText("baseline", "restricted"), harden.StatusFail, "is not on", hardentest.Flag(disableFlag, "PodSecurity")),
 		of("plugin not in the exact list", podSecurityText("baseline", "restricted"), harden.StatusFail, "is not on", hardentest.NoFlag(enableFlag), hardentest.Flag(exactFlag, "NodeRestriction")),
 		{"not configured", admissionHead + "plugins: []\n", nil, nil, harden.StatusFail, "enforces nothing"},
-		{"no YAML", "a: b: c\n", nil, nil, harden.StatusManual, "not YAML"},
+		{"no YAML", "a: b: c\n", nil, nil, harden.StatusManual, "not valid YAML"},
 	})...)
 	table().Verdicts(t, "apiserver-pod-security-defaults", cases)
 }

@@ -56,7 +56,7 @@ func TestAnonymousAuth(t *testing.T) {
 		{"off", authnHead + "anonymous: {enabled: false}\n", harden.StatusPass, "is off"},
 		{"silent", authnHead + "jwt: []\n", harden.StatusFail, "every path"},
 		{"another kind", "kind: ConfigMap\n", harden.StatusManual, "no AuthenticationConfiguration"},
-		{"no YAML", "a: b: c\n", harden.StatusManual, "not YAML"},
+		{"no YAML", "a: b: c\n", harden.StatusManual, "not valid YAML"},
 	} {
 		edits, change := authn(file.text)
 		cases = append(cases, hardentest.Verdict{Name: file.name, Edits: edits, Change: change, Want: file.want, Says: file.says})

@@ -6,8 +6,6 @@ import (
 	"path"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
@@ -27,8 +25,8 @@ type anonymous struct {
 
 func parseAuthn(data []byte) (authnConfig, error) {
 	var c authnConfig
-	if err := yaml.Unmarshal(data, &c); err != nil {
-		return c, fmt.Errorf("it is not YAML: %w", err)
+	if err := harden.ReadYAML(data, &c); err != nil {
+		return c, fmt.Errorf("it cannot be read: %w", err)
 	}
 	if c.Kind != "AuthenticationConfiguration" || !strings.HasPrefix(c.APIVersion, "apiserver.config.k8s.io/") {
 		return c, fmt.Errorf("it is no AuthenticationConfiguration")

@@ -141,6 +141,31 @@ func TestAKubeletConfigurationThatCannotBeReadIsUnknown(t *testing.T) {
 	}
 }
 
+// TestWhatIsWrongWithAFileIsSaidWithWhatToDo: the decoder's own words name neither the line nor what is wrong in it.
+func TestWhatIsWrongWithAFileIsSaidWithWhatToDo(t *testing.T) {
+	const config, manifest = "/var/lib/kubelet/config.yaml", "/etc/kubernetes/manifests/kube-apiserver.yaml"
+	for _, row := range []struct{ old, new, want string }{
+		{"  - command:", "\t- command:", "line 13: there is a tab in the indentation; what to do: replace the tab by spaces"},
+		{"    component: kube-apiserver", "    component: kube\xff", "line 7: there is a byte that is not valid UTF-8 (0xff); what to do: convert the file to UTF-8"},
+	} {
+		n := hardentest.Fixture(t, "1.37")
+		n.Edit(t, manifest, row.old, row.new)
+		f := n.Facts(t)
+		if got, want := f.Missing[harden.Need(harden.APIServer)].String(), manifest+": not a pod: "+row.want; got != want {
+			t.Errorf("the manifest is unknown because of %q, want %q", got, want)
+		}
+		broken := slices.IndexFunc(f.StaticPods, func(p harden.StaticPodFact) bool { return p.Path == manifest })
+		if broken < 0 || !strings.HasSuffix(f.StaticPods[broken].Broken.String(), row.want) {
+			t.Errorf("the static pods are %v", f.StaticPods)
+		}
+	}
+	n := hardentest.Fixture(t, "1.37")
+	n.Edit(t, config, "authentication:\n  anonymous:", "authentication:\n\tanonymous:")
+	if got := n.Facts(t).Missing[harden.NeedKubelet].String(); !strings.HasSuffix(got, "there is a tab in the indentation; what to do: replace the tab by spaces") {
+		t.Errorf("the kubelet is unknown because of %q", got)
+	}
+}
+
 func TestAFileWithThePodsNameIsARivalWhateverItsContainer(t *testing.T) {
 	n := hardentest.Fixture(t, "1.37")
 	n.Write("/etc/kubernetes/manifests/zz", "kind: Pod\nmetadata: {name: kube-apiserver, namespace: kube-system}\nspec: {containers: [{name: a}, {name: b}]}\n", 0o600)

@@ -89,7 +89,7 @@ func addYAMLLayer(k *harden.KubeletFacts, file harden.FileFact) error {
 		return fmt.Errorf("reading the kubelet's configuration: %s", file.Unread)
 	}
 	fields := map[string]any{}
-	if err := yaml.Unmarshal(file.State.Data, &fields); err != nil {
+	if err := harden.ReadYAML(file.State.Data, &fields); err != nil {
 		return fmt.Errorf("reading the kubelet's configuration: %s: %w", file.Path, err)
 	}
 	if len(fields) > 0 {

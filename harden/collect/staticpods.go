@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/yaml"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -47,7 +46,7 @@ func collectStaticPods(n Node, live Live, f *harden.Facts) error {
 			continue
 		}
 		var pod corev1.Pod
-		if err := yaml.Unmarshal(s.Data, &pod); err != nil {
+		if err := harden.ReadYAML(s.Data, &pod); err != nil {
 			broken[name] = fmt.Errorf("%s: not a pod: %w", p, err)
 			continue
 		}

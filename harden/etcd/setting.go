@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
@@ -95,7 +93,7 @@ func fromFile(f *harden.Facts, at, name string) setting {
 		return s
 	}
 	var config map[string]any
-	if err := yaml.Unmarshal(file.State.Data, &config); err != nil {
+	if err := harden.ReadYAML(file.State.Data, &config); err != nil {
 		s.unknown = harden.Msg("etcd goes by its configuration file %s, which cannot be read: %s", file.Path, err)
 		return s
 	}

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/staticpod"
 )
@@ -72,8 +70,8 @@ type configuration struct {
 
 func parseConfig(data []byte) (configuration, error) {
 	var c configuration
-	if err := yaml.Unmarshal(data, &c); err != nil {
-		return c, fmt.Errorf("it is not YAML: %w", err)
+	if err := harden.ReadYAML(data, &c); err != nil {
+		return c, fmt.Errorf("it cannot be read: %w", err)
 	}
 	if c.Kind != "KubeSchedulerConfiguration" || !strings.HasPrefix(c.APIVersion, "kubescheduler.config.k8s.io/") {
 		return c, fmt.Errorf("it is no KubeSchedulerConfiguration")
