@@ -139,7 +139,7 @@ func (a *app) afterwards(plans []harden.Plan) error {
 		for _, s := range p.Skipped {
 			if s.Named {
 				left = true
-				fmt.Fprintf(a.Err, "error: left out: %s: %s\n", oneLine(s.Control), sentence(s.Reason.String()))
+				fmt.Fprintf(a.Err, "error: left out: %s: %s\n", oneLine(s.Control), sentence(s.String()))
 			}
 		}
 	}

@@ -190,7 +190,7 @@ func printPlans(to io.Writer, plans []harden.Plan, people bool) error {
 			}
 		}
 		for _, s := range p.Skipped {
-			comment(w, "skipped: "+s.Control+": "+s.Reason.String())
+			comment(w, "skipped: "+s.Control+": "+s.String())
 		}
 	}
 	if !printed {

@@ -79,7 +79,12 @@ func (p *planner) empty(scope Scope) Plan {
 }
 
 func (p *planner) skip(c Choice, remedy string, why Message) {
-	p.skipped = append(p.skipped, Skip{Control: c.Control, Remedy: remedy, Reason: why, Named: c.Named})
+	p.leave(c, Skip{Remedy: remedy, Reason: why})
+}
+
+func (p *planner) leave(c Choice, s Skip) {
+	s.Control, s.Named = c.Control, c.Named
+	p.skipped = append(p.skipped, s)
 }
 
 // choose renders every choice to intents, or skips it with the reason.
@@ -124,7 +129,7 @@ func (p *planner) take(c Choice) error {
 		}
 	}
 	if !ok {
-		p.skip(c, "", noDefault(f, control))
+		p.leave(c, noDefault(f, control))
 		return nil
 	}
 	values, err := remedy.Fill(c.Control, c.Options)
@@ -181,7 +186,7 @@ func (p *planner) permitted(c Choice, control Control, r Remedy, values Values) 
 			p.skip(c, r.ID, Msg("%s: %s", pre.Title, pre.Message))
 			ok = false
 		case pre.State == PreconditionUnknown && (r.Risk != RiskNode || newer) && !c.Accept:
-			p.skip(c, r.ID, Msg("%s: not known (%s); accept it with --accept %s", pre.Title, pre.Message, c.Control))
+			p.leave(c, Skip{Remedy: r.ID, Reason: Msg("%s: not known (%s)", pre.Title, pre.Message), Way: ByAccept})
 			ok = false
 		}
 	}

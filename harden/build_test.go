@@ -102,7 +102,7 @@ func TestNewerVersionsAreHeldBackUntilAccepted(t *testing.T) {
 				var held, unknown []string
 				for _, s := range plans.Node.Skipped {
 					held = append(held, s.Control)
-					if !strings.Contains(s.Reason.String(), "is newer than v1.37.0, the newest one that it was tried with); accept it with --accept "+s.Control) {
+					if !strings.Contains(s.String(), "is newer than v1.37.0, the newest one that it was tried with); accept it with --accept "+s.Control) {
 						t.Errorf("%s is left out because %s", s.Control, s.Reason)
 					}
 				}
@@ -292,7 +292,7 @@ func TestAllLeavesOutWhatCanHurtWorkloads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(skipped) != 1 || skipped[0].Control != "workloads" || !strings.Contains(skipped[0].Reason.String(), "--control workloads") {
+	if len(skipped) != 1 || skipped[0].Control != "workloads" || !strings.Contains(skipped[0].String(), "--control workloads") {
 		t.Errorf("skipped: %+v", skipped)
 	}
 	if len(choices) != len(testAreas()[0].Controls)-1 {

@@ -215,8 +215,31 @@ type Skip struct {
 	Control string  `json:"control"`
 	Remedy  string  `json:"remedy,omitempty"`
 	Reason  Message `json:"reason"`
+	Way     Way     `json:"way,omitempty"`
 	// Named says that the operator named it, so that leaving it out is worth an exit code.
 	Named bool `json:"named,omitempty"`
+}
+
+// Way is by which word of the operator a choice that was left out is taken all the same; empty: by none.
+type Way string
+
+const (
+	ByAccept  Way = "accept"  // what is unknown of it is accepted
+	ByControl Way = "control" // the control is named
+	ByRemedy  Way = "remedy"  // the remedy is named
+)
+
+// String is the reason with the flag that takes it all the same.
+func (s Skip) String() string {
+	switch s.Way {
+	case ByAccept:
+		return s.Reason.String() + "; accept it with --accept " + s.Control
+	case ByControl:
+		return s.Reason.String() + "; take it by name with --control " + s.Control
+	case ByRemedy:
+		return s.Reason.String() + "; take it by name with --remedy " + s.Control + "=" + s.Remedy
+	}
+	return s.Reason.String()
 }
 
 // Empty says that there is nothing to do.

@@ -105,11 +105,11 @@ func Select(f *Facts, areas []Area, s Selection) ([]Choice, []Skip, error) {
 			w, isWaived := f.Waiver(c.ID)
 			switch {
 			case isWaived && w.Holds(f.CollectedAt):
-				skipped = append(skipped, Skip{Control: c.ID, Reason: Msg("waived until %s: %s; take it by name with --control %s", w.LastDay(), w.Reason, c.ID)})
+				skipped = append(skipped, Skip{Control: c.ID, Reason: Msg("waived until %s: %s", w.LastDay(), w.Reason), Way: ByControl})
 			case !ok:
-				skipped = append(skipped, Skip{Control: c.ID, Reason: noDefault(f, c)})
+				skipped = append(skipped, noDefault(f, c))
 			case r.Risk != RiskNode:
-				skipped = append(skipped, Skip{Control: c.ID, Remedy: r.ID, Reason: Msg("%s; take it by name with --control %s", riskReason(r.Risk), c.ID)})
+				skipped = append(skipped, Skip{Control: c.ID, Remedy: r.ID, Reason: riskReason(r.Risk), Way: ByControl})
 			default:
 				choice.Remedy = r.ID
 				choices = append(choices, choice)
@@ -145,13 +145,13 @@ func riskReason(r Risk) Message {
 	return Msg("it cannot be undone simply")
 }
 
-func noDefault(f *Facts, c Control) Message {
+func noDefault(f *Facts, c Control) Skip {
 	for _, r := range c.Remedies {
 		if r.Literal && r.Versions.Contains(VersionFor(f, c)) {
-			return Msg("only the literal remedy holds for this version; take it by name with --remedy %s=%s", c.ID, r.ID)
+			return Skip{Control: c.ID, Remedy: r.ID, Reason: Msg("only the literal remedy holds for this version"), Way: ByRemedy}
 		}
 	}
-	return Msg("there is no remedy for this version; the control says what to do by hand")
+	return Skip{Control: c.ID, Reason: Msg("there is no remedy for this version; the control says what to do by hand")}
 }
 
 // DefaultRemedy is the first remedy that holds for the version and is not literal.

@@ -84,7 +84,7 @@ func BenchmarkLayOut(b *testing.B) {
 	for _, whole := range []bool{false, true} {
 		b.Run(fmt.Sprintf("whole %v", whole), func(b *testing.B) {
 			for b.Loop() {
-				layOut(w.m.theme, ts, layout{width: 80, whole: whole})
+				layOut(w.m.theme, ts, nil, layout{width: 80, whole: whole})
 			}
 		})
 	}

@@ -37,7 +37,8 @@ type diffRows struct {
 	digits  int
 }
 
-func layOut(t *Theme, targets []target, lay layout) *diffRows {
+// layOut makes the rows of targets, behind what is to be said first.
+func layOut(t *Theme, targets []target, lead []string, lay layout) *diffRows {
 	d := &diffRows{t: t, lay: lay, targets: targets, digits: 2}
 	rows := 0
 	for i := range targets {
@@ -51,6 +52,16 @@ func layOut(t *Theme, targets []target, lay layout) *diffRows {
 		rows += 16
 	}
 	d.rows = make([]diffRow, 0, rows)
+	for _, said := range lead {
+		for n, l := range t.wrap(said, lay.width-2) {
+			sign := "  "
+			if n == 0 {
+				sign = paint(t.Warn, "! ")
+			}
+			d.text(0, sign+l)
+		}
+		d.text(0, "")
+	}
 	for i := range targets {
 		d.target(i, &targets[i])
 	}

@@ -16,6 +16,7 @@ type diffScreen struct {
 	what    string
 	review  *reviewScreen // the plan; nil for a control alone
 	skipped []harden.Skip
+	held    []harden.Skip // what holds the control back although its diff is shown
 	targets []target
 	rows    *diffRows
 	known   map[layout]*diffRows // of this width
@@ -36,14 +37,51 @@ func (m *Model) openControlDiff(c harden.Control) tea.Cmd {
 	choice.Named = true
 	facts := m.facts
 	return m.start(jobPlan, "planning "+c.ID, func(ctx context.Context) func(*Model) tea.Cmd {
-		plans, err := m.engine.Plan(ctx, facts, []harden.Choice{choice})
+		plans, held, err := m.preview(ctx, facts, choice)
 		ts := targets(plans)
 		return m.orWarn(err, func(m *Model) tea.Cmd {
-			m.push(&diffScreen{what: "Diff of " + c.ID + " alone", targets: ts, skipped: skipped(plans)})
+			m.push(&diffScreen{what: "Diff of " + c.ID + " alone", targets: ts, skipped: skipped(plans), held: held})
 			return nil
 		})
 	})
 }
+
+// preview plans a control alone to be looked at, also where something unknown holds it back.
+func (m *Model) preview(ctx context.Context, f *harden.Facts, c harden.Choice) (plans []harden.Plan, held []harden.Skip, err error) {
+	plans, err = m.engine.Plan(ctx, f, []harden.Choice{c})
+	for _, s := range skipped(plans) {
+		if s.Control == c.Control && s.Way == harden.ByAccept {
+			held = append(held, s)
+		}
+	}
+	if err != nil || len(held) == 0 {
+		return plans, nil, err
+	}
+	c.Accept = true
+	plans, err = m.engine.Plan(ctx, f, []harden.Choice{c})
+	return plans, held, err
+}
+
+// left is why a choice is left out, and what is to be done about it here.
+func (t *Theme) left(s harden.Skip) string {
+	said := s.Control + ": " + s.Reason.String()
+	switch s.Way {
+	case harden.ByAccept:
+		return said + "; " + t.hint("a on this control accepts that on your word", "accept unknown, on this control, takes that on your word")
+	case harden.ByControl:
+		return said + "; " + t.hint("space on this control takes it all the same", "on this control, choose takes it all the same")
+	case harden.ByRemedy:
+		return said + "; " + t.hint("o on this control takes it by name", "on this control, options takes it by name")
+	}
+	return said
+}
+
+// heldBack says that what is shown is not applied as it is.
+func (t *Theme) heldBack(s harden.Skip) string {
+	return "Not applied before it is accepted: " + t.left(s)
+}
+
+const noChange = "No change: everything is as this would make it."
 
 func skipped(plans []harden.Plan) []harden.Skip {
 	var out []harden.Skip
@@ -171,11 +209,20 @@ func (s *diffScreen) lay(m *Model, w int) {
 		if s.known == nil || s.rows != nil && s.rows.lay.width != w {
 			s.known = map[layout]*diffRows{}
 		}
-		s.known[want] = layOut(m.theme, s.targets, want)
+		s.known[want] = layOut(m.theme, s.targets, s.lead(m.theme), want)
 	}
 	s.rows = s.known[want]
 	s.top = clamp(s.top, 0, len(s.rows.rows)-1)
 	s.at = clamp(s.at, 0, len(s.rows.starts)-1)
+}
+
+// lead is what is said before the diff.
+func (s *diffScreen) lead(t *Theme) []string {
+	var out []string
+	for _, k := range s.held {
+		out = append(out, t.heldBack(k))
+	}
+	return out
 }
 
 func (s *diffScreen) view(m *Model, w, h int) []string {
@@ -186,10 +233,14 @@ func (s *diffScreen) view(m *Model, w, h int) []string {
 	if len(s.targets) == 0 {
 		d := newDoc(m.theme, w)
 		d.raw("")
-		d.text(0, "No change: everything is as this would make it.")
-		for _, k := range s.skipped {
-			d.raw("")
-			d.text(0, "Left out: "+k.Control+": "+k.Reason.String())
+		if len(s.skipped) == 0 {
+			d.text(0, noChange)
+		}
+		for i, k := range s.skipped {
+			if i > 0 {
+				d.raw("")
+			}
+			d.text(0, "Left out: "+m.theme.left(k))
 		}
 		return d.head(h)
 	}

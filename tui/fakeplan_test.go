@@ -45,7 +45,7 @@ func (e *fakeEngine) Plan(_ context.Context, f *harden.Facts, choices []harden.C
 			for _, p := range r.Preconditions(f, values) {
 				plan.Preflight = append(plan.Preflight, harden.Check{Control: c.ID, Precondition: p})
 				if p.State == harden.PreconditionUnknown && !choice.Accept {
-					node.Skipped = append(node.Skipped, harden.Skip{Control: c.ID, Remedy: r.ID, Reason: harden.Msg("%s: not known (%s)", p.Title, p.Message)})
+					node.Skipped = append(node.Skipped, harden.Skip{Control: c.ID, Remedy: r.ID, Reason: harden.Msg("%s: not known (%s)", p.Title, p.Message), Way: harden.ByAccept})
 					blocked = true
 				}
 			}

@@ -9,10 +9,13 @@ import (
 )
 
 func (p *plainWalk) diff(c harden.Control) error {
-	plans, err := p.m.engine.Plan(p.ctx, p.m.facts, []harden.Choice{p.m.choice(c)})
+	plans, held, err := p.m.preview(p.ctx, p.m.facts, p.m.choice(c))
 	if err != nil {
 		p.m.warn(inWords(err))
 		return nil
+	}
+	for _, k := range held {
+		p.tell(func(d *doc) { d.text(0, d.t.heldBack(k)) })
 	}
 	p.changes(targets(plans), skipped(plans))
 	return nil
@@ -21,11 +24,11 @@ func (p *plainWalk) diff(c harden.Control) error {
 // changes prints every line that would change, with the lines around.
 func (p *plainWalk) changes(ts []target, skips []harden.Skip) {
 	t := p.m.theme
-	if len(ts) == 0 {
-		p.say("No change: everything is as this would make it.")
+	if len(ts) == 0 && len(skips) == 0 {
+		p.say(noChange)
 	}
 	for _, s := range skips {
-		p.say("Left out: %s: %s", s.Control, t.msg(s.Reason))
+		p.tell(func(d *doc) { d.text(0, "Left out: "+t.left(s)) })
 	}
 	rows := &diffRows{t: t}
 	for _, f := range ts {
@@ -91,7 +94,9 @@ func (p *plainWalk) review(s *reviewScreen) error {
 	m := p.m
 	p.say("")
 	p.tell(func(d *doc) { s.describe(m, d) })
-	p.changes(s.targets, nil)
+	if len(s.targets) > 0 {
+		p.changes(s.targets, nil)
+	}
 	p.say("")
 	if ids := s.unrehearsed(); len(ids) > 0 {
 		got, err := p.ask(fmt.Sprintf("To take on your word what is not rehearsed, type %s. Anything else cancels.", strings.Join(ids, ", ")))

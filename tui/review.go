@@ -51,6 +51,18 @@ func (s *reviewScreen) title(m *Model) (string, string) {
 		}
 	}
 	left := "Plan: " + plural(len(chosen), "control", "controls") + ", " + plural(len(s.targets), "target", "targets")
+	if len(s.targets) == 0 {
+		left = "Plan: no change"
+	}
+	out := map[string]bool{}
+	for _, k := range skipped(s.plans) {
+		if !chosen[k.Control] {
+			out[k.Control] = true
+		}
+	}
+	if len(out) > 0 {
+		left += ", " + plural(len(out), "control", "controls") + " left out"
+	}
 	if s.undoes != "" {
 		left = "Undo of " + m.theme.inert(s.undoes) + ": " + plural(len(s.targets), "target", "targets")
 	}
@@ -195,9 +207,12 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		d.text(0, "This undoes "+s.undoes+".")
 		d.raw("")
 	}
+	skips := skipped(s.plans)
 	if len(s.targets) == 0 {
-		d.raw("")
-		d.text(0, "No change: everything is as this plan would make it.")
+		if len(skips) == 0 {
+			d.raw("")
+			d.text(0, noChange)
+		}
 	} else {
 		s.deadMan(d)
 		s.consequences(m, d)
@@ -205,13 +220,10 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		s.changes(d)
 		s.preflight(m, d)
 	}
-	if skips := skipped(s.plans); len(skips) > 0 {
+	if len(skips) > 0 {
 		d.heading("Left out")
 		for _, k := range skips {
-			d.item("  - ", 4, k.Control+": "+k.Reason.String())
-			if s.unknown(k.Control) {
-				d.styled(4, d.t.Faint, d.t.hint("a on this control accepts", "accept unknown, on this control, takes")+" what is unknown on your word.")
-			}
+			d.item("  - ", 4, d.t.left(k))
 		}
 	}
 	if len(s.targets) == 0 {
@@ -418,16 +430,4 @@ func (s *reviewScreen) preflight(m *Model, d *doc) {
 	if n == 0 {
 		d.text(2, "Nothing is to be checked.")
 	}
-}
-
-// unknown says that something is not known that a control needs.
-func (s *reviewScreen) unknown(control string) bool {
-	for _, p := range s.plans {
-		for _, c := range p.Preflight {
-			if c.Control == control && c.State == harden.PreconditionUnknown {
-				return true
-			}
-		}
-	}
-	return false
 }

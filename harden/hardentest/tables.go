@@ -112,7 +112,7 @@ func (tb Table) Changes(t *testing.T, cases []Change) {
 				t.Errorf("the plan changes\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.Want, "\n"))
 			}
 			if c.Skip != "" {
-				if len(p.Skipped) != 1 || !strings.Contains(p.Skipped[0].Reason.String(), c.Skip) {
+				if len(p.Skipped) != 1 || !strings.Contains(p.Skipped[0].String(), c.Skip) {
 					t.Errorf("skipped: %v, want one because of %q", p.Skipped, c.Skip)
 				}
 				return
