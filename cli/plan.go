@@ -178,10 +178,12 @@ func printPlans(to io.Writer, plans []harden.Plan, people bool) error {
 					comment(w, line)
 				}
 			}
+			if p.Target.Offline && len(st.Effects) > 0 {
+				comment(w, "then: nothing: offline, only files change")
+				continue
+			}
 			for _, e := range st.Effects {
-				if !p.Target.Offline {
-					comment(w, "then: "+effectLine(e))
-				}
+				comment(w, "then: "+effectLine(e))
 			}
 		}
 		if p.Switch != nil {

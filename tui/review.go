@@ -372,7 +372,11 @@ func (m *Model) effect(e harden.Effect, gates []harden.Gate) string {
 			keys = append(keys, k+" = "+v)
 		}
 		slices.Sort(keys)
-		what = "kernel settings are loaded: " + strings.Join(keys, ", ")
+		what = "kernel settings are loaded: "
+		if m.offline() {
+			what = "kernel settings will be loaded at the next boot: "
+		}
+		what += strings.Join(keys, ", ")
 	default:
 		what = string(e.Kind)
 	}
