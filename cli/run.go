@@ -99,6 +99,7 @@ Exit codes:
 ` + exitText(),
 		Example: `  kubectl-harden demo                      the whole walk on a built-in sandbox, harmless
   sudo kubectl-harden                      the walk on this control-plane node
+  sudo kubectl-harden --file choices.json  the walk, begun with what was chosen in another
   sudo kubectl-harden assess
   sudo kubectl-harden plan --all
   sudo kubectl-harden apply --all --yes
@@ -121,11 +122,13 @@ Exit codes:
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	a.where.add(root.PersistentFlags())
 	a.look.add(root.PersistentFlags())
+	a.sel.add(root.Flags())
 	root.AddCommand(
 		a.assessCommand(), a.planCommand(), a.applyCommand(), a.confirmCommand(), a.rollbackCommand(), a.recoverCommand(),
 		a.historyCommand(), a.statusCommand(), a.waiveCommand(), a.demoCommand(), a.versionCommand(), a.completionCommand(),
 		a.switchCommand(), a.applierCommand(),
 	)
+	a.completeFlags(root)
 	for _, cmd := range root.Commands() {
 		a.completeFlags(cmd)
 	}

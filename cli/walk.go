@@ -48,13 +48,17 @@ func (a *app) walkWith(ctx context.Context, e *engine, sandbox bool) error {
 	if e.soak = defaultSoak; sandbox {
 		e.soak = 3 * time.Second
 	}
+	begin, err := a.preselect(ctx, e)
+	if err != nil {
+		return err
+	}
 	d := tui.Decide(tui.Terminal{
 		Lookup: os.LookupEnv, InTTY: terminal(a.In), OutTTY: terminal(a.Out), Windows: runtime.GOOS == "windows",
 		Plain: a.look.plain, Color: a.look.color, ASCII: a.look.ascii,
 	})
 	o := tui.Options{
 		In: a.In, Out: a.stdout, Env: os.Environ(), Color: d.Color, ASCII: d.ASCII, Mouse: a.look.mouse,
-		Sandbox: sandbox, ReadOnly: e.m.cannotWrite != nil, Cluster: e.m.context, Command: a.where.called(), Walk: a.called(sandbox),
+		Sandbox: sandbox, ReadOnly: e.m.cannotWrite != nil, Cluster: e.m.context, Command: a.where.called(), Walk: a.called(sandbox), Preselect: begin,
 	}
 	run := tui.Run
 	if d.Plain {
@@ -93,4 +97,54 @@ func (a *app) walked(sum tui.Summary) error {
 		return &codeError{last}
 	}
 	return nil
+}
+
+// preselect is what the flags choose before the walk begins; nil: nothing. What is wrong with them is said before a screen is
+// opened.
+func (a *app) preselect(ctx context.Context, e *engine) (tui.Preselection, error) {
+	if err := a.sel.checkWithin(); err != nil {
+		return nil, err
+	}
+	e.within = a.sel.confirmWithin
+	if !a.sel.given() {
+		return nil, nil
+	}
+	sel, err := a.sel.selection()
+	if err != nil {
+		return nil, err
+	}
+	if ids := sel.AcceptedComponents(); len(ids) > 0 {
+		return nil, usagef("--accept %s: the walk asks for that where it shows the plan; leave it out", ids[0])
+	}
+	f, err := e.Facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	choices, _, err := harden.Select(f, e.areas, sel)
+	if err != nil {
+		return nil, err
+	}
+	if err := acceptable(sel); err != nil {
+		return nil, err
+	}
+	for _, c := range choices {
+		if err := fillable(f, e.areas, c); err != nil {
+			return nil, err
+		}
+	}
+	return func(f *harden.Facts) ([]harden.Choice, []harden.Skip, error) { return harden.Select(f, e.areas, sel) }, nil
+}
+
+// fillable refuses options that the remedy does not take.
+func fillable(f *harden.Facts, areas []harden.Area, c harden.Choice) error {
+	_, control, _ := harden.FindControl(areas, c.Control)
+	r, ok := control.Remedy(c.Remedy)
+	if c.Remedy == "" {
+		r, ok = harden.DefaultRemedy(f, control)
+	}
+	if !ok {
+		return nil
+	}
+	_, err := r.Fill(c.Control, c.Options)
+	return err
 }

@@ -70,8 +70,8 @@ type Options struct {
 	Command  string // how this program is called, with where it acts: "sudo kubectl-harden --root /mnt"; of a sandbox, on a node
 	Walk     string // how this walk is called; empty: as Command
 
-	// Choices to begin with, from a file.
-	Choices []harden.Choice
+	// Preselect is what the walk begins with; nil: nothing.
+	Preselect Preselection
 	// ChoicesFile and DiffFile are proposed when saving.
 	ChoicesFile, DiffFile string
 

@@ -98,6 +98,17 @@ func newFake(t testing.TB) *fakeEngine {
 	}
 }
 
+// begin is a preselection of named controls.
+func begin(ids ...string) Preselection {
+	return func(*harden.Facts) ([]harden.Choice, []harden.Skip, error) {
+		var out []harden.Choice
+		for _, id := range ids {
+			out = append(out, harden.Choice{Control: id, Named: true})
+		}
+		return out, nil, nil
+	}
+}
+
 func (e *fakeEngine) Areas() []harden.Area { return e.areas }
 
 func (e *fakeEngine) Facts(context.Context) (*harden.Facts, error) {

@@ -158,6 +158,7 @@ func (m *Model) readFacts() tea.Cmd {
 		findings := m.engine.Assess(facts)
 		return func(m *Model) tea.Cmd {
 			m.learn(facts, findings)
+			m.preselect(false)
 			if harden.NotANode(facts) {
 				return nil
 			}
@@ -178,6 +179,7 @@ func (m *Model) readSlowFacts() tea.Cmd {
 			if facts != nil {
 				m.learn(facts, findings)
 			}
+			m.preselect(true)
 			if err != nil {
 				m.warn(err.Error())
 			}

@@ -53,7 +53,10 @@ type Model struct {
 	words    map[string]string // control -> what a search looks at
 	learned  int               // how often; 1 is before the first facts
 	choices  map[string]harden.Choice
-	filter   filter
+	// what the walk began with, and what was not taken of it
+	preselected map[string]bool
+	left        []harden.Skip
+	filter      filter
 
 	jobs    map[jobKind]job
 	under   underWay
@@ -81,14 +84,10 @@ func NewModel(ctx context.Context, e Engine, o Options) *Model {
 	m := &Model{
 		ctx: ctx, engine: e, opts: o, theme: NewTheme(o.Color, o.ASCII), after: tea.Tick,
 		width: o.Width, height: o.Height, areas: e.Areas(),
-		index: map[string]int{}, choices: map[string]harden.Choice{}, jobs: map[jobKind]job{},
+		index: map[string]int{}, choices: map[string]harden.Choice{}, preselected: map[string]bool{}, jobs: map[jobKind]job{},
 	}
 	m.suspend, m.summary.opts = tea.Suspend, o
 	m.words, m.learned = m.searchWords(), 1
-	for _, c := range o.Choices {
-		c.Named = true
-		m.choices[c.Control] = c
-	}
 	m.stack = []screen{&areasScreen{}}
 	return m
 }

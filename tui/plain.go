@@ -178,6 +178,8 @@ func (p *plainWalk) read() error {
 	if err != nil {
 		p.say("The cluster could not be read: %s", m.theme.inert(err.Error()))
 	}
+	m.preselect(true)
+	p.said()
 	if why, only := harden.AssessOnly(m.facts); only {
 		p.say("%s", m.theme.msg(why))
 	}

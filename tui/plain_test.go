@@ -64,7 +64,7 @@ func TestPlainAppliesOnlyByTheNodesName(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newFake(t)
-			text, sum, err := plainly(t, e, Options{Choices: []harden.Choice{{Control: "apiserver-profiling"}}}, append([]string{"plan"}, lines...)...)
+			text, sum, err := plainly(t, e, Options{Preselect: begin("apiserver-profiling")}, append([]string{"plan"}, lines...)...)
 			if err != nil || len(e.applied) != 0 || len(sum.Applied) != 0 {
 				t.Errorf("err %v, applied %d", err, len(e.applied))
 			}
@@ -75,7 +75,7 @@ func TestPlainAppliesOnlyByTheNodesName(t *testing.T) {
 	}
 	t.Run("read only", func(t *testing.T) {
 		e := newFake(t)
-		text, _, _ := plainly(t, e, Options{ReadOnly: true, Choices: []harden.Choice{{Control: "apiserver-profiling"}}}, "plan", "cp1")
+		text, _, _ := plainly(t, e, Options{ReadOnly: true, Preselect: begin("apiserver-profiling")}, "plan", "cp1")
 		if len(e.applied) != 0 || !strings.Contains(text, "Not applied: read only") {
 			t.Error(text)
 		}
@@ -85,7 +85,7 @@ func TestPlainAppliesOnlyByTheNodesName(t *testing.T) {
 func TestPlainSaysWhatGoesWrong(t *testing.T) {
 	e := newFake(t)
 	e.cluster, e.planErr, e.historyErr = false, errors.New("planning: no\x1b[2J"), errors.New("reading the history: no")
-	text, _, err := plainly(t, e, Options{Choices: []harden.Choice{{Control: "apiserver-profiling"}}}, "plan", "history", "nonsense", "walk", "x", "d", "b", "q")
+	text, _, err := plainly(t, e, Options{Preselect: begin("apiserver-profiling")}, "plan", "history", "nonsense", "walk", "x", "d", "b", "q")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestPlainEndsWithItsContext(t *testing.T) {
 		e.gate = make(chan struct{}, 1)
 		e.gate <- struct{}{}
 		begun := &signalWriter{on: "originals saved, restore.sh written", do: cancel}
-		sum, err := Plain(ctx, e, Options{In: strings.NewReader("plan\ncp1\n"), Out: begun, Choices: []harden.Choice{{Control: "apiserver-profiling"}}, Now: func() time.Time { return start }})
+		sum, err := Plain(ctx, e, Options{In: strings.NewReader("plan\ncp1\n"), Out: begun, Preselect: begin("apiserver-profiling"), Now: func() time.Time { return start }})
 		if err != nil || len(sum.Applied) != 1 || sum.Applied[0].Result.Outcome != harden.OutcomeRolledBack {
 			t.Errorf("err %v, %+v", err, sum.Applied)
 		}

@@ -10,6 +10,7 @@ import (
 type promptScreen struct {
 	what  string
 	about string
+	later [][2]string // commands that take the file, each with a label
 	input input
 	save  func(ctx context.Context, path string) error
 	said  string // when it is written, before the path
@@ -59,6 +60,9 @@ func (s *promptScreen) view(m *Model, w, h int) []string {
 	d := newDoc(m.theme, w)
 	d.raw("")
 	d.text(0, s.about)
+	for _, l := range s.later {
+		d.pair(l[0], 7, l[1])
+	}
 	d.raw("")
 	text, x := s.input.render(m.theme, w-4)
 	s.x, s.y = x+2, len(d.lines)
@@ -74,7 +78,8 @@ func (m *Model) openSaveChoices() tea.Cmd {
 	}
 	m.push(&promptScreen{
 		what:  "Save the choices",
-		about: "The file takes part in later walks and in plan and apply: " + m.opts.Command + " plan --file FILE",
+		about: "What is chosen, with its remedies and options. These begin with it:",
+		later: [][2]string{{"walk", m.opts.Walk + " --file FILE"}, {"plan", m.opts.Command + " plan --file FILE"}, {"apply", m.opts.Command + " apply --file FILE"}},
 		input: newInput(m.opts.ChoicesFile),
 		said:  "choices written to ",
 		save: func(_ context.Context, path string) error {

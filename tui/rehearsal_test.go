@@ -48,7 +48,7 @@ func TestPlainAcceptsWhatIsNotRehearsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := newFake(t)
 			e.unrehearsed = true
-			text, _, err := plainly(t, e, Options{Choices: []harden.Choice{{Control: "apiserver-profiling"}}}, append([]string{"plan"}, tt.lines...)...)
+			text, _, err := plainly(t, e, Options{Preselect: begin("apiserver-profiling")}, append([]string{"plan"}, tt.lines...)...)
 			if err != nil || len(e.applied) != tt.applied || !strings.Contains(text, tt.says) {
 				t.Errorf("err %v, applied %d:\n%s", err, len(e.applied), text)
 			}

@@ -15,6 +15,7 @@ import (
 type reviewScreen struct {
 	undoes  string // transaction; empty: the choices
 	plans   []harden.Plan
+	skips   []harden.Skip
 	targets []target
 	scripts []string
 	scroll  scroller
@@ -34,7 +35,10 @@ func (m *Model) openReview() tea.Cmd {
 }
 
 func (m *Model) newReview(undoes string, plans []harden.Plan) *reviewScreen {
-	s := &reviewScreen{undoes: undoes, plans: plans, targets: targets(plans)}
+	s := &reviewScreen{undoes: undoes, plans: plans, skips: skipped(plans), targets: targets(plans)}
+	if undoes == "" {
+		s.skips = append(s.skips, m.leftOut()...)
+	}
 	for _, p := range s.plans {
 		if script := m.engine.ScriptPath(p); !p.Empty() && !slices.Contains(s.scripts, script) {
 			s.scripts = append(s.scripts, script)
@@ -55,7 +59,7 @@ func (s *reviewScreen) title(m *Model) (string, string) {
 		left = "Plan: no change"
 	}
 	out := map[string]bool{}
-	for _, k := range skipped(s.plans) {
+	for _, k := range s.skips {
 		if !chosen[k.Control] {
 			out[k.Control] = true
 		}
@@ -183,7 +187,7 @@ func (s *reviewScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 		if s.undoes != "" {
 			what = "Diff of undoing " + s.undoes
 		}
-		m.push(&diffScreen{what: what, review: s, targets: s.targets, skipped: skipped(s.plans)})
+		m.push(&diffScreen{what: what, review: s, targets: s.targets, skipped: s.skips})
 	case is(k, Keys.Apply):
 		return s.apply(m)
 	case is(k, Keys.Accept):
@@ -207,9 +211,8 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		d.text(0, "This undoes "+s.undoes+".")
 		d.raw("")
 	}
-	skips := skipped(s.plans)
 	if len(s.targets) == 0 {
-		if len(skips) == 0 {
+		if len(s.skips) == 0 {
 			d.raw("")
 			d.text(0, noChange)
 		}
@@ -220,9 +223,9 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		s.changes(d)
 		s.preflight(m, d)
 	}
-	if len(skips) > 0 {
+	if len(s.skips) > 0 {
 		d.heading("Left out")
-		for _, k := range skips {
+		for _, k := range s.skips {
 			d.item("  - ", 4, d.t.left(k))
 		}
 	}
