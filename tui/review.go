@@ -335,12 +335,14 @@ func (s *reviewScreen) risks(m *Model) []string {
 	if s.undoes != "" {
 		return nil
 	}
+	said := map[string]bool{} // a control may have a part in several plans
 	for _, p := range s.plans {
 		for _, choice := range p.Choices {
 			_, c, ok := harden.FindControl(m.areas, choice.Control)
-			if !ok {
+			if !ok || said[c.ID] {
 				continue
 			}
+			said[c.ID] = true
 			if r, ok := c.Remedy(choice.Remedy); ok && r.Risk != harden.RiskNode {
 				out = append(out, c.ID+": "+risk(r.Risk))
 				for _, b := range r.Breaks {
@@ -349,7 +351,7 @@ func (s *reviewScreen) risks(m *Model) []string {
 			}
 		}
 	}
-	return slices.Compact(out)
+	return out
 }
 
 func (m *Model) offline() bool { return m.facts != nil && m.facts.Identity.Offline }

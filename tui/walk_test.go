@@ -508,3 +508,16 @@ func TestAControlHadToBeAcceptedBeforeItsDiffWasShown(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// TestEveryWarningWasSaidForEachPlanOfAControl: a control with a part in two plans warns once.
+func TestEveryWarningWasSaidForEachPlanOfAControl(t *testing.T) {
+	w := begun(t, newFake(t), Options{Height: 60})
+	w.keys("G", "enter", "space", "p")
+	r := w.m.top().(*reviewScreen)
+	w.m.replace(w.m.newReview("", append(r.plans, r.plans...)))
+	for _, warning := range []string{"networkpolicy-shop: workloads: they or their users may be cut off", "targets go down"} {
+		if n := strings.Count(flatten(w.frame()), warning); n != 1 {
+			t.Errorf("%q is said %d times:\n%s", warning, n, w.frame())
+		}
+	}
+}
