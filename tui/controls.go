@@ -131,6 +131,7 @@ func (s *controlsScreen) view(m *Model, w, h int) []string {
 		right := newDoc(m.theme, w-left-3)
 		right.styled(0, m.theme.Strong, here.Title)
 		m.describe(right, here)
+		about := right.head(h)
 		from, to := s.list.window(len(rows), h)
 		var out []string
 		for i := range h {
@@ -138,8 +139,8 @@ func (s *controlsScreen) view(m *Model, w, h int) []string {
 			if from+i < to {
 				line = s.row(m, rows[from+i], from+i == s.list.cursor, left)
 			}
-			if i < len(right.lines) {
-				line += "   " + right.lines[i]
+			if i < len(about) {
+				line += "   " + about[i]
 			}
 			out = append(out, line)
 		}

@@ -176,6 +176,14 @@ func (f *target) asked(lines []patches.Line) []string {
 	return out
 }
 
+// differ says that not every changed line is asked for by all of so many controls.
+func (f *target) differ(lines []patches.Line, all int) bool {
+	return slices.ContainsFunc(lines, func(l patches.Line) bool {
+		by := f.controls(l)
+		return l.Op != patches.Equal && len(by) > 0 && len(by) != all
+	})
+}
+
 func (f *target) controls(l patches.Line) []string {
 	switch l.Op {
 	case patches.Add:
@@ -192,7 +200,11 @@ func unified(fs []target) []byte {
 	for _, f := range fs {
 		switch text := f.short.Unified(); {
 		case f.step.Secret || f.hidden != "" || len(text) == 0:
-			fmt.Fprintf(&b, "# %s: %s\n", Inert(f.name, false), Inert(strings.Join(append(f.notes, f.hidden), "; "), false))
+			said := slices.Clone(f.notes)
+			if f.hidden != "" {
+				said = append(said, f.hidden)
+			}
+			fmt.Fprintf(&b, "# %s: %s\n", Inert(f.name, false), Inert(strings.Join(said, "; "), false))
 		case f.step.Kind == harden.StepObject:
 			for _, l := range strings.SplitAfter(strings.TrimSuffix(string(text), "\n"), "\n") {
 				b.WriteString("# " + l)

@@ -113,7 +113,7 @@ func (f *target) hunks(lay layout) []patches.Hunk {
 func (d *diffRows) hunk(i int, f *target, h patches.Hunk) {
 	asked := f.asked(h.Lines)
 	several := asked
-	if len(asked) == 1 {
+	if !f.differ(h.Lines, len(asked)) {
 		several = nil
 	}
 	where := fmt.Sprintf("@@ -%d,%d +%d,%d @@", h.OldStart, h.OldLines, h.NewStart, h.NewLines)
@@ -134,7 +134,11 @@ func (d *diffRows) hunk(i int, f *target, h patches.Hunk) {
 		}
 	}
 	if len(by) > 0 {
-		for _, l := range d.t.wrap("asked by "+strings.Join(by, ", "), d.lay.width-2) {
+		said := "asked by " + strings.Join(by, ", ")
+		if several != nil && slices.ContainsFunc(h.Lines, func(l patches.Line) bool { return len(f.controls(l)) > 1 }) {
+			said += " (+: and others of them)"
+		}
+		for _, l := range d.t.wrap(said, d.lay.width-2) {
 			d.text(i, paint(d.t.Faint, "  "+l))
 		}
 	}

@@ -39,11 +39,10 @@ func (m *Model) frame() []string {
 	if !m.fits() {
 		return m.tooSmall(w, h)
 	}
-	lines := []string{m.header(w), m.titleLine(w)}
-	body := h - 3
 	note := m.note(w)
-	body -= len(note)
-	shown := m.top().view(m, w, body)
+	body := h - 3 - len(note)
+	shown := m.top().view(m, w, body) // before its title, which tells where in it one is
+	lines := []string{m.header(w), m.titleLine(w)}
 	for i := range body {
 		line := ""
 		if i < len(shown) {
@@ -166,7 +165,7 @@ func (m *Model) header(w int) string {
 
 func (m *Model) titleLine(w int) string {
 	left, right := m.top().title(m)
-	right = m.theme.cut(right, w/2)
+	right = m.theme.cut(right, max(w/2, w-cells(left)-2))
 	left = m.theme.middle(left, w-cells(right)-2)
 	return paint(m.theme.Title, left) + spaces(w-cells(left)-cells(right)) + paint(m.theme.Faint, right)
 }
@@ -190,7 +189,8 @@ func (m *Model) note(w int) []string {
 	}
 	const most = 5
 	if len(d.lines) > most {
-		return d.lines[:most]
+		last := t.cut(ansi.Strip(d.lines[most-1]), w-2)
+		return append(d.lines[:most-1:most-1], strings.TrimSuffix(last, t.glyphs.Ellipsis)+" "+t.glyphs.Ellipsis)
 	}
 	return d.lines
 }

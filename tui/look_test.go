@@ -332,3 +332,11 @@ func TestHelpAnswersTheFirstQuestions(t *testing.T) {
 		}
 	}
 }
+
+// TestTheDetailBesideAListEndedWithoutAMarker: what does not fit is never cut off silently.
+func TestTheDetailBesideAListEndedWithoutAMarker(t *testing.T) {
+	w := begun(t, newFake(t), Options{Width: 132, Height: 20})
+	w.keys("enter", "j").want("(more: enter)")
+	w.m.say(strings.Repeat("a long sentence ", 60))
+	w.want("⋯")
+}
