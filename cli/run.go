@@ -99,7 +99,7 @@ Exit codes:
 ` + exitText(),
 		Example: `  kubectl-harden demo                      the whole walk on a built-in sandbox, harmless
   sudo kubectl-harden                      the walk on this control-plane node
-  sudo kubectl-harden --file choices.json  the walk, begun with what was chosen in another
+  sudo kubectl-harden --file FILE          the walk, begun with what was chosen in another
   sudo kubectl-harden assess
   sudo kubectl-harden plan --all
   sudo kubectl-harden apply --all --yes
