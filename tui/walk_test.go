@@ -357,7 +357,7 @@ func TestErrorsAreSaidAndTheWalkGoesOn(t *testing.T) {
 		e := newFake(t)
 		e.planErr = &patches.Refusal{Line: 13, Found: "the value is in flow style", Hint: "write it as a block"}
 		begun(t, e, Options{}).keys("*", "p").want("line 13: the value is in flow style", "what to do: write it as a block")
-		text, _, _ := plainly(t, e, Options{Choices: []harden.Choice{{Control: "apiserver-profiling"}}}, "plan", "q")
+		text, _, _ := plainly(t, e, Options{Preselect: begin("apiserver-profiling")}, "plan", "q")
 		if !strings.Contains(text, "what to do: write it as a block") {
 			t.Error(text)
 		}
