@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -22,6 +23,11 @@ type Transient struct {
 	StopTimeout time.Duration
 	// Wait: it is to end, and well, before the call returns.
 	Wait bool
+	// Watchdog: it tells systemd when it is ready, and that it lives, at least this often; one that does not is killed. The call
+	// returns when it is ready.
+	Watchdog time.Duration
+	// After is run when it has ended, however that was.
+	After []string
 }
 
 // RunTransient starts the command, and where it is to be waited for gives its failure.
@@ -54,8 +60,11 @@ func (s *Systemd) RunTransient(ctx context.Context, t Transient) error {
 }
 
 func (t Transient) kind() string {
-	if t.Wait {
+	switch {
+	case t.Wait:
 		return "oneshot"
+	case t.Watchdog > 0:
+		return "notify"
 	}
 	return "simple"
 }
@@ -65,8 +74,17 @@ func (t Transient) properties() []dbus.Property {
 		return dbus.Property{Name: name, Value: godbus.MakeVariant(value)}
 	}
 	out := []dbus.Property{
-		dbus.PropDescription(t.About), dbus.PropExecStart(t.plain(), false), p("Type", t.kind()), p("CollectMode", "inactive-or-failed"),
+		dbus.PropDescription(t.About), dbus.PropExecStart(plain(t.Argv), false), p("Type", t.kind()), p("CollectMode", "inactive-or-failed"),
 		p("KillMode", "mixed"), p("WorkingDirectory", "/"),
+	}
+	if t.Watchdog > 0 {
+		// A process that is stopped hears no other signal.
+		out = append(out, p("WatchdogUSec", uint64(t.Watchdog.Microseconds())), p("WatchdogSignal", int32(syscall.SIGKILL)))
+	}
+	if len(t.After) > 0 {
+		after := dbus.PropExecStart(plain(t.After), false)
+		after.Name = "ExecStopPost"
+		out = append(out, after)
 	}
 	if t.StopTimeout > 0 {
 		out = append(out, p("TimeoutStopUSec", uint64(t.StopTimeout.Microseconds())))
@@ -83,13 +101,23 @@ func (t Transient) options() []string {
 	if t.StopTimeout > 0 {
 		out = append(out, fmt.Sprintf("--property=TimeoutStopSec=%d", int64(t.StopTimeout/time.Second)))
 	}
-	return append(append(out, "--"), t.plain()...)
+	if t.Watchdog > 0 {
+		out = append(out, fmt.Sprintf("--property=WatchdogSec=%dms", t.Watchdog.Milliseconds()), "--property=WatchdogSignal=SIGKILL")
+	}
+	if len(t.After) > 0 {
+		words := make([]string, len(t.After))
+		for i, w := range t.After {
+			words[i] = unitWord(w)
+		}
+		out = append(out, "--property=ExecStopPost="+strings.Join(words, " "))
+	}
+	return append(append(out, "--"), plain(t.Argv)...)
 }
 
 // plain are the arguments as systemd leaves them alone: it would put variables in.
-func (t Transient) plain() []string {
+func plain(argv []string) []string {
 	var out []string
-	for _, arg := range t.Argv {
+	for _, arg := range argv {
 		out = append(out, strings.ReplaceAll(arg, "$", "$$"))
 	}
 	return out
