@@ -53,6 +53,15 @@ func (l leaving) End() error {
 	return err
 }
 
+// Freeze stops it where it is; Thaw lets it go on.
+func (l leaving) Freeze() error {
+	return host.Signal(l.proc, l.process.PID, l.process.Ticks, syscall.SIGSTOP)
+}
+
+func (l leaving) Thaw() error {
+	return host.Signal(l.proc, l.process.PID, l.process.Ticks, syscall.SIGCONT)
+}
+
 // Cleaned looks for the pod's cgroups.
 func (l leaving) Cleaned() (cleaned, known bool) {
 	for _, dir := range l.groups {

@@ -27,6 +27,8 @@ const (
 	CanaryLog = ".kubectl-harden-canary.log"
 
 	canaryGrace  = 5       // seconds: nobody but us asks it
+	servingGrace = 20      // of one that serves others
+	watchGrace   = 10      // of that for watches, which would last for ever
 	leastMemory  = 1 << 29 // of its limit, in bytes
 	securePort   = "secure-port"
 	auditLogPath = "audit-log-path"
@@ -51,9 +53,11 @@ type CanaryInput struct {
 	Manifest []byte // the planned one of the live component
 	Port     int
 	Resident uint64 // memory that the live one holds
+	// Address is the node's own, for a canary that connections are handed over to; empty: it listens on the loopback address only.
+	Address string
 }
 
-// NewCanary makes the canary of a planned API server. It listens on the loopback address only.
+// NewCanary makes the canary of a planned API server.
 func NewCanary(in CanaryInput) (Canary, error) {
 	api, _ := ComponentByID(APIServer)
 	pod, ct := podOf(in.Manifest, api)
@@ -65,8 +69,13 @@ func NewCanary(in CanaryInput) (Canary, error) {
 	if strings.Contains(flagFrom(live, "advertise-address", "").Last(), ":") {
 		host = "::1"
 	}
+	args, grace := live, int64(canaryGrace)
+	if in.Address != "" {
+		host, grace = in.Address, servingGrace
+		args = patches.WithFlag(args, "shutdown-watch-termination-grace-period", fmt.Sprintf("%ds", watchGrace))
+	}
 	own := ct.DeepCopy()
-	own.Name, own.Command, own.Args, own.Lifecycle = CanaryContainer, canaryArgs(live, host, in.Port), nil, nil
+	own.Name, own.Command, own.Args, own.Lifecycle = CanaryContainer, canaryArgs(args, host, in.Port), nil, nil
 	own.Env = append(own.Env, corev1.EnvVar{Name: CanaryMark, Value: "1"})
 	own.Resources = canaryResources(in.Resident)
 	movePort(own, livePort(live), host, in.Port)
@@ -76,7 +85,6 @@ func NewCanary(in CanaryInput) (Canary, error) {
 	pod.Spec.Priority, pod.Spec.PriorityClassName = nil, ""
 	// One that has found its configuration wrong is not to try again.
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
-	grace := int64(canaryGrace)
 	pod.Spec.TerminationGracePeriodSeconds = &grace
 	manifest, err := yaml.Marshal(pod)
 	if err != nil {

@@ -70,6 +70,8 @@ type Plan struct {
 	Skipped []Skip `json:"skipped"`
 	// Switch is nil where the plan can lock nobody out.
 	Switch *Switch `json:"switch,omitempty"`
+	// Handover is nil where nobody asked for one, or the API server does not restart.
+	Handover *Handover `json:"handover,omitempty"`
 	// Run joins the plans that were confirmed and applied together.
 	Run string `json:"run,omitempty"`
 	// Undoes is the transaction that this plan undoes, wholly or what UndoesControl asked for.

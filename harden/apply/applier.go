@@ -28,6 +28,8 @@ type Applier struct {
 	Etcd Etcd
 	// Restarts is nil where the kubelet is left to itself.
 	Restarts Restarts
+	// Handover is nil where connections cannot be led elsewhere.
+	Handover Handover
 	Store    Store
 	Clock    Clock
 	// Facts are of the node as it is now; a plan made elsewhere, or for another state of it, is refused.

@@ -71,7 +71,12 @@ func (a *Applier) prepare(ctx context.Context, p harden.Plan) (map[int]*canary, 
 			if !re.Canary {
 				continue
 			}
-			k, err := a.newCanary(ctx, i, st, re.Component)
+			address := ""
+			if p.Handover != nil && p.Handover.Obstacle.IsZero() {
+				redirect, _ := harden.HandoverTo(p, a.Facts)
+				address = redirect.Address
+			}
+			k, err := a.newCanary(ctx, i, st, re.Component, address)
 			if err != nil {
 				return nil, err
 			}
@@ -81,7 +86,7 @@ func (a *Applier) prepare(ctx context.Context, p harden.Plan) (map[int]*canary, 
 	return out, nil
 }
 
-func (a *Applier) newCanary(ctx context.Context, stage int, st harden.Stage, id harden.ComponentID) (*canary, error) {
+func (a *Applier) newCanary(ctx context.Context, stage int, st harden.Stage, id harden.ComponentID, address string) (*canary, error) {
 	k := &canary{stage: stage}
 	for _, s := range st.ForComponent(id) {
 		if s.Kind != harden.StepFile {
@@ -105,7 +110,7 @@ func (a *Applier) newCanary(ctx context.Context, stage int, st harden.Stage, id 
 				Hints: []string{"ss -ltn"},
 			}
 		}
-		in := harden.CanaryInput{Manifest: s.After.Data, Port: port, Resident: a.Facts.Component(id).Process.Resident}
+		in := harden.CanaryInput{Manifest: s.After.Data, Port: port, Resident: a.Facts.Component(id).Process.Resident, Address: address}
 		if k.Canary, err = harden.NewCanary(in); err != nil {
 			return nil, err
 		}
@@ -147,7 +152,8 @@ func files(canaries map[int]*canary) []harden.Step {
 	return out
 }
 
-// runCanary runs the stage's canary until it has proven itself, and takes it away again, whatever it has shown.
+// runCanary runs the stage's canary until it has proven itself, and takes it away again, whatever it has shown, unless it is to
+// take connections over.
 func (r *run) runCanary(ctx context.Context, st harden.Stage, k *canary) error {
 	err := r.startCanary(ctx, k)
 	if err == nil {
@@ -156,7 +162,19 @@ func (r *run) runCanary(ctx context.Context, st harden.Stage, k *canary) error {
 	if err != nil {
 		return err // the undo takes it away first of all
 	}
+	if r.handsOver(k.stage) {
+		return nil
+	}
 	return r.endCanary(ctx)
+}
+
+// canaryGuardOf is what takes a canary away in our place.
+func canaryGuardOf(k *canary) Guard {
+	g := Guard{Name: harden.CanaryName, About: "kubectl-harden: remove a rehearsal's API server", Remove: []string{k.step.Path}, After: canaryGuard}
+	if k.AuditLog != "" {
+		g.Remove = append(g.Remove, k.AuditLog)
+	}
+	return g
 }
 
 // startCanary puts its manifest where the kubelet finds it. Its end is certain before: it is in the journal, and what is armed
@@ -170,12 +188,7 @@ func (r *run) startCanary(ctx context.Context, k *canary) error {
 		return fmt.Errorf("writing the journal: %w", err)
 	}
 	r.canary = &entry
-	remove := []string{k.step.Path}
-	if k.AuditLog != "" {
-		remove = append(remove, k.AuditLog)
-	}
-	g := Guard{Name: harden.CanaryName, About: "kubectl-harden: remove a rehearsal's API server", Remove: remove, After: canaryGuard}
-	if err := r.Node.Arm(ctx, g); err != nil {
+	if err := r.Node.Arm(ctx, canaryGuardOf(k)); err != nil {
 		return &RehearsalError{
 			Component: k.step.Component, Said: fmt.Sprintf("its removal cannot be armed, so no second instance is started: %s", oneLine(err)),
 			Hints: []string{"systemctl status"},
@@ -185,10 +198,11 @@ func (r *run) startCanary(ctx context.Context, k *canary) error {
 	if err := r.tx.Put(k.step.ID); err != nil {
 		return fmt.Errorf("writing %s: %w", k.step.Path, err)
 	}
-	r.tell(harden.Event{
-		Kind: harden.EventAwaiting, Component: k.step.Component, Timeout: canaryWait,
-		Message: harden.Msg("a second %s as planned, on port %d of this node only", k.step.Component, k.Port),
-	})
+	where := harden.Msg("a second %s as planned, on port %d of this node only", k.step.Component, k.Port)
+	if !loopback(k.Host) {
+		where = harden.Msg("a second %s as planned, at %s", k.step.Component, hostPort(k.Host, k.Port))
+	}
+	r.tell(harden.Event{Kind: harden.EventAwaiting, Component: k.step.Component, Timeout: canaryWait, Message: where})
 	return nil
 }
 
@@ -347,7 +361,9 @@ func (r *run) endCanary(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	if entry.Log != "" {
+	if kept := r.keptLog(); entry.Log != "" && kept != "" {
+		errs = append(errs, r.Handover.KeepLog(entry.Log, kept))
+	} else if entry.Log != "" {
 		errs = append(errs, r.Node.Clear(entry.Log))
 	}
 	for _, d := range slices.Backward(entry.Made) {

@@ -32,6 +32,8 @@ type cluster struct {
 	leases   func(m map[string]harden.Lease) // makes them otherwise
 	requests []harden.ServingRequest         // of the kubelet, newest first
 	signs    bool                            // what is approved is signed, and the kubelet serves with it
+	service  string                          // of the API
+	restored int                             // how often its endpoints were
 }
 
 type object struct {
@@ -207,4 +209,21 @@ func (c *cluster) KubeletServing(context.Context, string) (harden.KubeletServing
 		}
 	}
 	return k, c.up()
+}
+
+// KubernetesService, SavePublished and RestorePublished are of default/kubernetes.
+func (c *cluster) KubernetesService(context.Context) (string, error) {
+	if c.service == "" {
+		return "", errors.New("not found")
+	}
+	return c.service, c.up()
+}
+
+func (c *cluster) SavePublished(context.Context) ([]byte, error) { return []byte("saved"), c.up() }
+
+func (c *cluster) RestorePublished(_ context.Context, saved []byte) error {
+	if string(saved) == "saved" {
+		c.restored++
+	}
+	return c.up()
 }

@@ -78,9 +78,14 @@ type node struct {
 	blind   bool          // that cannot be seen
 	tidied  []string
 	noShow  error // of presenting a manifest
-	ended   int   // old instances that were ended early
-	shown   int   // manifests that were presented
-	hurt    int   // instances that were as they should be and were stopped by it
+	deeds   []string
+	led     bool   // connections go to the canary
+	kill    string // the process dies after this deed
+	// freezeErr is what freezing an instance ends with.
+	freezeErr error
+	ended     int // old instances that were ended early
+	shown     int // manifests that were presented
+	hurt      int // instances that were as they should be and were stopped by it
 
 	config   string // what the kubelet has read
 	started  map[harden.ComponentID]int
@@ -104,6 +109,7 @@ type pod struct {
 	stopAt   time.Time
 	startAt  time.Time
 	quietAt  time.Time // when the running instance stops to listen
+	frozen   bool      // it hears nothing, and answers nothing
 	goneAt   time.Time
 	running  *apply.Instance
 	runs     string // the manifest that the running instance was made from
@@ -197,7 +203,7 @@ func (n *node) tick() {
 }
 
 func (n *node) tickPod(id harden.ComponentID, p *pod, now time.Time) {
-	if p.running == nil || !p.stopAt.IsZero() && !now.Before(p.stopAt) {
+	if p.running == nil || !p.stopAt.IsZero() && !now.Before(p.stopAt) && !p.frozen {
 		if p.running != nil {
 			p.goneAt = now
 		}
@@ -236,6 +242,15 @@ func (n *node) startKubelet() {
 	n.config = n.text("/var/lib/kubelet/config.yaml")
 }
 
+// did notes the order in which things are done.
+func (n *node) did(what string) {
+	n.deeds = append(n.deeds, what)
+	if n.kill == what {
+		n.kill = ""
+		panic(killed{})
+	}
+}
+
 func (n *node) State(p string) (harden.State, error) { return n.state(p) }
 
 func (n *node) Instance(_ context.Context, c harden.Component) (apply.Instance, error) {
@@ -259,13 +274,16 @@ var errNoAnswer = errors.New("connection refused")
 
 // Probe answers as real components do: not at all at first; then an API server that has not read its RBAC objects refuses.
 func (n *node) Probe(_ context.Context, p harden.Probe) apply.ProbeResult {
+	if n.led && p.Port == 6443 && p.Host != "127.0.0.1" {
+		p.Port = canaryPort
+	}
 	if r, ours := n.probeCanary(p); ours {
 		return r
 	}
 	id := ports[p.Port]
 	text, started, running := n.config, n.unit.Since, n.unit.Active
 	if pod := n.pods[id]; pod != nil {
-		running = pod.running != nil
+		running = pod.running != nil && !pod.frozen
 		if running {
 			text, started = pod.runs, pod.running.Started
 		}
@@ -311,10 +329,26 @@ func (l *leaving) Listens() (bool, error) {
 }
 
 func (l *leaving) End() error {
+	l.did("end")
+	l.pod.frozen = false
 	if l.runs() {
 		l.pod.running, l.pod.stopAt, l.pod.quietAt, l.pod.goneAt = nil, time.Time{}, time.Time{}, l.clock.now
 		l.ended++
 	}
+	return nil
+}
+
+func (l *leaving) Freeze() error {
+	l.did("freeze")
+	if l.runs() {
+		l.pod.frozen = true
+	}
+	return l.freezeErr
+}
+
+func (l *leaving) Thaw() error {
+	l.did("thaw")
+	l.pod.frozen = false
 	return nil
 }
 

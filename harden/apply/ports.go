@@ -177,6 +177,8 @@ const (
 	kindRehearsed  = "rehearsed"   // rehearsedEntry: a stage has passed its rehearsal
 	kindCanary     = "canary"      // canaryEntry, before anything of a canary is made
 	kindCanaryGone = "canary gone" // and after all of it is gone
+	kindHandover   = "handover"    // handoverEntry, before anything is made that leads connections elsewhere
+	kindHandedBack = "handed back" // and after all of it is gone
 	kindUndoing    = "undoing"     // the undo has begun
 	kindUndone     = "undone"      // undoneEntry: a component is proven to run as before
 

@@ -52,6 +52,7 @@ func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Res
 		res.Message = harden.Msg("%s", oneLine(err))
 		return res
 	case found.passed:
+		r.endRedirect(ctx)
 		if err := r.endCanary(ctx); err != nil {
 			res.Message, res.Hints = harden.Msg("%s", oneLine(err)), []string{"kubectl-harden recover"}
 			return res
@@ -92,6 +93,7 @@ func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Res
 // takeUp makes ready to go on where the process that died was: what it has left of a canary goes, and a stage that was not
 // rehearsed will be.
 func (r *run) takeUp(ctx context.Context) error {
+	r.endRedirect(ctx)
 	if err := r.endCanary(ctx); err != nil {
 		return err
 	}
@@ -143,6 +145,13 @@ func (r *run) reread() (f found, err error) {
 			}
 		case kindCanaryGone:
 			r.canary = nil
+		case kindHandover:
+			r.handed, r.handedBack = &handoverEntry{}, false
+			if err := json.Unmarshal(e.Data, r.handed); err != nil {
+				return f, fmt.Errorf("reading the journal: %w", err)
+			}
+		case kindHandedBack:
+			r.handedBack = true
 		case kindStarted:
 			var s startedEntry
 			if err := json.Unmarshal(e.Data, &s); err != nil {

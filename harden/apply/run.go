@@ -28,10 +28,14 @@ type run struct {
 	rehearsed map[int]bool                // stages
 	notAsked  map[harden.ComponentID]bool // components whose own program cannot be asked, which was accepted
 	canary    *canaryEntry                // the one that is there, or may be
-	kept      []string                    // directories that should be gone and hold what others put there
-	owed      []error                     // objects that could not be put back, because the API could not be asked
-	single    *bool                       // whether this is the only control plane, once that was asked
-	unproved  []string                    // components whose undo could not be proven, because they were not well before it either
+	handed    *handoverEntry              // connections were led elsewhere, or may have been
+	hand      *handover                   // by this process
+	// handedBack says that nothing of that is there any more.
+	handedBack bool
+	kept       []string // directories that should be gone and hold what others put there
+	owed       []error  // objects that could not be put back, because the API could not be asked
+	single     *bool    // whether this is the only control plane, once that was asked
+	unproved   []string // components whose undo could not be proven, because they were not well before it either
 }
 
 // startedEntry is the journal of a component before its first change.
@@ -181,17 +185,29 @@ func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component
 			return err
 		}
 	}
-	leaving := r.follow(c, r.before[c.ID].Instance)
-	changed := r.Clock.Now()
-	for _, s := range st.ForComponent(c.ID) {
-		if err := r.put(ctx, s); err != nil {
-			return err
-		}
+	was := r.before[c.ID]
+	leaving := r.follow(c, was.Instance)
+	hand, err := r.beginHandover(ctx, c, was.Instance, leaving)
+	if err != nil {
+		return err
 	}
-	if !restarts {
+	changed := r.Clock.Now()
+	swap := func() error {
+		for _, s := range st.ForComponent(c.ID) {
+			if err := r.put(ctx, s); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
-	was := r.before[c.ID]
+	if hand != nil {
+		err = r.swapFrozen(ctx, leaving, swap)
+	} else {
+		err = swap()
+	}
+	if err != nil || !restarts {
+		return err
+	}
 	w := want{since: changed, restarts: was.Restarts}
 	if was.Instance.ID != "" {
 		w.not = []string{was.Instance.ID}
@@ -209,10 +225,19 @@ func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component
 	}
 	r.shorten(ctx, c, was.Instance, leaving, changed)
 	gate, _ := st.Gate(c.ID)
-	if was.Unwell != "" {
+	switch {
+	case was.Unwell != "":
 		return r.proveUnwell(ctx, c, gate, w)
+	case hand == nil:
+		return r.prove(ctx, c, gate, w)
 	}
-	return r.prove(ctx, c, gate, w)
+	if err := r.awaitBehind(ctx, c, gate, w); err != nil {
+		return err
+	}
+	if err := r.prove(ctx, c, gate, w); err != nil {
+		return err
+	}
+	return r.finishHandover(ctx)
 }
 
 // proveUnwell is of an undo: that what was not well before does not get well by it is no reason to bring the change back.

@@ -13,6 +13,12 @@ func scriptFor(p harden.Plan) Script {
 		// Without a ROOT the files would be those of the system that looks after the disk. ROOT=/ says that it runs by now.
 		s.Head = append(s.Head, `[ -n "$given" ] || stop "this transaction is of a root that was not running: ROOT=/mnt sh $0, or ROOT=/ sh $0 where it runs by now"`)
 	}
+	if p.Handover != nil && p.Handover.Obstacle.IsZero() {
+		// The table is gone with the process that holds it; the second line is for a kernel that has kept it.
+		s.Head = append(s.Head,
+			"systemctl kill --signal=KILL "+quote(HandoverUnit)+" 2>/dev/null || :",
+			"nft delete table inet "+quote(HandoverTable)+" 2>/dev/null || :")
+	}
 	for _, st := range p.Stages {
 		for _, e := range st.Effects {
 			switch {

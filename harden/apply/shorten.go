@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
-	"kubectl-harden.io/kubectl-harden/patches"
 )
 
 // Restarts shorten what the kubelet takes to replace a static pod.
@@ -29,6 +28,9 @@ type Leaving interface {
 	Listens() (bool, error)
 	// End ends that instance, and no other one, at once.
 	End() error
+	// Freeze stops it where it is, so that it hears nothing, until Thaw or End.
+	Freeze() error
+	Thaw() error
 	// Cleaned says that the kubelet has cleaned up after its pod; known is false where that cannot be seen.
 	Cleaned() (cleaned, known bool)
 }
@@ -175,10 +177,8 @@ func (r *run) drained(ctx context.Context, l Leaving, quiet *time.Time, drain ti
 
 // drainTime is what an API server with these arguments gets after it has stopped to listen.
 func drainTime(args []string) time.Duration {
-	for _, f := range patches.ParseArgs(args) {
-		if f.Name == "audit-webhook-config-file" || f.Name == "audit-log-mode" && f.Value == "batch" {
-			return flushFor
-		}
+	if harden.BatchesAudit(args) {
+		return flushFor
 	}
 	return drainFor
 }

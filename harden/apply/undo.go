@@ -29,6 +29,7 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	_ = r.tx.Log(kindUndoing, nil)
 	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("undoing: %s", oneLine(cause))})
 	var errs []error
+	r.endRedirect(ctx)
 	if err := r.endCanary(ctx); err != nil {
 		r.tell(harden.Event{Kind: harden.EventFailed, Message: harden.Msg("%s", oneLine(err))})
 		errs = append(errs, err)

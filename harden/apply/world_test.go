@@ -94,6 +94,7 @@ type world struct {
 	applier *apply.Applier
 	areas   []harden.Area
 	dead    *deadMan // nil: none can be armed
+	hands   *hands   // nil: connections cannot be led
 	events  []harden.Event
 	before  map[string]harden.State
 
@@ -180,6 +181,9 @@ func (w *world) process() *apply.Applier {
 	if w.dead != nil {
 		w.applier.Switch = w.dead
 	}
+	if w.hands != nil {
+		w.applier.Handover = w.hands
+	}
 	return w.applier
 }
 
@@ -211,6 +215,7 @@ func (w *world) facts() *harden.Facts {
 	delete(f.Missing, harden.NeedSysctls)
 	if !w.offline {
 		f.Machine = &harden.MachineFact{MemAvailable: 4 << 30, Systemd: true}
+		f.Firewall = &harden.FirewallFact{}
 		for id, c := range f.Components {
 			if p := w.node.pods[id]; p != nil && p.running != nil {
 				c.Process = &harden.ProcessFact{PID: p.running.PID, Args: p.running.Args, Started: p.running.Started, Resident: 300 << 20}

@@ -11,23 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the fence is told to do.
-const (
-	doBeat    = "beat"
-	doLead    = "lead"
-	doRelease = "release"
-	doEnd     = "end"
-)
-
-type request struct {
-	Do       string    `json:"do"`
-	Redirect *Redirect `json:"redirect,omitempty"`
-}
-
-type answer struct {
-	Err string `json:"err,omitempty"`
-}
-
 // Fence is the process that holds the table.
 type Fence struct {
 	Socket  string

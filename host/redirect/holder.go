@@ -9,6 +9,23 @@ import (
 	"time"
 )
 
+// What the fence is told to do.
+const (
+	doBeat    = "beat"
+	doLead    = "lead"
+	doRelease = "release"
+	doEnd     = "end"
+)
+
+type request struct {
+	Do       string    `json:"do"`
+	Redirect *Redirect `json:"redirect,omitempty"`
+}
+
+type answer struct {
+	Err string `json:"err,omitempty"`
+}
+
 // Holder is the applier's side of a fence.
 type Holder struct {
 	conn net.Conn
