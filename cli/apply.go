@@ -31,6 +31,9 @@ func (a *app) applyCommand() *cobra.Command {
 			}
 			e.soak = a.sel.soak
 			plans, err := a.plansToApply(cmd.Context(), e, args)
+			if err == nil && a.sel.handover {
+				err = e.setHandover(cmd.Context(), plans)
+			}
 			if err != nil {
 				return err
 			}
@@ -44,6 +47,7 @@ func (a *app) applyCommand() *cobra.Command {
 	f.BoolVar(&a.sel.dryRun, "dry-run", false, "print the diff and check the plan; change nothing")
 	f.StringVar(&a.sel.reason, "reason", "", "why, for the history")
 	f.DurationVar(&a.sel.soak, "soak", defaultSoak, "how long health is watched after the last gate")
+	f.BoolVar(&a.sel.handover, "handover", false, "lead new connections to a second API server while the only one restarts, where a trial shows that they arrive")
 	return cmd
 }
 

@@ -54,6 +54,7 @@ do, and a cluster in memory. The engine and the UI are the real ones. It needs n
 	f := cmd.Flags()
 	f.BoolVar(&flags.yes, "yes", false, "the whole walk without questions, with the proof that undoing brings everything back")
 	f.BoolVar(&flags.fail, "fail", false, "without questions too: the new API server fails, and is undone by itself")
+	f.BoolVar(&a.sel.handover, "handover", false, "ask the API server to hand over, which a sandbox cannot do, and says")
 	f.BoolVar(&flags.keep, "keep", false, "leave the sandbox's root where it is, and say where")
 	return cmd
 }
@@ -268,6 +269,11 @@ func (s *story) plan(ctx context.Context, f *harden.Facts) ([]harden.Plan, error
 	if err != nil {
 		return nil, err
 	}
+	if s.sel.handover {
+		if err := s.e.setHandover(ctx, plans); err != nil {
+			return nil, err
+		}
+	}
 	s.chapter("Plan")
 	for _, p := range plans {
 		rows := [][]string{}
@@ -283,6 +289,9 @@ func (s *story) plan(ctx context.Context, f *harden.Facts) ([]harden.Plan, error
 			for _, e := range st.Effects {
 				s.say("then: %s", effectLine(e))
 			}
+		}
+		if p.Handover != nil {
+			s.say("%s", p.Handover.Review())
 		}
 	}
 	for _, skip := range plans[0].Skipped {

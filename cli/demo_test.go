@@ -121,6 +121,17 @@ func TestDemoYes(t *testing.T) {
 	}
 }
 
+// A sandbox has no connections to lead: it says so, and goes on the plain way.
+func TestDemoDoesNotHandOver(t *testing.T) {
+	code, out, errs, _ := demoRun(t, t.Context(), &leap{}, "--yes", "--handover", "--control", "apiserver-profiling")
+	if code != exitDone || errs != "" {
+		t.Fatalf("exit code %d, stderr %q\n%s", code, errs, out)
+	}
+	inOrder(t, strings.Join(strings.Fields(out), " "),
+		"kube-apiserver does not hand over, and restarts the plain way: connections cannot be led elsewhere here: this is no live node",
+		"Apply on the node", "applied, every gate has passed")
+}
+
 func TestDemoFail(t *testing.T) {
 	code, out, errs, left := demoRun(t, t.Context(), &leap{}, "--fail")
 	if code != exitDone || errs != "" || len(left) > 0 {

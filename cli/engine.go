@@ -267,6 +267,7 @@ func (e *engine) applierWithout(ctx context.Context, s apply.Store) (*apply.Appl
 		a.Etcd = &nodeEtcd{files: e.m.files, facts: f}
 		if n, ok := e.m.node.(*hostNode); ok {
 			a.Restarts = podRestarts{n}
+			a.Handover = podHandover{n}
 		}
 	}
 	if d := e.deadMan(); d != nil {

@@ -82,6 +82,7 @@ type selectFlags struct {
 	file, reason, profile                  string
 	yes, dryRun                            bool
 	soak, confirmWithin                    time.Duration
+	handover                               bool
 }
 
 func (s *selectFlags) add(f *pflag.FlagSet) {

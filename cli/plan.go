@@ -191,6 +191,9 @@ func printPlans(to io.Writer, plans []harden.Plan, people bool) error {
 				comment(w, m.String())
 			}
 		}
+		if p.Handover != nil {
+			comment(w, p.Handover.Review().String())
+		}
 		for _, s := range p.Skipped {
 			comment(w, "skipped: "+s.Control+": "+s.String())
 		}

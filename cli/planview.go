@@ -27,6 +27,8 @@ type planView struct {
 	Skipped   []harden.Skip        `json:"skipped"`
 	// Switch is absent where the plan can lock nobody out.
 	Switch *harden.Switch `json:"switch,omitempty"`
+	// Handover is absent where nobody asked for one.
+	Handover *harden.Handover `json:"handover,omitempty"`
 	// Undoes is the transaction that this plan undoes, wholly or what UndoesControl asked for.
 	Undoes        string `json:"undoes,omitempty"`
 	UndoesControl string `json:"undoesControl,omitempty"`
@@ -65,7 +67,8 @@ func viewPlans(plans []harden.Plan) plansView {
 	for _, p := range plans {
 		v := planView{
 			Scope: p.Scope, Target: p.Target, Created: p.Created, Tool: p.Tool, Choices: p.Choices, Stages: []stageView{},
-			Accepted: p.Accepted, Preflight: p.Preflight, Skipped: p.Skipped, Switch: p.Switch, Undoes: p.Undoes, UndoesControl: p.UndoesControl,
+			Accepted: p.Accepted, Preflight: p.Preflight, Skipped: p.Skipped, Switch: p.Switch, Handover: p.Handover,
+			Undoes: p.Undoes, UndoesControl: p.UndoesControl,
 		}
 		for _, st := range p.Stages {
 			sv := stageView{Title: st.Title, Steps: []stepView{}, Rehearsals: st.Rehearsals, Effects: st.Effects, Gates: st.Gates}

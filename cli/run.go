@@ -126,7 +126,7 @@ Exit codes:
 	root.AddCommand(
 		a.assessCommand(), a.planCommand(), a.applyCommand(), a.confirmCommand(), a.rollbackCommand(), a.recoverCommand(),
 		a.historyCommand(), a.statusCommand(), a.waiveCommand(), a.demoCommand(), a.versionCommand(), a.completionCommand(),
-		a.switchCommand(), a.applierCommand(),
+		a.switchCommand(), a.applierCommand(), a.fenceCommand(),
 	)
 	a.completeFlags(root)
 	for _, cmd := range root.Commands() {

@@ -24,6 +24,7 @@ type statusView struct {
 	Switch     *armedView   `json:"switch"`    // the armed dead man's switch; null: none
 	Canary     *string      `json:"canary"`    // a canary that is left; null: none
 	Left       []string     `json:"left"`      // units of switches that nothing needs any more
+	Handover   *string      `json:"handover"`  // what leads connections to a second API server; null: nothing
 
 	armed *harden.ArmedSwitch
 }
@@ -141,6 +142,9 @@ func (a *app) clean(ctx context.Context, e *engine) error {
 	for _, name := range left {
 		err = errors.Join(err, e.deadMan().Disarm(ctx, strings.TrimPrefix(name, switchPrefix)))
 	}
+	if n, ok := e.m.node.(*hostNode); ok && e.redirectLeft() != "" {
+		err = errors.Join(err, podHandover{n}.Sweep(ctx))
+	}
 	return errors.Join(err, e.removeCanary(ctx), s.Unlock())
 }
 
@@ -170,6 +174,9 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 		return v, err
 	} else if left != "" {
 		v.Canary = &left
+	}
+	if left := e.redirectLeft(); left != "" {
+		v.Handover = &left
 	}
 	open, err := unsettled(e.store)
 	if err != nil {
@@ -217,6 +224,12 @@ func (a *app) printStatus(v statusView) {
 		canary = oneLine(*v.Canary) + " is left; remove it: " + a.where.called() + " status --clean"
 	}
 	table(a.Out, [][]string{{"lock", lock}, {"dead man's switch", armed}, {"canary", canary}})
+	switch {
+	case v.Handover != nil && v.Lock != nil:
+		fmt.Fprintf(a.Out, "handover: connections go to the canary (%s), of the run that holds the lock\n", oneLine(*v.Handover))
+	case v.Handover != nil:
+		fmt.Fprintf(a.Out, "left over: %s leads connections elsewhere; remove it: %s status --clean\n", oneLine(*v.Handover), a.where.called())
+	}
 	for _, name := range v.Left {
 		fmt.Fprintf(a.Out, "left over: the units %s; remove them: %s status --clean\n", oneLine(name), a.where.called())
 	}
