@@ -29,7 +29,7 @@ import (
 const agentPath = "/usr/local/lib/e2e-agent"
 
 func agent(args []string) error {
-	usage := errors.New("usage: agent instances NAME... | files PATH... | watch NAME... | poll URL... | killat LINES SIGNAL COMMAND...")
+	usage := errors.New("usage: agent instances NAME... | files PATH... | watch NAME... | poll URL... | keep SERVER | killat LINES SIGNAL COMMAND... | strike DELAY SIGNAL WORD COMMAND...")
 	if len(args) < 2 {
 		return usage
 	}
@@ -50,6 +50,10 @@ func agent(args []string) error {
 		return watch(args)
 	case name == "poll":
 		return poll(args)
+	case name == "keep" && len(args) == 1:
+		return keep(args[0])
+	case name == "strike" && len(args) > 3:
+		return strike(args[0], args[1], args[2], args[3:])
 	case name == "killat" && len(args) > 2:
 		return killAt(args[0], args[1], args[2:])
 	}
