@@ -244,21 +244,45 @@ func (r *run) awaitBehind(ctx context.Context, c harden.Component, g harden.Gate
 	r.tell(harden.Event{Kind: harden.EventAwaiting, Component: c.ID, Timeout: g.Timeout, Message: s.wanted()})
 	lost := false
 	err := r.poll(ctx, s.end, func() (bool, string, error) {
-		if err := r.hand.held.Lost(); err != nil && !lost {
+		if err := r.served(ctx); err != nil && !lost {
 			lost = true
-			r.unproven(c.ID, harden.Msg("connections wait for the new instance: they are not led to the second one any more: %s", oneLine(err)))
+			r.unproven(c.ID, harden.Msg("connections wait for the new instance: %s", oneLine(err)))
+			if err := r.release(ctx); err != nil {
+				return false, "", err
+			}
 		}
 		return s.look(ctx)
 	})
+	if err == nil {
+		err = r.release(ctx)
+	}
 	if err != nil {
 		return gateError(c, err)
 	}
-	if err := r.hand.held.Release(); err != nil {
-		if err := r.Handover.Sweep(ctx); err != nil {
-			return gateError(c, fmt.Errorf("leading connections back: %w", err))
-		}
-	}
 	r.tell(harden.Event{Kind: harden.EventPassed, Component: c.ID, Message: harden.Msg("new connections go to the new instance (process %d)", s.now.PID)})
+	return nil
+}
+
+// served says why clients are not served by the canary any more.
+func (r *run) served(ctx context.Context) error {
+	if err := r.hand.held.Lost(); err != nil {
+		return fmt.Errorf("they are not led to the second one any more: %w", err)
+	}
+	k, err := r.Node.Canary(ctx, r.canaries[r.at].since)
+	if err == nil && k.Exited {
+		return fmt.Errorf("the second one has exited%s", saying(k.Words))
+	}
+	return nil
+}
+
+// release lets connections go where they go without us. What does not listen is ended, and its rules with it.
+func (r *run) release(ctx context.Context) error {
+	if err := r.hand.held.Release(); err == nil {
+		return nil
+	}
+	if err := r.Handover.Sweep(ctx); err != nil {
+		return fmt.Errorf("leading connections back: %w", err)
+	}
 	return nil
 }
 

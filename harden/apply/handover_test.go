@@ -266,7 +266,10 @@ func TestHandoverFallsBack(t *testing.T) {
 				return nil
 			}
 			w.hands.release = errors.New("killed")
-		}, outcome: harden.OutcomeApplied, event: "connections wait for the new instance", deeds: "try hold lead freeze end release sweep let go sweep", silent: true},
+		}, outcome: harden.OutcomeApplied, event: "connections wait for the new instance", deeds: "try hold lead freeze end release sweep release sweep let go sweep", silent: true},
+		{name: "the canary dies", arrange: func(w *world) {
+			w.on("Rename", apiserverManifest, 1, func() { w.node.canary.dies = "out of memory" })
+		}, outcome: harden.OutcomeApplied, event: "the second one has exited; it said: out of memory", deeds: "try hold lead freeze end release release let go sweep", silent: true},
 		{name: "the endpoints are gone for a moment", arrange: func(w *world) {
 			w.members.endpoints = func() ([]string, error) {
 				if slices.Contains(w.node.deeds, "end") && w.cluster.restored == 0 {
