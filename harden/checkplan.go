@@ -283,7 +283,9 @@ func checkProofs(st Stage, all []Proof, choices []Choice) error {
 			}
 		}
 		for _, p := range g.Proofs {
-			if g.Component != proofComponent(p) || !slices.ContainsFunc(choices, func(c Choice) bool { return c.Control == p.Control }) {
+			wanted := slices.ContainsFunc(all, func(o Proof) bool { return sameJSON(o, p) }) ||
+				slices.ContainsFunc(choices, func(c Choice) bool { return c.Control == p.Control })
+			if g.Component != proofComponent(p) || !wanted {
 				return &PlanError{string(g.Component), "its gate wants a proof that none of the plan's choices has"}
 			}
 		}
