@@ -170,6 +170,7 @@ func handover(t *T) {
 		}
 		t.clean(fmt.Sprintf("after handover %d", i+1))
 		t.must(0, "rollback", "--yes")
+		t.forgive()
 		t.healthy(fmt.Sprintf("after undo %d", i+1))
 		t.same(before, fmt.Sprintf("after undo %d", i+1))
 		fmt.Fprintf(os.Stdout, "          so far: %s; under way: %+v\n", summary(names, sums), flow)
@@ -197,6 +198,10 @@ func summary(names []string, sums map[string]*answers) string {
 
 func readyzServer(n *lab.Node) string { return strings.TrimSuffix(readyz(n), "/readyz") }
 
+// forgive lets the kubelet forget how often it has started the same pods: it waits ever longer, up to five minutes, with those that
+// come again and again within ten, as nobody's but a test's do.
+func (t *T) forgive() { t.shell("systemctl restart kubelet") }
+
 // keeping uses connections in the node as controllers do, until it is asked what became of them.
 func (t *T) keeping(server string) func() under {
 	cmd, err := t.node.Command(t.ctx, agentPath, "agent", "keep", server)
@@ -216,7 +221,7 @@ func handoverKilled(t *T) {
 		{"all killed", "9", ""}, {"the applier killed", "9", "applier"}, {"the fence killed", "9", "fence"},
 		{"the applier stopped", "19", "applier"}, {"all stopped", "19", ""},
 	} {
-		for _, delay := range []string{"300ms", "1600ms", "3s", "6s"} {
+		for _, delay := range []string{"300ms", "1600ms", "3s"} {
 			when := row.name + " after " + delay
 			t.step("%s", when)
 			var s struck
@@ -226,6 +231,7 @@ func handoverKilled(t *T) {
 				t.errorf("%s: connections were not led, or nobody was there to be ended: %+v", when, s)
 			}
 			slowest[row.name] = max(slowest[row.name], s.Gone)
+			t.forgive()
 			if row.word != "fence" {
 				t.settle(before, when)
 				continue
@@ -236,6 +242,7 @@ func handoverKilled(t *T) {
 			t.healthy(when)
 			t.same(before, when)
 			t.clean(when)
+			t.forgive()
 		}
 		t.figure(row.name+": no table within", "%s", seconds(slowest[row.name]))
 	}
