@@ -95,6 +95,9 @@ func (a *app) plans(ctx context.Context, e *engine) ([]harden.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if why, only := harden.AssessOnly(f); only && sel.All {
+		return nil, &refusedError{&hintedError{err: fmt.Errorf("planning: %s", why), hints: []string{program + " assess"}}}
+	}
 	choices, skipped, err := harden.Select(f, e.areas, sel)
 	if err != nil {
 		return nil, err

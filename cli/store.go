@@ -10,6 +10,7 @@ import (
 	"kubectl-harden.io/kubectl-harden/backups"
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/apply"
+	"kubectl-harden.io/kubectl-harden/host"
 )
 
 // transactions is a backups.Session as harden/apply needs it.
@@ -61,6 +62,9 @@ func (s *transactions) Begin(p harden.Plan, own []harden.Step, script apply.Scri
 	data, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the plan: %w", err)
+	}
+	if len(data) > host.DefaultMaxFile {
+		return nil, &apply.RefusedError{Why: fmt.Sprintf("beginning a transaction: the plan has %d bytes, and its record could not be read again for an undo (at most %d): choose less at once", len(data), host.DefaultMaxFile)}
 	}
 	meta := s.e.meta
 	meta.Binary = thisBinary()

@@ -44,6 +44,9 @@ func CheckPlan(p Plan, f *Facts) error {
 		if p.Undoes != "" {
 			continue
 		}
+		if hidden := shownChecks(st.Steps); len(hidden) > 0 {
+			return &PlanError{hidden[0].Title.String(), hidden[0].Message.String()}
+		}
 		if err := checkStage(p, st, f); err != nil {
 			return err
 		}

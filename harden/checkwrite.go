@@ -3,6 +3,8 @@ package harden
 import (
 	"errors"
 	"io/fs"
+
+	"kubectl-harden.io/kubectl-harden/patches"
 )
 
 // WriteChecker says, without writing, what would refuse a write: a target that others than root could change, or that is
@@ -39,6 +41,35 @@ func targetChecks(c WriteChecker, steps []Step) []Check {
 		}
 		check := Check{Component: s.Component, Blocks: true, Precondition: Precondition{
 			ID: "safe-target", Title: Msg("%s may be written to", s.Path), State: Unmet, Message: Msg("%s", err.Error()),
+		}}
+		if who := s.Controls(); len(who) > 0 {
+			check.Control = who[0]
+		}
+		out = append(out, check)
+	}
+	return out
+}
+
+// shownChecks block a plan with a step whose difference nobody can be shown: only what was seen is written (promise 1).
+// An undo brings back what was there; it is never held back by this.
+func shownChecks(steps []Step) []Check {
+	var out []Check
+	for _, s := range steps {
+		if s.Secret || s.Kind == StepDir {
+			continue
+		}
+		d, err := patches.Diff(s.Before.Data, s.After.Data, patches.DiffOptions{})
+		why := Message{}
+		switch {
+		case err != nil:
+			why = Msg("%s", err.Error())
+		case d.TooLarge:
+			why = Msg("%d lines become %d, which is more than can be compared: change it by hand", countLines(s.Before.Data), countLines(s.After.Data))
+		default:
+			continue
+		}
+		check := Check{Component: s.Component, Blocks: true, Precondition: Precondition{
+			ID: "can-be-shown", Title: Msg("the change of %s can be shown", s.ID), State: Unmet, Message: why,
 		}}
 		if who := s.Controls(); len(who) > 0 {
 			check.Control = who[0]
