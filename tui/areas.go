@@ -45,8 +45,8 @@ func (s *areasScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 	case is(k, Keys.Open):
 		m.filter = filterAll
 		m.push(&controlsScreen{area: s.list.cursor})
-	case is(k, Keys.ChooseArea, Keys.Choose):
-		m.chooseArea(m.areas[s.list.cursor])
+	case is(k, Keys.ChooseArea):
+		m.chooseAreas(m.areas[s.list.cursor].Title, m.areas[s.list.cursor])
 	case is(k, Keys.Filter):
 		m.filter = filterFail
 		m.push(&controlsScreen{area: allAreas})
@@ -68,9 +68,28 @@ func (m *Model) listKey(k tea.KeyPressMsg) tea.Cmd {
 	case is(k, Keys.Search):
 		m.push(&searchScreen{})
 	case is(k, Keys.Reread):
-		return m.readFacts()
+		return m.readAgain()
+	case is(k, Keys.Confirm):
+		m.say("nothing stands open: there is nothing to confirm")
+	default:
+		m.nothingHere(k)
 	}
 	return nil
+}
+
+// nothingHere says where a key does something that does nothing here.
+func (m *Model) nothingHere(k tea.KeyPressMsg) {
+	for _, g := range Keys.elsewhere() {
+		for _, b := range g.bindings {
+			if is(k, b) {
+				m.say(b.Help().Key + " works " + strings.ToLower(g.where[:1]) + g.where[1:] + ": " + b.Help().Desc)
+				return
+			}
+		}
+	}
+	if k.Text != "" {
+		m.say(k.Text + " does nothing here; ? shows what does")
+	}
 }
 
 func (s *areasScreen) view(m *Model, w, h int) []string {
@@ -83,7 +102,7 @@ func (s *areasScreen) view(m *Model, w, h int) []string {
 	for _, a := range m.areas {
 		name = max(name, cells(t.inert(a.Title)))
 	}
-	name = min(name, w/4)
+	name = min(name, w/3)
 	room := w - 3 - name - len(chosenColumn)
 	for i, c := range columns {
 		if room -= tallyColumn(c); room < 0 {
@@ -97,31 +116,46 @@ func (s *areasScreen) view(m *Model, w, h int) []string {
 	}
 	out := []string{paint(t.Faint, head+chosenColumn)}
 
-	var about []string
-	if len(m.areas) > 0 {
-		s.list.cursor = clamp(s.list.cursor, 0, len(m.areas)-1)
-		a := m.areas[s.list.cursor]
-		about = append(about, paint(t.Strong, t.inert(a.Title)))
-		about = append(about, t.wrap(a.About.String(), min(w-2, 100))...)
+	s.list.cursor = clamp(s.list.cursor, 0, len(m.areas)-1)
+	out = append(out, s.list.draw(t, len(m.areas), h-1, func(i int) string { return s.row(m, i, name, columns) })...)
+	walk := t.wrap(walkLine(w), w)
+	walk = append(walk, t.wrap("Nothing is changed before you have seen the diff and typed this node's name.", w)...)
+	spare := h - len(out)
+	if about := s.about(m, w); spare >= 1+min(len(about), 2) {
+		room := spare - 1
+		if room >= 2+len(walk) {
+			room -= len(walk)
+		}
+		out = append(append(out, ""), t.clip(about, room)...)
 	}
-	walk := []string{
-		paint(t.Faint, "The walk:  enter look  >  space choose  >  p plan and its diff  >  A apply  >  H undo"),
-		paint(t.Faint, "Nothing is changed before you have seen the diff and typed this node's name."),
+	if h-len(out) < len(walk) {
+		return out
 	}
-	if w < 84 {
-		walk[0] = paint(t.Faint, "The walk:  enter look > space choose > p plan, diff > A apply > H undo")
-	}
-	room = h - len(out) - len(about) - len(walk) - 2
-	from, to := s.list.window(len(m.areas), room)
-	for i := from; i < to; i++ {
-		out = append(out, s.row(m, i, name, columns))
-	}
-	out = append(out, "")
-	out = append(out, about...)
 	for len(out) < h-len(walk) {
 		out = append(out, "")
 	}
-	return append(out, walk...)
+	for _, l := range walk {
+		out = append(out, paint(t.Faint, l))
+	}
+	return out
+}
+
+// about is what the area under the cursor is about.
+func (s *areasScreen) about(m *Model, w int) []string {
+	if len(m.areas) == 0 {
+		return nil
+	}
+	d, a := newDoc(m.theme, min(w-2, 100)), m.areas[s.list.cursor]
+	d.styled(0, m.theme.Strong, a.Title)
+	d.text(0, a.About.String())
+	return d.lines
+}
+
+func walkLine(w int) string {
+	if w < 84 {
+		return "The walk:  enter look > space choose > p plan, diff > A apply > H undo"
+	}
+	return "The walk:  enter look  >  space choose  >  p plan and its diff  >  A apply  >  H undo"
 }
 
 func (s *areasScreen) row(m *Model, i, name int, columns []harden.Status) string {
@@ -174,31 +208,36 @@ func plural(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// chooseArea takes what can hurt no more than this node's own components, as --area does.
-func (m *Model) chooseArea(a harden.Area) {
+// chooseAreas takes what can hurt no more than this node's own components, as --area does.
+func (m *Model) chooseAreas(title string, areas ...harden.Area) {
 	if m.facts == nil {
 		m.warn("nothing was read yet")
 		return
 	}
-	choices, skipped, err := harden.Select(m.facts, m.areas, harden.Selection{Areas: []string{a.ID}})
+	var ids []string
+	for _, a := range areas {
+		ids = append(ids, a.ID)
+	}
+	choices, skipped, err := harden.Select(m.facts, m.areas, harden.Selection{Areas: ids})
 	if err != nil {
 		m.warn(err.Error())
 		return
 	}
-	added := 0
+	added, risky := 0, 0
 	for _, c := range choices {
 		if _, ok := m.choices[c.Control]; !ok {
 			m.choices[c.Control] = c
 			added++
 		}
 	}
-	said := "chose " + plural(added, "control", "controls") + " of " + a.Title
-	if len(skipped) > 0 {
-		var ids []string
-		for _, s := range skipped {
-			ids = append(ids, s.Control)
+	for _, s := range skipped {
+		if _, ok := m.choices[s.Control]; !ok && s.Way == harden.ByControl && s.Remedy != "" {
+			risky++
 		}
-		said += "; look at these first, then choose them one by one: " + strings.Join(ids, ", ")
+	}
+	said := "chose " + plural(added, "control", "controls") + " of " + title
+	if risky > 0 {
+		said += "; " + plural(risky, "other that fails", "others that fail") + " can hurt more than this node: read, then choose one by one"
 	}
 	m.say(said)
 }

@@ -27,6 +27,9 @@ func (m *Model) choice(c harden.Control) harden.Choice {
 	if choice, ok := m.choices[c.ID]; ok {
 		return choice
 	}
+	if choice, ok := m.drafts[c.ID]; ok {
+		return choice
+	}
 	return harden.Choice{Control: c.ID, Named: true}
 }
 
@@ -65,7 +68,9 @@ func (m *Model) choosable(c harden.Control) string {
 
 // toggle puts a control into the plan or leaves it out.
 func (m *Model) toggle(c harden.Control) {
-	if _, ok := m.choices[c.ID]; ok {
+	if choice, ok := m.choices[c.ID]; ok {
+		choice.Accept = false
+		m.drafts[c.ID] = choice // its options are there when it is chosen again
 		delete(m.choices, c.ID)
 		m.say("left out: " + c.ID)
 		return
@@ -82,6 +87,7 @@ func (m *Model) toggle(c harden.Control) {
 	choice := m.choice(c)
 	choice.Remedy = r.ID
 	m.choices[c.ID] = choice
+	delete(m.drafts, c.ID)
 	m.say("chosen: " + c.ID + m.theme.riskNote(r.Risk))
 }
 
@@ -118,9 +124,7 @@ func (m *Model) accept(c harden.Control) {
 		m.warn("choose the control first" + m.theme.hint(" (space)", "") + ", then accept what is unknown")
 		return
 	}
-	checks, err := m.preconditions(c)
-	unknown := func(p harden.Precondition) bool { return p.State == harden.PreconditionUnknown }
-	if err == nil && !choice.Accept && !slices.ContainsFunc(checks, unknown) {
+	if !m.unknownOf(c) {
 		m.say("nothing is unknown of " + c.ID)
 		return
 	}
@@ -131,6 +135,24 @@ func (m *Model) accept(c harden.Control) {
 	} else {
 		m.say("no longer accepted: what is unknown of " + c.ID)
 	}
+}
+
+// unknownOf says that something is not known that the remedy needs, or was accepted.
+func (m *Model) unknownOf(c harden.Control) bool {
+	checks, err := m.preconditions(c)
+	unknown := func(p harden.Precondition) bool { return p.State == harden.PreconditionUnknown }
+	return err != nil || m.choice(c).Accept || slices.ContainsFunc(checks, unknown)
+}
+
+// set keeps what was set of a control, and says it. Only a word of its own chooses a control.
+func (m *Model) set(choice harden.Choice, what string, r harden.Risk) {
+	if _, ok := m.choices[choice.Control]; ok {
+		m.choices[choice.Control] = choice
+		m.say("set: " + what + m.theme.riskNote(r))
+		return
+	}
+	m.drafts[choice.Control] = choice
+	m.say("set: " + what + m.theme.hint("; space on the control chooses it", "; choose takes it"))
 }
 
 // preconditions of the remedy that the choice takes. The remedy's own functions are pure.

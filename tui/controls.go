@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -45,16 +46,38 @@ func (s *controlsScreen) title(m *Model) (string, string) {
 }
 
 func (s *controlsScreen) actions(m *Model) []action {
-	choose := "choose"
-	if rows, _ := s.rows(m); s.list.cursor < len(rows) && m.isChosen(*rows[s.list.cursor]) {
-		choose = "leave out"
+	var out []action
+	var own controlActions
+	if rows, _ := s.rows(m); s.list.cursor < len(rows) {
+		own = m.controlActions(*rows[s.list.cursor])
+		out = append(append(out, act(Keys.Open, "why")), own.first...)
 	}
-	out := []action{act(Keys.Open, "why"), act(Keys.Choose, choose), act(Keys.Diff, "diff")}
 	if len(m.choices) > 0 {
 		out = append(out, act(Keys.Plan, "plan"))
 	}
-	return append(out, act(Keys.Filter, "filter"), act(Keys.Back, "back"), act(Keys.Search, "search"), act(Keys.Options, "options"),
-		act(Keys.ChooseArea, ""), act(Keys.Accept, ""), act(Keys.Save, ""), act(Keys.Reread, ""))
+	out = append(out, act(Keys.Filter, "filter"), act(Keys.Back, "back"), act(Keys.Search, "search"))
+	return append(append(out, own.then...), act(Keys.ChooseArea, ""), act(Keys.Save, ""), act(Keys.Reread, ""))
+}
+
+// controlActions are the keys that do something about one control as it is.
+type controlActions struct{ first, then []action }
+
+func (m *Model) controlActions(c harden.Control) (out controlActions) {
+	switch {
+	case m.isChosen(c):
+		out.first = append(out.first, act(Keys.Choose, "leave out"))
+	case m.choosable(c) == "":
+		out.first = append(out.first, act(Keys.Choose, "choose"))
+	}
+	if m.choosable(c) != "" {
+		return out
+	}
+	out.first = append(out.first, act(Keys.Diff, "diff"))
+	out.then = append(out.then, act(Keys.Options, "options"))
+	if m.unknownOf(c) {
+		out.then = append(out.then, act(Keys.Accept, "accept unknown"))
+	}
+	return out
 }
 
 func (s *controlsScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
@@ -63,8 +86,11 @@ func (s *controlsScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 	case is(k, Keys.Filter):
 		s.refilter(m, rows)
 		return nil
-	case is(k, Keys.ChooseArea) && s.area != allAreas:
-		m.chooseArea(m.areas[s.area])
+	case is(k, Keys.ChooseArea) && s.area == allAreas:
+		m.chooseAreas("all areas", m.areas...)
+		return nil
+	case is(k, Keys.ChooseArea):
+		m.chooseAreas(m.areas[s.area].Title, m.areas[s.area])
 		return nil
 	}
 	if len(rows) > 0 {
@@ -122,7 +148,7 @@ func (s *controlsScreen) refilter(m *Model, rows []*harden.Control) {
 func (s *controlsScreen) view(m *Model, w, h int) []string {
 	rows, _ := s.rows(m)
 	if len(rows) == 0 {
-		return []string{"", "No control here is shown: " + m.filter.String() + ".", "f shows others, esc goes back."}
+		return []string{"", m.filter.none(), "f shows others, esc goes back."}
 	}
 	s.list.cursor = clamp(s.list.cursor, 0, len(rows)-1)
 	here := *rows[s.list.cursor]
@@ -132,12 +158,12 @@ func (s *controlsScreen) view(m *Model, w, h int) []string {
 		right.styled(0, m.theme.Strong, here.Title)
 		m.describe(right, here)
 		about := right.head(h)
-		from, to := s.list.window(len(rows), h)
+		listed := s.list.draw(m.theme, len(rows), h, func(i int) string { return s.row(m, rows[i], i == s.list.cursor, left) })
 		var out []string
 		for i := range h {
 			line := spaces(left)
-			if from+i < to {
-				line = s.row(m, rows[from+i], from+i == s.list.cursor, left)
+			if i < len(listed) {
+				line = listed[i] + spaces(left-ansi.StringWidth(listed[i]))
 			}
 			if i < len(about) {
 				line += "   " + about[i]
@@ -147,11 +173,7 @@ func (s *controlsScreen) view(m *Model, w, h int) []string {
 		return out
 	}
 	preview := clamp(h-len(rows)-1, h/3, h*2/3)
-	from, to := s.list.window(len(rows), h-preview-1)
-	var out []string
-	for i := from; i < to; i++ {
-		out = append(out, s.row(m, rows[i], i == s.list.cursor, w))
-	}
+	out := s.list.draw(m.theme, len(rows), h-preview-1, func(i int) string { return s.row(m, rows[i], i == s.list.cursor, w) })
 	for len(out) < h-preview {
 		out = append(out, "")
 	}

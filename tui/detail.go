@@ -24,15 +24,12 @@ func (s *detailScreen) title(m *Model) (string, string) {
 }
 
 func (s *detailScreen) actions(m *Model) []action {
-	choose := "choose"
-	if m.isChosen(s.control) {
-		choose = "leave out"
-	}
-	out := []action{act(Keys.Choose, choose), act(Keys.Diff, "diff"), act(Keys.Options, "options")}
+	own := m.controlActions(s.control)
+	out := own.first
 	if len(m.choices) > 0 {
 		out = append(out, act(Keys.Plan, "plan"))
 	}
-	return append(out, act(Keys.Back, "back"), act(Keys.Accept, "accept unknown"), act(Keys.Save, ""), act(Keys.Search, ""), act(Keys.Reread, ""))
+	return append(append(append(out, own.then...), act(Keys.Back, "back")), act(Keys.Save, ""), act(Keys.Search, ""), act(Keys.Reread, ""))
 }
 
 func (s *detailScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {

@@ -142,6 +142,8 @@ func (s *diffScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 		return s.openWrite(m)
 	case is(k, Keys.Yank):
 		return s.yank(m)
+	default:
+		m.nothingHere(k)
 	}
 	return nil
 }

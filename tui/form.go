@@ -33,11 +33,15 @@ func (m *Model) openForm(c harden.Control) {
 }
 
 func (s *formScreen) title(m *Model) (string, string) {
-	return "Remedy and options: " + m.theme.inert(s.control.Title), ""
+	chosen := "not chosen"
+	if m.isChosen(s.control) {
+		chosen = "chosen"
+	}
+	return "Remedy and options: " + m.theme.inert(s.control.Title), chosen
 }
 
 func (s *formScreen) actions(m *Model) []action {
-	return []action{act(Keys.Submit, "change"), act(Keys.Cancel, "done"), act(Keys.Diff, "diff"), act(Keys.Right, "next value"), act(Keys.Left, "previous")}
+	return []action{act(Keys.Change, "change"), act(Keys.Done, "back"), act(Keys.Diff, "diff"), act(Keys.Right, "next value"), act(Keys.Left, "previous")}
 }
 
 // options of the remedy that is taken.
@@ -54,12 +58,14 @@ func (s *formScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 		s.change(m, options, 1, false)
 	case is(k, Keys.Left):
 		s.change(m, options, -1, false)
-	case is(k, Keys.Submit):
+	case is(k, Keys.Change):
 		s.change(m, options, 1, true)
 	case is(k, Keys.Diff):
 		return m.openControlDiff(s.control)
-	case is(k, Keys.Back):
+	case is(k, Keys.Done, Keys.Back):
 		m.pop()
+	default:
+		m.nothingHere(k)
 	}
 	return nil
 }
@@ -94,15 +100,13 @@ func (s *formScreen) cycleRemedy(m *Model, by int) {
 	}
 	choice := m.choice(s.control)
 	choice.Remedy = cycle(ids, now, by)
-	if choice.Remedy != now {
-		choice.Options = nil
-		choice.Accept = false
+	if choice.Remedy == now {
+		m.say("there is no other remedy")
+		return
 	}
-	choice.Named = true
-	m.choices[s.control.ID] = choice
-	if r, ok := m.remedy(s.control); ok {
-		m.say("chosen: " + s.control.ID + " by " + r.ID + m.theme.riskNote(r.Risk))
-	}
+	choice.Options, choice.Accept, choice.Named = nil, false, true
+	r, _ := s.control.Remedy(choice.Remedy)
+	m.set(choice, s.control.ID+" by "+r.ID, r.Risk)
 }
 
 func cycle(values []string, now string, by int) string {
@@ -124,7 +128,6 @@ func (m *Model) option(c harden.Control, o harden.Option) string {
 	return o.Default
 }
 
-// setOption also chooses the control: an option is set to be used.
 func (m *Model) setOption(c harden.Control, o harden.Option, value string) {
 	r, ok := m.remedy(c)
 	if !ok {
@@ -136,8 +139,7 @@ func (m *Model) setOption(c harden.Control, o harden.Option, value string) {
 	maps.Copy(options, choice.Options)
 	options[o.Name] = value
 	choice.Options = options
-	m.choices[c.ID] = choice
-	m.say("chosen: " + c.ID + " with " + o.Name + " = " + value)
+	m.set(choice, c.ID+" with "+o.Name+" = "+value, r.Risk)
 }
 
 func (s *formScreen) view(m *Model, w, h int) []string {

@@ -189,10 +189,9 @@ func (m *Model) note(w int) []string {
 	}
 	const most = 5
 	if len(d.lines) > most {
-		last := t.cut(ansi.Strip(d.lines[most-1]), w-2)
-		return append(d.lines[:most-1:most-1], strings.TrimSuffix(last, t.glyphs.Ellipsis)+" "+t.glyphs.Ellipsis)
+		d.lines[most-1] = t.cut(d.lines[most-1], w-2)
 	}
-	return d.lines
+	return t.clip(d.lines, most)
 }
 
 // footer is the keys that are valid now. Hints are left out whole, from the back; help and the way out stay.

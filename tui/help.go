@@ -72,6 +72,7 @@ func (k KeyMap) everywhere() []key.Binding {
 func (k KeyMap) elsewhere() []group {
 	return []group{
 		{"On a control", []key.Binding{k.Open, k.Diff, k.Choose, k.Options, k.Accept}},
+		{"On options", []key.Binding{k.Change, k.Done}},
 		{"On lists", []key.Binding{k.Plan, k.ChooseArea, k.Search, k.Filter, k.Save, k.Reread}},
 		{"On a plan", []key.Binding{k.Apply}},
 		{"In the history", []key.Binding{k.Undo}},

@@ -123,6 +123,14 @@ func (t *Theme) cut(s string, w int) string {
 	return ansi.Truncate(s, w, t.ellipsis(w))
 }
 
+// clip shortens a text to n lines; the last one says that more followed.
+func (t *Theme) clip(lines []string, n int) []string {
+	if len(lines) <= n || n <= 0 {
+		return lines[:max(min(n, len(lines)), 0)]
+	}
+	return append(lines[:n-1:n-1], strings.TrimRight(lines[n-1], " .,;:")+" "+t.glyphs.Ellipsis)
+}
+
 // middle shortens inert text in its middle: both ends of a path or a context tell more than its centre.
 func (t *Theme) middle(s string, w int) string {
 	n := cells(s)
@@ -159,7 +167,7 @@ func (t *Theme) wrap(s string, w int) []string {
 	return out
 }
 
-// wrapLine breaks between words, and within a word that is wider than the line.
+// wrapLine breaks between words, and within a word that is wider than the line: behind a slash or a comma, if it has one.
 func wrapLine(s string, w int) []string {
 	var out []string
 	for cells(s) > w {
@@ -175,6 +183,8 @@ func wrapLine(s string, w int) []string {
 		if cut < len(s) && s[cut] != ' ' {
 			if i := strings.LastIndexByte(head, ' '); i > 0 && strings.TrimSpace(head[:i]) != "" {
 				cut = i
+			} else if i := strings.LastIndexAny(head, "/,"); i > len(head)/3 {
+				cut = i + 1 // a path or a list
 			}
 		}
 		out = append(out, strings.TrimRight(s[:cut], " "))

@@ -142,6 +142,12 @@ func seconds(d time.Duration) string {
 	return fmt.Sprintf("%d min", int(d/time.Minute))
 }
 
+// readAgain is the operator's word to read the node, and says that it was done.
+func (m *Model) readAgain() tea.Cmd {
+	m.again = true
+	return m.readFacts()
+}
+
 func (m *Model) readFacts() tea.Cmd {
 	m.cancel(jobSlow)
 	return m.start(jobFacts, "reading this node", func(ctx context.Context) func(*Model) tea.Cmd {
@@ -180,6 +186,10 @@ func (m *Model) readSlowFacts() tea.Cmd {
 				m.learn(facts, findings)
 			}
 			m.preselect(true)
+			if m.again {
+				m.say("the node was read again")
+			}
+			m.again = false
 			if err != nil {
 				m.warn(err.Error())
 			}

@@ -25,6 +25,9 @@ type KeyMap struct {
 
 	Left, Right key.Binding
 
+	// Among the options of a control.
+	Change, Done key.Binding
+
 	// Within a line of text.
 	Submit, Cancel, DeleteBack, DeleteWord, DeleteLine, LineStart, LineEnd, CharLeft, CharRight key.Binding
 	// When asked whether a change that is being made is to be stopped.
@@ -75,6 +78,9 @@ var Keys = KeyMap{
 	Confirm: bind("C", "what stands open: confirm that it stays", "C"),
 	History: bind("H", "history: what was done, where its backup is, undo", "H"),
 	Undo:    bind("u", "undo a transaction, or one control of it", "u"),
+
+	Change: bind("enter", "change the value", "enter"),
+	Done:   bind("esc", "back: what was set stays set", "esc"),
 
 	Submit:     bind("enter", "done", "enter"),
 	Cancel:     bind("esc", "cancel", "esc"),

@@ -1,6 +1,10 @@
 package tui
 
-import tea "charm.land/bubbletea/v2"
+import (
+	"fmt"
+
+	tea "charm.land/bubbletea/v2"
+)
 
 // list is a cursor over n rows, of which some height is visible.
 type list struct {
@@ -19,6 +23,29 @@ func (l *list) window(n, height int) (from, to int) {
 	}
 	l.offset = clamp(l.offset, 0, n-height)
 	return l.offset, min(n, l.offset+height)
+}
+
+// draw shows n rows in h lines. Where they do not fit, the last line says how many are above and below.
+func (l *list) draw(t *Theme, n, h int, row func(int) string) []string {
+	rows := h
+	if n > h && h > 1 {
+		rows--
+	}
+	from, to := l.window(n, rows)
+	var out []string
+	for i := from; i < to; i++ {
+		out = append(out, row(i))
+	}
+	switch below := n - to; {
+	case rows == h:
+	case from == 0:
+		out = append(out, paint(t.Faint, fmt.Sprintf("   (%d more: down)", below)))
+	case below == 0:
+		out = append(out, paint(t.Faint, fmt.Sprintf("   (%d more: up)", from)))
+	default:
+		out = append(out, paint(t.Faint, fmt.Sprintf("   (%d more: up, %d: down)", from, below)))
+	}
+	return out
 }
 
 // key moves the cursor; it says whether the key was one of its own.

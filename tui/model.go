@@ -52,7 +52,9 @@ type Model struct {
 	index    map[string]int    // control -> finding
 	words    map[string]string // control -> what a search looks at
 	learned  int               // how often; 1 is before the first facts
+	again    bool              // the node is being read because the operator asked for it
 	choices  map[string]harden.Choice
+	drafts   map[string]harden.Choice // remedies and options of what is not chosen
 	// what the walk began with, and what was not taken of it
 	preselected map[string]bool
 	left        []harden.Skip
@@ -84,7 +86,7 @@ func NewModel(ctx context.Context, e Engine, o Options) *Model {
 	m := &Model{
 		ctx: ctx, engine: e, opts: o, theme: NewTheme(o.Color, o.ASCII), after: tea.Tick,
 		width: o.Width, height: o.Height, areas: e.Areas(),
-		index: map[string]int{}, choices: map[string]harden.Choice{}, preselected: map[string]bool{}, jobs: map[jobKind]job{},
+		index: map[string]int{}, choices: map[string]harden.Choice{}, drafts: map[string]harden.Choice{}, preselected: map[string]bool{}, jobs: map[jobKind]job{},
 	}
 	m.suspend, m.summary.opts = tea.Suspend, o
 	m.words, m.learned = m.searchWords(), 1
@@ -295,6 +297,11 @@ const (
 
 func (f filter) String() string {
 	return [...]string{"all", "failing only", "manual and unknown only", "chosen only"}[f]
+}
+
+// none says that there is nothing to show.
+func (f filter) none() string {
+	return [...]string{"There is no control here.", "No control here fails.", "No control here is manual or unknown.", "No control here is chosen."}[f]
 }
 
 func (m *Model) passes(control string) bool {

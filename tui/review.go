@@ -196,6 +196,8 @@ func (s *reviewScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 		return m.openSaveChoices()
 	case is(k, Keys.Write) && len(s.targets) > 0:
 		return (&diffScreen{targets: s.targets}).openWrite(m)
+	default:
+		m.nothingHere(k)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (s *searchScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 		m.pop()
 	case is(k, Keys.Submit):
 		if s.list.cursor < len(matches) {
-			m.replace(&detailScreen{control: *matches[s.list.cursor]})
+			m.push(&detailScreen{control: *matches[s.list.cursor]})
 		}
 	case s.input.key(k):
 		s.list = list{}
@@ -97,8 +97,7 @@ func (s *searchScreen) view(m *Model, w, h int) []string {
 	if len(matches) == 0 {
 		return append(out, "Nothing has these words in its id, title, area, verdict or references.")
 	}
-	from, to := s.list.window(len(matches), h-2)
-	for i := from; i < to; i++ {
+	return append(out, s.list.draw(m.theme, len(matches), h-2, func(i int) string {
 		c := matches[i]
 		f, ok := m.finding(c.ID)
 		verdict := spaces(9)
@@ -106,7 +105,6 @@ func (s *searchScreen) view(m *Model, w, h int) []string {
 			verdict = m.theme.verdict(f.Status)
 		}
 		_, chosen := m.choices[c.ID]
-		out = append(out, m.theme.row(i == s.list.cursor, chosen, verdict, m.theme.fit(m.theme.inert(c.ID), w*2/5), m.theme.inert(c.Title), w))
-	}
-	return out
+		return m.theme.row(i == s.list.cursor, chosen, verdict, m.theme.fit(m.theme.inert(c.ID), w*2/5), m.theme.inert(c.Title), w)
+	})...)
 }

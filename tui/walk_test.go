@@ -407,7 +407,8 @@ func TestForm(t *testing.T) {
 	w.keys("ctrl+u", "'7", "enter").want("maxbackup                 7")
 	w.keys("j", "right").want("format                    legacy")
 	w.keys("j", "space").want("secrets                   false")
-	w.keys("esc", "p", "G").want("--set audit-policy.format=legacy --set audit-policy.maxbackup=7")
+	w.keys("esc", "p").want("nothing is chosen yet") // what is set is not chosen by that
+	w.keys("space", "p", "G").want("--set audit-policy.format=legacy --set audit-policy.maxbackup=7")
 	choice := w.m.choices["audit-policy"]
 	if choice.Options["maxbackup"] != "7" || choice.Options["secrets"] != "false" || choice.Remedy != "write" {
 		t.Errorf("%+v", choice)
@@ -423,11 +424,11 @@ func TestForm(t *testing.T) {
 func TestSearchAndFilter(t *testing.T) {
 	w := begun(t, newFake(t), Options{})
 	w.keys("/", "'1.2.15").want("apiserver-profiling", "1 match").keys("enter").want("Profiling is off", "References")
-	w.keys("esc", "/", "'nothing like it").want("Nothing has these words").keys("enter").want("0 matches").keys("esc").want("Areas")
+	w.keys("esc").want("1 match", "/ 1.2.15").keys("esc", "/", "'nothing like it").want("Nothing has these words").keys("enter").want("0 matches").keys("esc").want("Areas")
 	w.keys("f").want("All areas", "failing only (5 of 9)", "Namespace shop").wantNot("Events are not dropped")
 	w.keys("f").want("manual and unknown only (1 of 9)", "Events are not dropped")
 	w.keys("space", "f").want("chosen only (1 of 9)", "Events are not dropped")
-	w.keys("space").want("No control here is shown").keys("j", "enter", "space", "d").want("No control here")
+	w.keys("space").want("No control here is chosen.").keys("j", "enter", "space", "d").want("No control here is chosen.")
 	w.keys("f").want("showing all")
 }
 
