@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
@@ -78,7 +79,7 @@ func (p *plainWalk) ask(question string) (string, error) {
 	if p.err != nil {
 		return "", p.err
 	}
-	p.say("%s", question)
+	p.tell(func(d *doc) { d.text(0, question) })
 	select {
 	case l, ok := <-p.lines:
 		if !ok {
@@ -90,19 +91,41 @@ func (p *plainWalk) ask(question string) (string, error) {
 	}
 }
 
-// option is an answer: its whole word or its first letter.
+// meanings of the answers, for those who ask.
+var meanings = map[string]string{
+	"walk": "walk through everything that can be changed, one control after the other", "list": "list all controls with their verdicts",
+	"plan": "review all that is chosen, with its exact diff, and apply it", "history": "what was done, where its backup is, undo",
+	"save": "save the choices to a file", "quit": "leave; what is not applied is not done", "confirm": "keep what waits for that",
+	"choose": "put this control into the plan", "leave out": "take this control out of the plan", "diff": "the exact diff of this control alone",
+	"options": "remedy and options of this control", "accept unknown": "take on your word what is unknown of this control",
+	"next": "go on to the next control", "back": "back to the areas",
+}
+
+// option is an answer: its whole word or its first letter. At every such question one can quit, and ask what the answers mean.
 func (p *plainWalk) option(question string, fallback string, words ...string) (string, error) {
+	if !slices.Contains(words, "quit") {
+		words = append(words, "quit")
+	}
 	var offered []string
 	for _, w := range words {
 		offered = append(offered, fmt.Sprintf("%s (%s)", w, w[:1]))
 	}
+	offered = append(offered, "help (?)")
 	for {
 		got, err := p.ask(fmt.Sprintf("%s %s. Enter alone: %s.", question, strings.Join(offered, ", "), fallback))
 		if err != nil {
 			return "", err
 		}
-		if got == "" {
+		switch {
+		case got == "":
 			return fallback, nil
+		case got == "?" || strings.EqualFold(got, "help"):
+			p.tell(func(d *doc) {
+				for _, w := range words {
+					d.pair(w, 14, meanings[w])
+				}
+			})
+			continue
 		}
 		for _, w := range words {
 			if strings.EqualFold(got, w) || strings.EqualFold(got, w[:1]) {
@@ -248,11 +271,17 @@ func (p *plainWalk) control(c harden.Control) (on bool, err error) {
 		if p.m.isChosen(c) {
 			choose = "leave out"
 		}
-		todo, err := p.option("This control:", "next", choose, "diff", "options", "accept unknown", "next", "back")
+		words := []string{choose, "diff", "options"}
+		if p.m.unknownOf(c) {
+			words = append(words, "accept unknown")
+		}
+		todo, err := p.option("This control:", "next", append(words, "next", "back")...)
 		if err != nil {
 			return false, err
 		}
 		switch todo {
+		case "quit":
+			return false, errQuit
 		case "diff":
 			err = p.diff(c)
 		case "options":
@@ -270,9 +299,6 @@ func (p *plainWalk) control(c harden.Control) (on bool, err error) {
 			return false, err
 		}
 		p.said()
-		if todo == choose && p.m.isChosen(c) {
-			return true, nil
-		}
 	}
 }
 
@@ -296,8 +322,8 @@ func (p *plainWalk) options(c harden.Control) error {
 			return err
 		}
 		if r, ok := c.Remedy(got); ok {
-			p.m.choices[c.ID] = harden.Choice{Control: c.ID, Remedy: r.ID, Named: true}
-			p.say("chosen: %s by %s%s", c.ID, r.ID, p.m.theme.riskNote(r.Risk))
+			p.m.set(harden.Choice{Control: c.ID, Remedy: r.ID, Named: true}, c.ID+" by "+r.ID, r.Risk)
+			p.said()
 		} else if got != "" {
 			p.say("%s is none of them.", p.m.theme.inert(got))
 		}

@@ -31,9 +31,9 @@ func TestPlainWalk(t *testing.T) {
 	e := newFake(t)
 	text, sum, err := plainly(t, e, Options{Sandbox: true},
 		"walk",
-		"n",      // anonymous requests
-		"d", "c", // admission: diff, choose
-		"choose",                       // profiling
+		"n",           // anonymous requests
+		"d", "c", "n", // admission: diff, choose
+		"choose", "?", "", // profiling
 		"o", "7", "0", "", "", "", "c", // audit: options, choose
 		"b",
 		"list",
@@ -186,5 +186,24 @@ func inOrder(t *testing.T, text string, want ...string) {
 			t.Fatalf("%q does not come next in\n%s", w, text)
 		}
 		rest = after
+	}
+}
+
+// TestPlainQuestionsBrokeWithinWords: no line is wider than the terminal that is taken for granted; at a control one can quit,
+// ask for help, and read the diff of what was just chosen.
+func TestPlainQuestionsBrokeWithinWords(t *testing.T) {
+	text, _, err := plainly(t, newFake(t), Options{}, "walk", "?", "n", "c", "d", "q", "never read")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inOrder(t, text, "accept unknown (a), next (n), back (b), quit (q), help (?).", "the exact diff of this control alone", "Control 2 of 6",
+		"chosen: apiserver-admission-plugins", "This control: leave out (l), diff (d), options (o), next (n), back (b)", "+ - --enable-admission-plugins")
+	if strings.Contains(text, "none of them") || strings.Contains(text, "Control 3") {
+		t.Error(text)
+	}
+	for l := range strings.Lines(text) {
+		if (strings.Contains(l, "(q)") || strings.Contains(l, "Enter alone")) && len(l) > 81 {
+			t.Errorf("%d cells: %q", len(l), l)
+		}
 	}
 }
