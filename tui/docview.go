@@ -46,11 +46,11 @@ func (d *doc) item(lead string, w int, s string) {
 	}
 }
 
-// pair is a label and its text. A path or another word that does not fit beside its label stands below it, whole.
+// pair is a label and its text. A path or another word that does not fit beside its label stands below it.
 func (d *doc) pair(label string, column int, s string) {
-	if w := cells(d.t.inert(s)); w > d.w-2-column && w <= d.w-4 && !strings.Contains(s, " ") {
+	if !strings.Contains(s, " ") && cells(d.t.inert(s)) > d.w-2-column {
 		d.raw(spaces(2) + paint(d.t.Faint, label))
-		d.raw(spaces(4) + d.t.inert(s))
+		d.text(4, s)
 		return
 	}
 	d.item(spaces(2)+paint(d.t.Faint, pad(label, column)), 2+column, s)

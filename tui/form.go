@@ -180,7 +180,7 @@ func (s *formScreen) view(m *Model, w, h int) []string {
 			d.text(2, "one of: "+strings.Join(o.Choices, ", "))
 		}
 	}
-	return d.head(h)
+	return m.theme.clip(d.lines, h)
 }
 
 func (s *formScreen) field(d *doc, i int, name, value string) {

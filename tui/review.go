@@ -74,7 +74,10 @@ func (s *reviewScreen) title(m *Model) (string, string) {
 }
 
 func (s *reviewScreen) actions(m *Model) []action {
-	out := []action{act(Keys.Diff, "show the diff")}
+	var out []action
+	if len(s.targets) > 0 {
+		out = append(out, act(Keys.Diff, "show the diff"))
+	}
 	out = append(out, s.applyAction(m)...)
 	if len(s.unrehearsed()) > 0 {
 		out = append(out, act(Keys.Accept, "accept what is not rehearsed"))
