@@ -297,7 +297,7 @@ func (s *story) plan(ctx context.Context, f *harden.Facts) ([]harden.Plan, error
 	for _, skip := range plans[0].Skipped {
 		s.say("left out: %s: %s", skip.Control, skip)
 	}
-	s.say("For the diffs see %s demo, or plan --all on a node of yours.", program)
+	s.say("For the diffs see %s demo, or plan --all on a node of yours.", name())
 	return plans, nil
 }
 

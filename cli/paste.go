@@ -16,11 +16,12 @@ const program = "kubectl-harden"
 
 // name is how the operator called the program: as a kubectl plugin it is "kubectl harden", and what is not on the PATH is
 // called by its path.
-func name() string {
-	if plugin() != "" {
+func name() string { return nameOf(os.Args[0]) }
+
+func nameOf(as string) string {
+	if plugin(as) != "" {
 		return "kubectl harden"
 	}
-	as := os.Args[0]
 	if filepath.Base(as) != program || !strings.Contains(as, "/") {
 		return program
 	}
@@ -30,10 +31,20 @@ func name() string {
 	return shellWord(as)
 }
 
-// plugin is the kubectl that has called the program; "" where none did.
-func plugin() string {
-	if p := os.Getenv("KUBECTL_PATH"); filepath.IsAbs(p) {
-		return p
+// plugin is the kubectl that has called the program; "" where none did. kubectl says so from 1.37 on. An older one puts the
+// program in its own place, by its whole path; who had called kubectl is then still in what sudo and the shell say.
+func plugin(as string) string {
+	traces := []string{os.Getenv("KUBECTL_PATH")}
+	if filepath.IsAbs(as) {
+		by, _, _ := strings.Cut(os.Getenv("SUDO_COMMAND"), " ")
+		for _, p := range []string{by, os.Getenv("_")} {
+			if filepath.Base(p) == "kubectl" {
+				traces = append(traces, p)
+			}
+		}
+	}
+	if i := slices.IndexFunc(traces, filepath.IsAbs); i >= 0 {
+		return traces[i]
 	}
 	return ""
 }
@@ -44,10 +55,11 @@ var sudoPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/
 // callable is name for a command with sudo before it, or with nothing: what sudo would not find is called by its path.
 func callable(sudo string) string {
 	exe, err := os.Executable()
+	by := plugin(os.Args[0])
 	found := func(p string) bool { return slices.Contains(sudoPath, filepath.Dir(p)) }
 	switch {
 	case sudo == "", os.Geteuid() == 0, err != nil, strings.Contains(name(), "/"):
-	case !found(exe), plugin() != "" && !found(plugin()):
+	case !found(exe), by != "" && !found(by):
 		return sudo + shellWord(exe)
 	}
 	return sudo + name()

@@ -128,9 +128,9 @@ Exit codes:
 		a.historyCommand(), a.statusCommand(), a.waiveCommand(), a.demoCommand(), a.versionCommand(), a.completionCommand(),
 		a.switchCommand(), a.applierCommand(), a.fenceCommand(),
 	)
-	a.completeFlags(root)
-	for _, cmd := range root.Commands() {
+	for _, cmd := range append(root.Commands(), root) {
 		a.completeFlags(cmd)
+		cmd.Example = strings.ReplaceAll(cmd.Example, program, name())
 	}
 	return root
 }

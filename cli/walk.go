@@ -58,7 +58,7 @@ func (a *app) walkWith(ctx context.Context, e *engine, sandbox bool) error {
 	})
 	o := tui.Options{
 		In: a.In, Out: a.stdout, Env: os.Environ(), Color: d.Color, ASCII: d.ASCII, Mouse: a.look.mouse,
-		Sandbox: sandbox, ReadOnly: e.m.cannotWrite != nil, Cluster: e.m.context, Command: a.where.called(), Walk: a.called(sandbox), Preselect: begin,
+		Sandbox: sandbox, ReadOnly: e.m.cannotWrite != nil, Cluster: e.m.context, Command: a.where.called(), Walk: a.called(sandbox), Demo: a.called(true), Preselect: begin,
 	}
 	run := tui.Run
 	if d.Plain {

@@ -258,7 +258,7 @@ func (m *Model) describeNotANode(d *doc) {
 	d.text(0, "Nothing of Kubernetes was found "+where+", so there is nothing to assess.")
 	d.raw("")
 	d.text(0, "Run it on a node; as root it sees more. To look around without a node, or without risk:")
-	d.text(2, "kubectl-harden demo")
+	d.text(2, m.opts.Demo)
 	d.raw("")
 	d.text(0, "Looked for:") // last: the list is longer than a small screen
 	for _, e := range m.facts.LookedFor {

@@ -69,6 +69,7 @@ type Options struct {
 	Cluster  string // context or cluster, for the header; empty: none
 	Command  string // how this program is called, with where it acts: "sudo kubectl-harden --root /mnt"; of a sandbox, on a node
 	Walk     string // how this walk is called; empty: as Command
+	Demo     string // how the sandbox is called
 
 	// Preselect is what the walk begins with; nil: nothing.
 	Preselect Preselection
@@ -99,6 +100,9 @@ func (o Options) defaults() Options {
 	}
 	if o.Walk == "" {
 		o.Walk = o.Command
+	}
+	if o.Demo == "" {
+		o.Demo = "kubectl-harden demo"
 	}
 	if o.ChoicesFile == "" {
 		o.ChoicesFile = "harden-choices.json"
