@@ -50,20 +50,36 @@ func (m *Model) remedy(c harden.Control) (harden.Remedy, bool) {
 	return harden.Remedy{}, false
 }
 
-// choosable says why a control cannot be put into the plan; "" if it can.
-func (m *Model) choosable(c harden.Control) string {
+// choosable says why a control cannot be put into the plan as it is set; "" if it can.
+func (m *Model) choosable(c harden.Control) string { return m.choosableBy(c, m.choice(c)) }
+
+func (m *Model) choosableBy(c harden.Control, choice harden.Choice) string {
 	f, ok := m.finding(c.ID)
 	switch {
 	case !ok:
 		return "nothing was read yet"
-	case f.Status == harden.StatusPass:
-		return "nothing to do: it is as recommended"
+	case f.Status == harden.StatusPass && len(choice.Options) == 0:
+		said := "nothing to do: it is as recommended"
+		if m.settable(c) {
+			said += m.theme.hint("; o sets its options", "; options sets its options")
+		}
+		return said
 	case f.Status == harden.StatusNotApplicable:
 		return "nothing to do: " + f.Message.String()
 	case len(m.remedies(c)) == 0:
 		return "there is no remedy for this version; its detail says what to do by hand"
 	}
 	return ""
+}
+
+// settable says that a control has options to set, be it as recommended or not.
+func (m *Model) settable(c harden.Control) bool {
+	f, ok := m.finding(c.ID)
+	if !ok || f.Status != harden.StatusPass {
+		return m.choosable(c) == ""
+	}
+	r, ok := m.remedy(c)
+	return ok && len(r.Options) > 0
 }
 
 // toggle puts a control into the plan or leaves it out.

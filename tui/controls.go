@@ -69,11 +69,13 @@ func (m *Model) controlActions(c harden.Control) (out controlActions) {
 	case m.choosable(c) == "":
 		out.first = append(out.first, act(Keys.Choose, "choose"))
 	}
+	if m.settable(c) {
+		out.then = append(out.then, act(Keys.Options, "options"))
+	}
 	if m.choosable(c) != "" {
 		return out
 	}
 	out.first = append(out.first, act(Keys.Diff, "diff"))
-	out.then = append(out.then, act(Keys.Options, "options"))
 	if m.unknownOf(c) {
 		out.then = append(out.then, act(Keys.Accept, "accept unknown"))
 	}

@@ -103,3 +103,12 @@ func TestPathsWereBrokenWithinAName(t *testing.T) {
 		}
 	}
 }
+
+// TestOptionsOfAControlThatPassesCouldNotBeSet: what is as recommended can be set otherwise within that.
+func TestOptionsOfAControlThatPassesCouldNotBeSet(t *testing.T) {
+	w := begun(t, newFake(t), Options{})
+	w.keys("j", "enter", "space", "p", "d", "A").settle().keys("'cp1", "enter", "enter") // there is a policy now
+	w.keys("enter").want("there is a policy").keys("space").want("it is as recommended; o sets its options").wantNot("d diff")
+	w.keys("o", "j", "enter", "ctrl+u", "'9", "enter", "esc").want("space choose", "d diff").keys("d").want("--audit-log-maxage=9")
+	w.keys("esc", "space").want("chosen: audit-policy")
+}

@@ -25,8 +25,8 @@ type optionScreen struct {
 }
 
 func (m *Model) openForm(c harden.Control) {
-	if why := m.choosable(c); why != "" {
-		m.warn(why)
+	if !m.settable(c) {
+		m.warn(m.choosable(c))
 		return
 	}
 	m.push(&formScreen{control: c})

@@ -27,7 +27,7 @@ func (m *Model) preselect(last bool) {
 		if m.preselected[choice.Control] {
 			continue
 		}
-		if why := m.choosable(c); why != "" {
+		if why := m.choosableBy(c, choice); why != "" {
 			m.left = append(m.left, harden.Skip{Control: c.ID, Reason: harden.Msg("%s", why), Named: true})
 			continue
 		}
