@@ -161,8 +161,29 @@ func (t *Theme) ellipsis(w int) string {
 func (t *Theme) wrap(s string, w int) []string {
 	w = max(w, 1)
 	var out []string
+	lines := wrapLine
+	if t.plain {
+		lines = wrapWords
+	}
 	for _, para := range strings.Split(strings.TrimRight(s, "\n"), "\n") {
-		out = append(out, wrapLine(t.inert(para), w)...)
+		out = append(out, lines(t.inert(para), w)...)
+	}
+	return out
+}
+
+// wrapWords breaks between words only: where nothing is drawn a path stays whole, and the terminal breaks it.
+func wrapWords(s string, w int) []string {
+	out := []string{""}
+	for _, word := range strings.Split(s, " ") {
+		last := &out[len(out)-1]
+		switch {
+		case *last == "":
+			*last = word
+		case cells(*last)+1+cells(word) > w:
+			out = append(out, word)
+		default:
+			*last += " " + word
+		}
 	}
 	return out
 }

@@ -58,8 +58,19 @@ func feed(ctx context.Context, in io.Reader, lines chan<- string) {
 	}
 }
 
+// say prints a sentence, broken between words.
 func (p *plainWalk) say(format string, args ...any) {
-	text := ansi.Strip(fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	said := strings.TrimLeft(text, " ")
+	indent := len(text) - len(said)
+	for _, l := range p.m.theme.wrap(said, p.m.width-indent) {
+		p.line(spaces(indent) + l)
+	}
+}
+
+// line prints a line as it is.
+func (p *plainWalk) line(text string) {
+	text = ansi.Strip(text)
 	if _, err := io.WriteString(p.out, strings.TrimRight(text, " ")+"\n"); err != nil && p.err == nil {
 		p.err = fmt.Errorf("writing to the terminal: %w", err)
 	}
@@ -70,7 +81,7 @@ func (p *plainWalk) tell(write func(*doc)) {
 	d := newDoc(p.m.theme, p.m.width)
 	write(d)
 	for _, l := range d.lines {
-		p.say("%s", l)
+		p.line(l)
 	}
 }
 
@@ -79,7 +90,7 @@ func (p *plainWalk) ask(question string) (string, error) {
 	if p.err != nil {
 		return "", p.err
 	}
-	p.tell(func(d *doc) { d.text(0, question) })
+	p.say("%s", question)
 	select {
 	case l, ok := <-p.lines:
 		if !ok {
@@ -122,7 +133,7 @@ func (p *plainWalk) option(question string, fallback string, words ...string) (s
 		case got == "?" || strings.EqualFold(got, "help"):
 			p.tell(func(d *doc) {
 				for _, w := range words {
-					d.pair(w, 14, meanings[w])
+					d.pair(w, 16, meanings[w])
 				}
 			})
 			continue

@@ -15,7 +15,7 @@ func (p *plainWalk) diff(c harden.Control) error {
 		return nil
 	}
 	for _, k := range held {
-		p.tell(func(d *doc) { d.text(0, d.t.heldBack(k)) })
+		p.say("%s", p.m.theme.heldBack(k))
 	}
 	p.changes(targets(plans), skipped(plans))
 	return nil
@@ -28,7 +28,7 @@ func (p *plainWalk) changes(ts []target, skips []harden.Skip) {
 		p.say(noChange)
 	}
 	for _, s := range skips {
-		p.tell(func(d *doc) { d.text(0, "Left out: "+t.left(s)) })
+		p.say("Left out: %s", t.left(s))
 	}
 	rows := &diffRows{t: t}
 	for _, f := range ts {
@@ -44,7 +44,7 @@ func (p *plainWalk) changes(ts []target, skips []harden.Skip) {
 			p.say("Lines %d to %d, %s, asked by %s:", h.NewStart, h.NewStart+max(h.NewLines-1, 0), t.inert(h.Section), strings.Join(f.asked(h.Lines), ", "))
 			for i := range h.Lines {
 				text, _ := rows.show(&h.Lines[i], f.mixed)
-				p.say("%c %s", rune(h.Lines[i].Op), text)
+				p.line(string(h.Lines[i].Op) + " " + text)
 				if h.Lines[i].EOL == "" {
 					p.say(`\ No newline at end of file`)
 				}
