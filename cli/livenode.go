@@ -108,7 +108,10 @@ func (f rootFiles) Unit(name string) (collect.Unit, error) {
 			optional = "-"
 		}
 		found, err := f.Glob(e.Path)
-		if err != nil || len(found) == 0 {
+		if err != nil {
+			return collect.Unit{}, err
+		}
+		if len(found) == 0 {
 			found = []string{e.Path}
 		}
 		for _, p := range found {

@@ -1,6 +1,8 @@
 package collect_test
 
 import (
+	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -172,5 +174,113 @@ func TestAFileWithThePodsNameIsARivalWhateverItsContainer(t *testing.T) {
 	c := n.Facts(t).Component(harden.APIServer)
 	if len(c.Rivals) != 1 || c.Effective != "/etc/kubernetes/manifests/zz" {
 		t.Errorf("rivals %v, effective %s", c.Rivals, c.Effective)
+	}
+}
+
+// unreadable is a node where some paths cannot be read, and whose unit files can be or not.
+type unreadable struct {
+	*hardentest.Node
+	paths []string
+	unit  collect.Unit
+	err   error
+}
+
+func (n unreadable) denied(p string) error {
+	if slices.Contains(n.paths, p) {
+		return &fs.PathError{Op: "open", Path: p, Err: fs.ErrPermission}
+	}
+	return nil
+}
+
+func (n unreadable) State(p string) (harden.State, error) {
+	if err := n.denied(p); err != nil {
+		return harden.State{}, err
+	}
+	return n.Node.State(p)
+}
+
+func (n unreadable) LookInto(dir string) ([]harden.StatFact, error) {
+	if err := n.denied(dir); err != nil {
+		return nil, err
+	}
+	return n.Node.LookInto(dir)
+}
+
+func (n unreadable) Unit(string) (collect.Unit, error) { return n.unit, n.err }
+
+// TestDropInsThatAreNotSeenAreUnknown: what a drop-in says wins over the file, so that none may be passed over.
+func TestDropInsThatAreNotSeenAreUnknown(t *testing.T) {
+	const dir, deep = "/etc/kubelet.d", "/etc/kubelet.d/a/b/c/d/e/10.conf"
+	unit := collect.Unit{ExecStart: "/usr/bin/kubelet --config=/var/lib/kubelet/config.yaml --config-dir=" + dir}
+	read := func(change func(n *unreadable)) *harden.Facts {
+		n := unreadable{Node: hardentest.Fixture(t, "1.37"), unit: unit}
+		for d := path.Dir(deep); d != "/"; d = path.Dir(d) {
+			n.Files[d] = harden.State{Exists: true, Dir: true, Mode: 0o755}
+		}
+		n.Write(deep, "kind: KubeletConfiguration\nauthentication: {anonymous: {enabled: true}}\n", 0o644)
+		change(&n)
+		f, err := collect.FromNode(n, nil, collect.Options{Offline: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	f := read(func(*unreadable) {})
+	if got := f.Kubelet.Field("authentication.anonymous.enabled"); got.Value != true {
+		t.Errorf("a drop-in deep in the directory: %+v", got)
+	}
+	for name, change := range map[string]func(n *unreadable){
+		"a directory that may not be looked into": func(n *unreadable) { n.paths = []string{dir} },
+		"a folder that may not be looked into":    func(n *unreadable) { n.paths = []string{dir + "/a/b"} },
+		"a file that may not be read, or a pipe":  func(n *unreadable) { n.paths = []string{deep} },
+		"a link that leads nowhere":               func(n *unreadable) { n.Links[dir+"/20.conf"] = "/nowhere" },
+		"no file that --config names":             func(n *unreadable) { delete(n.Files, "/var/lib/kubelet/config.yaml") },
+		"a link to a directory":                   func(n *unreadable) { n.Links[dir+"/20.conf"] = dir + "/a" },
+		"no directory": func(n *unreadable) {
+			for p := range n.Files {
+				if strings.HasPrefix(p, dir) {
+					delete(n.Files, p)
+				}
+			}
+		},
+	} {
+		if f := read(change); f.Missing[harden.NeedKubelet].IsZero() {
+			t.Errorf("%s: the kubelet counts as known: %+v", name, f.Kubelet.Field("authentication.anonymous.enabled"))
+		}
+	}
+	// As the kubelet, which follows no link to a directory.
+	f = read(func(n *unreadable) {
+		n.unit.ExecStart = strings.Replace(unit.ExecStart, dir, "/etc/link", 1)
+		n.Links["/etc/link"] = dir
+	})
+	if len(f.Kubelet.DropIns) > 0 || !f.Missing[harden.NeedKubelet].IsZero() {
+		t.Errorf("a link for a directory: %v %v", f.Kubelet.DropIns, f.Missing[harden.NeedKubelet])
+	}
+}
+
+// TestAUnitThatCannotBeReadIsUnknown: the flags in it win over the file, and kubeadm's own unit may not be the one.
+func TestAUnitThatCannotBeReadIsUnknown(t *testing.T) {
+	n := unreadable{Node: hardentest.Fixture(t, "1.37"), err: &fs.PathError{Op: "reading", Path: "/etc/systemd/system/kubelet.service", Err: fs.ErrPermission}}
+	f, err := collect.FromNode(n, nil, collect.Options{Offline: true})
+	if err != nil || !strings.Contains(f.Missing[harden.NeedKubelet].String(), "kubelet.service: permission denied") {
+		t.Errorf("the kubelet is unknown because of %q, %v", f.Missing[harden.NeedKubelet], err)
+	}
+}
+
+// TestASysctlFileThatCannotBeReadIsUnknown: it may be the one that is loaded last.
+func TestASysctlFileThatCannotBeReadIsUnknown(t *testing.T) {
+	n := unreadable{Node: hardentest.Fixture(t, "1.37"), paths: []string{"/etc/sysctl.d/99-last.conf"}}
+	n.Files["/etc/sysctl.d"] = harden.State{Exists: true, Dir: true, Mode: 0o755}
+	n.Write("/etc/sysctl.d/99-last.conf", "vm.panic_on_oom=1\n", 0o600)
+	f, err := collect.FromNode(n, nil, collect.Options{Offline: true})
+	if err != nil || !strings.Contains(f.Missing[harden.NeedSysctls].String(), "/etc/sysctl.d/99-last.conf: permission denied") {
+		t.Errorf("kernel settings are unknown because of %q, %v", f.Missing[harden.NeedSysctls], err)
+	}
+	// What is switched off by a link to /dev/null is read by nobody.
+	n.paths = []string{"/etc/sysctl.d/99-last.conf", "/dev/null"}
+	delete(n.Files, "/etc/sysctl.d/99-last.conf")
+	n.Links["/etc/sysctl.d/99-last.conf"] = "/dev/null"
+	if f, err = collect.FromNode(n, nil, collect.Options{Offline: true}); err != nil || !f.Missing[harden.NeedSysctls].IsZero() {
+		t.Errorf("a file that is switched off: %q, %v", f.Missing[harden.NeedSysctls], err)
 	}
 }

@@ -59,11 +59,13 @@ func kubeletFile(n Node, distro harden.Distro, k *harden.KubeletFacts) harden.Fi
 	return readFile(n, file)
 }
 
-// addConfigLayers reads the file and, after it, the drop-ins of --config-dir: a sorted walk over *.conf, each merged over
-// what came before (cmd/kubelet/app/server.go).
+// addConfigLayers reads the file and, after it, the drop-ins of --config-dir, each merged over what came before.
 //
 // A layer that cannot be read makes all of it unknown: what it says may be the opposite of the others.
 func addConfigLayers(n Node, k *harden.KubeletFacts) error {
+	if k.Flag("config").Set && k.Config.Unread.IsZero() && !k.Config.State.Exists {
+		k.Config.Unread = harden.Msg("%s: it does not exist, and the kubelet does not start without it", k.Config.Path)
+	}
 	k.Decode = strictDecode(k.Config.State.Data)
 	if err := addYAMLLayer(k, k.Config); err != nil {
 		return err
@@ -72,13 +74,18 @@ func addConfigLayers(n Node, k *harden.KubeletFacts) error {
 	if dir == "" {
 		return nil
 	}
-	for _, p := range walk(n, dir, 4) {
-		if strings.HasSuffix(p, ".conf") {
-			file := readFile(n, p)
-			k.DropIns = append(k.DropIns, file)
-			if err := addYAMLLayer(k, file); err != nil {
-				return err
-			}
+	paths, err := dropIns(n, dir)
+	if err != nil {
+		return fmt.Errorf("reading the kubelet's configuration: %w", err)
+	}
+	for _, p := range paths {
+		file := readFile(n, p)
+		if file.Unread.IsZero() && (!file.State.Exists || file.State.Dir) {
+			file.Unread = harden.Msg("%s: it leads to no file, and the kubelet does not start with it", p)
+		}
+		k.DropIns = append(k.DropIns, file)
+		if err := addYAMLLayer(k, file); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -98,21 +105,44 @@ func addYAMLLayer(k *harden.KubeletFacts, file harden.FileFact) error {
 	return nil
 }
 
-func walk(n Node, dir string, depth int) []string {
-	names, err := n.List(dir)
-	if err != nil || depth == 0 {
-		return nil
+// dropIns are the files of --config-dir as the kubelet finds them: a sorted walk to any depth that takes *.conf and follows links
+// to files, not to directories (filepath.WalkDir in cmd/kubelet/app/server.go). What it cannot walk it does not start with.
+func dropIns(n Node, dir string) ([]string, error) {
+	attrs, ok := n.(Attributes)
+	if !ok {
+		return nil, fmt.Errorf("looking into %s: what lies there cannot be told here", dir)
+	}
+	top, err := attrs.Look(path.Clean(dir))
+	switch {
+	case err != nil:
+		return nil, err
+	case top.Kind == "":
+		return nil, fmt.Errorf("looking into %s: there is no such directory, and the kubelet does not start without it", dir)
+	case top.Kind == harden.StatLink && strings.HasSuffix(dir, "/"):
+		dir = top.Target // a path that ends so is followed
+	case top.Kind != harden.StatDir:
+		return nil, nil
 	}
 	var out []string
-	for _, name := range names {
-		p := path.Join(dir, name)
-		if s, err := n.State(p); err == nil && s.Dir {
-			out = append(out, walk(n, p, depth-1)...)
-		} else if err == nil && s.Exists {
-			out = append(out, p)
+	looked := 0
+	var visit func(dir string) error
+	visit = func(dir string) error {
+		entries, err := attrs.LookInto(dir)
+		if looked += len(entries); err == nil && looked > maxStats {
+			err = fmt.Errorf("looking into %s: more than %d files lie there and in the folders before it", dir, maxStats)
 		}
+		for _, e := range entries {
+			switch {
+			case err != nil:
+			case e.Kind == harden.StatDir:
+				err = visit(e.Path)
+			case path.Ext(e.Path) == ".conf":
+				out = append(out, e.Path)
+			}
+		}
+		return err
 	}
-	return out
+	return out, visit(path.Clean(dir))
 }
 
 func strictDecode(data []byte) string {

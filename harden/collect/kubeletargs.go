@@ -10,8 +10,8 @@ import (
 	"kubectl-harden.io/kubectl-harden/patches"
 )
 
-// Units is a Node that can say what the unit files below the root make of a service. Without it, or without a unit there,
-// kubeadm's own unit is assumed (10-kubeadm.conf).
+// Units is a Node that can say what the unit files below the root make of a service; a zero Unit where there are none. Then, or
+// without it, kubeadm's own unit is assumed (10-kubeadm.conf).
 type Units interface {
 	Unit(name string) (Unit, error)
 }
@@ -43,7 +43,11 @@ func kubeletArgs(n Node, distro harden.Distro, k *harden.KubeletFacts) error {
 		unit = kubeadmUnit
 	}
 	if u, ok := n.(Units); ok {
-		if found, err := u.Unit("kubelet.service"); err == nil && found.ExecStart != "" {
+		found, err := u.Unit("kubelet.service")
+		if err != nil {
+			return fmt.Errorf("reading the kubelet's flags: %w", err) // the unit may have flags that kubeadm's has not
+		}
+		if found.ExecStart != "" {
 			unit = found
 			k.UnitFiles = found.Files
 		}

@@ -3,6 +3,7 @@ package collect
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -19,7 +20,16 @@ var kernelKeys = []string{
 // sysctlDirs by precedence: a file hides files of the same name in later ones (sysctl.d(5)).
 var sysctlDirs = []string{"/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d"}
 
+// collectSysctls reads what the kernel has and what the files set. One that cannot be read makes the group unknown, as it may
+// set what another one does, and otherwise.
 func collectSysctls(n Node, live Live, f *harden.Facts) error {
+	if live != nil {
+		for _, key := range kernelKeys {
+			if v, err := live.Sysctl(key); err == nil {
+				f.Sysctls[key] = v
+			}
+		}
+	}
 	files := map[string]string{}
 	for _, dir := range sysctlDirs {
 		names, err := n.List(dir)
@@ -43,17 +53,26 @@ func collectSysctls(n Node, live Live, f *harden.Facts) error {
 	}
 	paths = append(paths, "/etc/sysctl.conf") // sysctl --system reads it last
 	for _, p := range paths {
-		f.SysctlFiles = append(f.SysctlFiles, sysctlSettings(p, readFile(n, p).State.Data)...)
-	}
-	if live == nil {
-		return nil
-	}
-	for _, key := range kernelKeys {
-		if v, err := live.Sysctl(key); err == nil {
-			f.Sysctls[key] = v
+		if masked(n, p) {
+			continue
 		}
+		file := readFile(n, p)
+		if !file.Unread.IsZero() {
+			return fmt.Errorf("reading kernel settings: %s", file.Unread)
+		}
+		f.SysctlFiles = append(f.SysctlFiles, sysctlSettings(p, file.State.Data)...)
 	}
 	return nil
+}
+
+// masked: a link to /dev/null is how a file of this name in a later directory is switched off (sysctl.d(5)).
+func masked(n Node, p string) bool {
+	attrs, ok := n.(Attributes)
+	if !ok {
+		return false
+	}
+	s, err := attrs.Look(p)
+	return err == nil && s.Kind == harden.StatLink && s.Target == "/dev/null"
 }
 
 // sysctlSettings reads "key = value" lines; "-key" (errors ignored) and keys with slashes mean the same key.
