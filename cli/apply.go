@@ -136,21 +136,58 @@ func partly(last int) int {
 	return exitSkipped
 }
 
-// afterwards says what was named and left out; leaving it out is worth an exit code.
-func (a *app) afterwards(plans []harden.Plan) error {
-	left := false
+// afterwards says what was left out; leaving out what was named is worth an exit code.
+func (a *app) afterwards(plans []harden.Plan) error { return a.leftOut(plans, true) }
+
+// leftOut says what targets do not take as they are, with what to do about it; where nothing else is planned, everything was
+// refused. With named it also says what was named and left out for another reason.
+func (a *app) leftOut(plans []harden.Plan, named bool) error {
+	planned := slices.ContainsFunc(plans, func(p harden.Plan) bool { return !p.Empty() })
+	code := exitDone
+	for _, skips := range alike(plans) {
+		s, label := skips[0], "error"
+		switch {
+		case s.Refused && !planned:
+			code = exitRefused
+		case s.Named && named:
+			if code == exitDone {
+				code = exitSkipped
+			}
+		case s.Refused:
+			label = "warning"
+		default:
+			continue
+		}
+		var controls, hints []string
+		for _, s := range skips {
+			controls, hints = append(controls, s.Control), append(hints, s.Hints...)
+		}
+		fmt.Fprintf(a.Err, "%s: left out: %s: %s\n", label, oneLine(strings.Join(controls, ", ")), sentence(s.String()))
+		slices.Sort(hints)
+		a.printHints(slices.Compact(hints))
+	}
+	if code != exitDone {
+		return &codeError{code}
+	}
+	return nil
+}
+
+// alike are the skips of plans, those together that were refused for the same reason.
+func alike(plans []harden.Plan) [][]harden.Skip {
+	var out [][]harden.Skip
 	for _, p := range plans {
 		for _, s := range p.Skipped {
-			if s.Named {
-				left = true
-				fmt.Fprintf(a.Err, "error: left out: %s: %s\n", oneLine(s.Control), sentence(s.String()))
+			same := func(o []harden.Skip) bool {
+				return s.Refused && o[0].Refused && o[0].Named == s.Named && o[0].String() == s.String()
+			}
+			if i := slices.IndexFunc(out, same); i >= 0 {
+				out[i] = append(out[i], s)
+			} else {
+				out = append(out, []harden.Skip{s})
 			}
 		}
 	}
-	if left {
-		return &codeError{exitSkipped}
-	}
-	return nil
+	return out
 }
 
 // ask wants the node's name typed: what is about to happen happens to this node, not to the one of another window.

@@ -193,14 +193,18 @@ func (w whereFlags) byHand(script string) string {
 
 // forTheWalk makes the commands in a result pasteable where the UI shows them.
 func (w whereFlags) forTheWalk(res harden.Result) harden.Result {
-	hints := make([]string, 0, len(res.Hints))
-	for _, h := range res.Hints {
+	res.Hints = w.pasteables(res.Hints)
+	return res
+}
+
+func (w whereFlags) pasteables(hints []string) []string {
+	out := make([]string, 0, len(hints))
+	for _, h := range hints {
 		if h = w.pasteable(h); h != "" {
-			hints = append(hints, h)
+			out = append(out, h)
 		}
 	}
-	res.Hints = hints
-	return res
+	return out
 }
 
 // shellWord quotes for a POSIX shell where it has to be.

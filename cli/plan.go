@@ -57,6 +57,9 @@ func (a *app) planCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := a.leftOut(plans, false); err != nil {
+				return err
+			}
 			return a.pending(e, plans)
 		},
 	}

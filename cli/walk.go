@@ -29,6 +29,17 @@ func (w walker) Apply(ctx context.Context, p harden.Plan, c tui.Confirmation, ev
 	return w.where.forTheWalk(w.engine.Apply(ctx, p, events))
 }
 
+// Plan makes the commands in it pasteable.
+func (w walker) Plan(ctx context.Context, f *harden.Facts, choices []harden.Choice) ([]harden.Plan, error) {
+	plans, err := w.engine.Plan(ctx, f, choices)
+	for _, p := range plans {
+		for i := range p.Skipped {
+			p.Skipped[i].Hints = w.where.pasteables(p.Skipped[i].Hints)
+		}
+	}
+	return plans, err
+}
+
 func (w walker) SaveChoices(path string, choices []harden.Choice) error {
 	return writeChoices(path, choices)
 }

@@ -1,9 +1,12 @@
 package harden
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -32,9 +35,22 @@ type ObjectPreview struct {
 	UID, ResourceVersion string
 }
 
-// Build makes the plans of the choices. It reads through its input only.
+// Build makes the plans of the choices. It reads through its input only. A control whose target does not take what it asks is left
+// out with the reason, and the others are planned without it.
 func Build(in BuildInput) (Plans, error) {
-	p := planner{in: in, skipped: slices.Clone(in.Skipped)}
+	for {
+		p := planner{in: in, skipped: slices.Clone(in.Skipped)}
+		out, err := p.build()
+		not, ok := refused(err)
+		if !ok {
+			return out, err
+		}
+		in = in.without(not, p.taken)
+	}
+}
+
+func (p *planner) build() (Plans, error) {
+	in := p.in
 	if why, only := AssessOnly(in.Facts); only {
 		for _, c := range in.Choices {
 			p.skip(c, "", why)
@@ -205,13 +221,15 @@ type home struct {
 }
 
 // homes groups the asks by target, in the order of first mention.
-func (p *planner) homes() ([]*home, error) {
+func (p *planner) homes() ([]*home, refusals) {
 	var out []*home
+	var not refusals
 	at := map[string]*home{}
 	for _, a := range p.asks {
 		h, err := p.homeOf(a.Intent)
 		if err != nil {
-			return nil, fmt.Errorf("planning: %s: %w", a.Control, err)
+			not = append(not, refusal{controls: []string{a.Control}, err: err})
+			continue
 		}
 		if known := at[h.id]; known != nil {
 			h = known
@@ -224,7 +242,7 @@ func (p *planner) homes() ([]*home, error) {
 		}
 		h.asks = append(h.asks, a)
 	}
-	return out, nil
+	return out, not
 }
 
 func (p *planner) homeOf(i Intent) (*home, error) {
@@ -261,58 +279,47 @@ func manifestHome(c *ComponentFacts) *home {
 	return &home{id: c.Manifest.Path, kind: StepFile, path: c.Manifest.Path, component: c.ID, container: c.Container}
 }
 
-// steps renders all asks. Targets that stay as they are make no step.
+// steps renders all asks. Targets that stay as they are make no step; all that targets do not take is told at once, as refusals.
 func (p *planner) steps() ([]Step, error) {
-	homes, err := p.homes()
+	homes, not := p.homes()
+	homes, more, err := p.addParents(homes)
 	if err != nil {
 		return nil, err
 	}
-	if homes, err = p.addParents(homes); err != nil {
+	not = append(not, more...)
+	steps, more, err := p.renderHomes(homes, func(h *home) bool { return h.container == "" })
+	if err != nil {
 		return nil, err
 	}
-	var steps []Step
-	restart := map[ComponentID][]Step{}
-	for _, h := range homes {
-		if h.container != "" {
-			continue
-		}
-		s, err := p.render(h)
-		if err != nil {
-			return nil, err
-		}
-		if s == nil {
-			continue
-		}
-		steps = append(steps, *s)
-		if c, ok := ComponentByID(s.Component); ok && c.StaticPod() {
-			restart[s.Component] = append(restart[s.Component], *s)
-		}
-	}
+	not = append(not, more...)
 	// A changed file that a static pod reads at its start restarts nothing by itself: the pod's own text must change.
 	for _, c := range Components {
-		if files := restart[c.ID]; len(files) > 0 {
-			facts := p.in.Facts.Component(c.ID)
-			if facts == nil {
-				return nil, fmt.Errorf("planning: %s: %s reads it, and has no manifest on this node", files[0].ID, c.ID)
-			}
-			for _, ask := range restartAsks(facts, files) {
-				if homes, err = p.addAsk(homes, ask); err != nil {
-					return nil, err
-				}
+		var files []Step
+		for _, s := range steps {
+			if c.StaticPod() && s.Component == c.ID {
+				files = append(files, s)
 			}
 		}
-	}
-	for _, h := range homes {
-		if h.container == "" {
+		if len(files) == 0 {
 			continue
 		}
-		s, err := p.render(h)
-		if err != nil {
-			return nil, err
+		facts := p.in.Facts.Component(c.ID)
+		if facts == nil {
+			err := fmt.Errorf("%s: %s reads it, and has no manifest on this node", files[0].ID, c.ID)
+			not = append(not, refusal{controls: files[0].Controls(), err: err})
+			continue
 		}
-		if s != nil {
-			steps = append(steps, *s)
+		for _, ask := range restartAsks(facts, files) {
+			homes = addAsk(homes, manifestHome(facts), ask)
 		}
+	}
+	manifests, more, err := p.renderHomes(homes, func(h *home) bool { return h.container != "" })
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, manifests...)
+	if not = append(not, more...); not != nil {
+		return nil, not
 	}
 	// Files of a static pod are written before its manifest and need no restart of their own.
 	for i := range steps {
@@ -322,6 +329,24 @@ func (p *planner) steps() ([]Step, error) {
 	}
 	order(steps)
 	return steps, nil
+}
+
+// renderHomes renders the homes that are taken.
+func (p *planner) renderHomes(homes []*home, take func(*home) bool) (steps []Step, not refusals, err error) {
+	for _, h := range homes {
+		if !take(h) {
+			continue
+		}
+		s, err := p.render(h)
+		if more, ok := refused(err); ok {
+			not = append(not, more...)
+		} else if err != nil {
+			return nil, nil, err
+		} else if s != nil {
+			steps = append(steps, *s)
+		}
+	}
+	return steps, not, nil
 }
 
 func (p *planner) render(h *home) (*Step, error) {
@@ -345,14 +370,8 @@ func (p *planner) render(h *home) (*Step, error) {
 			return nil, err
 		}
 		s.Marks = tracker.marks()
-	} else {
-		var err error
-		if s.Before, err = p.in.Read(h.path); err != nil {
-			return nil, fmt.Errorf("planning: %w", err)
-		}
-		if s.After, s.Marks, err = renderAll(s.Before, h.asks, h.container); err != nil {
-			return nil, fmt.Errorf("planning: %s: %w", h.path, err)
-		}
+	} else if err := p.renderFile(h, s); err != nil {
+		return nil, err
 	}
 	if s.Before.Equal(s.After) {
 		return nil, nil
@@ -360,8 +379,38 @@ func (p *planner) render(h *home) (*Step, error) {
 	return s, nil
 }
 
+// renderFile also looks whether the file may be written to.
+func (p *planner) renderFile(h *home, s *Step) (err error) {
+	if s.Before, err = p.in.Read(h.path); err != nil {
+		return p.unsafe(s, err)
+	}
+	if s.After, s.Marks, err = renderAll(s.Before, h.asks, h.container); err != nil {
+		if not, ok := refused(err); ok {
+			return not.of(h.path)
+		}
+		return fmt.Errorf("planning: %s: %w", h.path, err)
+	}
+	if p.in.Writes == nil || s.Before.Equal(s.After) {
+		return nil
+	}
+	err = s.CheckWrite(p.in.Writes)
+	if err == nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return nil // a whole file system is for the preflight
+	}
+	return p.unsafe(s, err)
+}
+
+// unsafe is a target that is not read or written as it is. What whoever plans may not do is no fact of the target: planning does
+// not need root.
+func (p *planner) unsafe(s *Step, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("planning: %w", err)
+	}
+	return refusals{{controls: s.Controls(), err: err, hints: looks(p.in.Facts, s.Path, s.Before.Exists)}}
+}
+
 // addParents asks for the missing directories above what is made, for the controls that make it.
-func (p *planner) addParents(homes []*home) ([]*home, error) {
+func (p *planner) addParents(homes []*home) (all []*home, not refusals, err error) {
 	planned := map[string]bool{}
 	for _, h := range homes {
 		planned[h.path] = h.kind == StepDir
@@ -373,7 +422,13 @@ func (p *planner) addParents(homes []*home) ([]*home, error) {
 		for dir := path.Dir(h.path); dir != "/" && !planned[dir]; dir = path.Dir(dir) {
 			s, err := p.in.Read(dir)
 			if err != nil {
-				return nil, fmt.Errorf("planning: %w", err)
+				err = p.unsafe(&Step{Path: dir, Asks: h.asks}, err)
+				more, ok := refused(err)
+				if !ok {
+					return nil, nil, err
+				}
+				not = append(not, more...)
+				break
 			}
 			if s.Exists {
 				break
@@ -386,22 +441,19 @@ func (p *planner) addParents(homes []*home) ([]*home, error) {
 			homes = append(homes, made)
 		}
 	}
-	return homes, nil
+	return homes, not, nil
 }
 
-func (p *planner) addAsk(homes []*home, a Ask) ([]*home, error) {
-	h, err := p.homeOf(a.Intent)
-	if err != nil {
-		return nil, fmt.Errorf("planning: %s: %w", a.Control, err)
-	}
+// addAsk adds an ask to the home of that id, which may be a new one.
+func addAsk(homes []*home, h *home, a Ask) []*home {
 	for _, known := range homes {
 		if known.id == h.id {
 			known.asks = append(known.asks, a)
-			return homes, nil
+			return homes
 		}
 	}
 	h.asks = []Ask{a}
-	return append(homes, h), nil
+	return append(homes, h)
 }
 
 // FilesAnnotation changes whenever a file that a static pod reads at its start changes, so that the kubelet restarts it.

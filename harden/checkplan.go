@@ -171,9 +171,9 @@ func checkStep(p Plan, s Step, f *Facts) error {
 		}
 	}
 	asked := planner{in: BuildInput{Facts: f}, asks: s.Asks}
-	homes, err := asked.homes()
-	if err != nil {
-		return wrong(err.Error())
+	homes, not := asked.homes()
+	if not != nil {
+		return wrong(not[0].err.Error())
 	}
 	h := homes[0]
 	if len(homes) > 1 || h.id != s.ID || h.kind != s.Kind {

@@ -27,8 +27,8 @@ func (s Step) CheckWrite(c WriteChecker) error {
 	return c.CheckReplace(s.Path)
 }
 
-// targetChecks are the targets that cannot be written to. What whoever plans may not do is no fact of the target: planning
-// does not need root.
+// targetChecks are the targets that cannot be written to, of an undo, or for a reason that is not the target's own: a plan leaves
+// the others out. What whoever plans may not do is no fact of the target: planning does not need root.
 func targetChecks(c WriteChecker, steps []Step) []Check {
 	var out []Check
 	if c == nil {

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"kubectl-harden.io/kubectl-harden/patches"
 )
 
 // Persist adds, as the last one, the plan of cluster scope that keeps a node's plans through the next `kubeadm upgrade`: their
@@ -30,6 +32,10 @@ func Persist(in BuildInput, plans []Plan) ([]Plan, error) {
 	}
 	plans = p.join(plans)
 	steps, err := p.steps()
+	for not, ok := refused(err); ok; not, ok = refused(err) {
+		p.unpersisted(not)
+		steps, err = p.steps()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -136,17 +142,41 @@ func (p *planner) persist(c Choice, node Plan) {
 		return
 	}
 	why, ok := p.mayPersist(c, asks, unkept)
+	var hints []string
 	if ok {
 		if err := renders(p.in.Facts.Cluster.Kubeadm, asks); err != nil {
-			why, ok = Msg("not persisted: %s", err.Error()), false
+			why, ok, hints = Msg("not persisted: %s", err.Error()), false, hintOf(err)
 		}
 	}
 	if !ok {
-		p.skipped = append(p.skipped, Skip{Control: c.Control, Remedy: c.Remedy, Reason: why}) // the control itself is applied
+		p.skipped = append(p.skipped, Skip{Control: c.Control, Remedy: c.Remedy, Reason: why, Hints: hints}) // the control itself is applied
 		return
 	}
 	p.asks = append(p.asks, asks...)
 	p.taken = append(p.taken, c)
+}
+
+// unpersisted leaves out what the objects do not take.
+func (p *planner) unpersisted(not refusals) {
+	for i, r := range not {
+		asks := func(control string) bool { return slices.Contains(r.controls, control) }
+		for _, c := range p.taken {
+			if asks(c.Control) {
+				why := Msg("not persisted: %s", r.err.Error())
+				p.skipped = append(p.skipped, Skip{Control: c.Control, Remedy: c.Remedy, Reason: why, Hints: not.hints(i)})
+			}
+		}
+		p.asks = slices.DeleteFunc(p.asks, func(a Ask) bool { return asks(a.Control) })
+		p.taken = slices.DeleteFunc(p.taken, func(c Choice) bool { return asks(c.Control) })
+	}
+}
+
+// hintOf is what to do by hand about an error, as far as it tells.
+func hintOf(err error) []string {
+	if hint := patches.Hint(err); hint != "" {
+		return []string{hint}
+	}
+	return nil
 }
 
 // mayPersist says whether a choice may be kept for all nodes, and why not.
@@ -287,6 +317,9 @@ func (p *planner) renderObjectEdit(s *Step) error {
 		after, marks, err = renderAll(now, s.Asks, "")
 		return after, err
 	})
+	if not, ok := refused(err); ok {
+		return not.of(s.Object.String())
+	}
 	if err != nil {
 		return fmt.Errorf("previewing %s: %w", s.Object, err)
 	}

@@ -103,6 +103,21 @@ func TestPlanIsKeptThroughUpgrades(t *testing.T) {
 	}
 }
 
+// What the live object does not take is not kept, with the reason; the rest is.
+func TestAnObjectThatCannotBeEditedIsNotKept(t *testing.T) {
+	c := newKubeadmCluster(t, "1.37")
+	text := string(c.objects[harden.KubeadmConfig].Data)
+	c.objects[harden.KubeadmConfig] = harden.State{Exists: true, Data: []byte(strings.Replace(text, "apiServer:", "apiServer: &here", 1))}
+	_, kept := c.persist(t, testAreas(), "profiling", "kubelet")
+	if !slices.Equal(kept.Controls(), []string{"kubelet"}) || len(kept.Skipped) != 1 {
+		t.Fatalf("kept for %v, left out %v", kept.Controls(), kept.Skipped)
+	}
+	s := kept.Skipped[0]
+	if s.Control != "profiling" || !strings.HasPrefix(s.Reason.String(), "not persisted: ConfigMap kube-system/kubeadm-config: ") || len(s.Hints) != 1 {
+		t.Errorf("left out: %+v", s)
+	}
+}
+
 // One apply of both made two transactions of one object, of which the second was refused for what the first had changed.
 func TestOneTransactionEditsKubeadmConfig(t *testing.T) {
 	c := newKubeadmCluster(t, "1.37")

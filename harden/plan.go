@@ -220,6 +220,10 @@ type Skip struct {
 	Way     Way     `json:"way,omitempty"`
 	// Named says that the operator named it, so that leaving it out is worth an exit code.
 	Named bool `json:"named,omitempty"`
+	// Refused says that a target does not take what is asked, as it is now. Hints are what to do about that, by hand or by
+	// commands.
+	Refused bool     `json:"refused,omitempty"`
+	Hints   []string `json:"hints,omitempty"`
 }
 
 // Way is by which word of the operator a choice that was left out is taken all the same; empty: by none.

@@ -145,7 +145,8 @@ func wishes(asks []Ask) ([]wish, error) {
 	return out, nil
 }
 
-// renderAll folds asks over a state and attributes the lines of the difference.
+// renderAll folds asks over a state and attributes the lines of the difference. What the state does not take is told all at once, as
+// refusals.
 func renderAll(before State, asks []Ask, container string) (State, []Mark, error) {
 	ws, err := wishes(asks)
 	if err != nil {
@@ -153,15 +154,20 @@ func renderAll(before State, asks []Ask, container string) (State, []Mark, error
 	}
 	s := before
 	tracker := newAttribution(before.Data)
+	var not refusals
 	for _, w := range ws {
 		next, err := w.intent.render(s, container)
 		if err != nil {
-			return before, nil, fmt.Errorf("%s: %w", w.controls[0], err)
+			not = append(not, refusal{controls: w.controls, err: err})
+			continue
 		}
 		if err := tracker.advance(s.Data, next.Data, w.controls); err != nil {
 			return before, nil, err
 		}
 		s = next
+	}
+	if not != nil {
+		return before, nil, not
 	}
 	return s, tracker.marks(), nil
 }

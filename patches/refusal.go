@@ -11,6 +11,8 @@ type Refusal struct {
 	Line  int    // 1-based; 0 when it concerns the whole file
 	Found string // what was found, without the line
 	Hint  string // what to do by hand
+	// Repair is the part of Hint that makes edits possible again, without what this one was to do; it may be empty.
+	Repair string
 }
 
 // Error says in one sentence what was found where.
@@ -31,7 +33,7 @@ func Hint(err error) string {
 }
 
 func refuse(line int, hint, format string, args ...any) *Refusal {
-	return &Refusal{Line: line, Found: oneLine(fmt.Sprintf(format, args...)), Hint: hint}
+	return &Refusal{Line: line, Found: oneLine(fmt.Sprintf(format, args...)), Hint: hint, Repair: hint}
 }
 
 // oneLine keeps a sentence in its line when it quotes what a file says.
@@ -48,5 +50,5 @@ func byHand(err error, format string, args ...any) error {
 	if r.Hint != "" {
 		hint = r.Hint + ", or " + intent
 	}
-	return &Refusal{Line: r.Line, Found: r.Found, Hint: hint}
+	return &Refusal{Line: r.Line, Found: r.Found, Hint: hint, Repair: r.Repair}
 }

@@ -73,6 +73,9 @@ func (t *Theme) left(s harden.Skip) string {
 	case harden.ByRemedy:
 		return said + "; " + t.hint("o on this control takes it by name", "on this control, options takes it by name")
 	}
+	for _, h := range s.Hints {
+		said += "; what to do: " + h
+	}
 	return said
 }
 

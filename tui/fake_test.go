@@ -55,7 +55,8 @@ type fakeEngine struct {
 
 	factsErr, planErr, historyErr, undoErr, standingErr error
 
-	unrehearsed bool // the API server cannot be rehearsed
+	unrehearsed bool          // the API server cannot be rehearsed
+	refused     []harden.Skip // beside what is planned
 
 	standing *Standing
 	events   []harden.Event // of every transaction; nil: a good one's

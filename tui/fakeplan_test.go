@@ -77,6 +77,7 @@ func (e *fakeEngine) Plan(_ context.Context, f *harden.Facts, choices []harden.C
 		clusterStage.Gates = []harden.Gate{{Objects: []harden.ObjectRef{*clusterStage.Steps[0].Object}, Timeout: time.Minute}}
 		cluster.Stages = []harden.Stage{clusterStage}
 	}
+	node.Skipped = append(node.Skipped, e.refused...)
 	return []harden.Plan{node, cluster}, nil
 }
 
