@@ -42,37 +42,50 @@ var kubeletFields = harden.Control{
 // ofThisNode are fields that kubeadm sets for each node by itself, or that one node's protection needs.
 var ofThisNode = []string{"containerRuntimeEndpoint", "resolvConf", "protectKernelDefaults", "kind", "apiVersion"}
 
-// difference is a field of the node's file that kubelet-config has not, or not so.
+// difference is a field that one text has and another has not, or not so.
 type difference struct {
 	path      string
 	now, then any
 }
 
-func differences(f *harden.Facts) []difference {
-	var node, shared map[string]any
+// both are the node's file and kubelet-config, without what is each node's own; nothing where one cannot be parsed.
+func both(f *harden.Facts) (node, shared map[string]any) {
 	if yaml.Unmarshal(f.Kubelet.Config.State.Data, &node) != nil || yaml.Unmarshal([]byte(f.Cluster.Kubeadm.KubeletConfiguration), &shared) != nil {
-		return nil
+		return nil, nil
 	}
 	for _, k := range ofThisNode {
 		delete(node, k)
+		delete(shared, k)
 	}
+	return node, shared
+}
+
+// differences are fields of the node's file that an upgrade would take back.
+func differences(f *harden.Facts) []difference {
+	node, shared := both(f)
 	return compare("", node, shared)
 }
 
-func compare(prefix string, node, shared map[string]any) []difference {
+// brought are fields that kubelet-config has and the node's file has not.
+func brought(f *harden.Facts) []difference {
+	node, shared := both(f)
+	return slices.DeleteFunc(compare("", shared, node), func(d difference) bool { return d.then != nil })
+}
+
+func compare(prefix string, a, b map[string]any) []difference {
 	var out []difference
-	for _, k := range slices.Sorted(maps.Keys(node)) {
+	for _, k := range slices.Sorted(maps.Keys(a)) {
 		path := k
 		if prefix != "" {
 			path = prefix + "." + k
 		}
-		n, isMap := node[k].(map[string]any)
-		s, _ := shared[k].(map[string]any)
+		n, isMap := a[k].(map[string]any)
+		s, _ := b[k].(map[string]any)
 		switch {
 		case isMap && len(n) > 0:
 			out = append(out, compare(path, n, s)...)
-		case !isMap && !reflect.DeepEqual(node[k], shared[k]):
-			out = append(out, difference{path, node[k], shared[k]})
+		case !isMap && !reflect.DeepEqual(a[k], b[k]):
+			out = append(out, difference{path, a[k], b[k]})
 		}
 	}
 	return out
@@ -83,8 +96,8 @@ func assessKubelet(f *harden.Facts) harden.Verdict {
 	if why := f.Kubelet.Config.Unread; !why.IsZero() || !f.Kubelet.Config.State.Exists {
 		return harden.NeedsPerson(harden.Msg("the kubelet's configuration file is not there or cannot be read"), harden.Evidence{Source: f.Kubelet.Config.Path, Value: why.String()})
 	}
-	diff := differences(f)
-	if len(diff) == 0 {
+	diff, more := differences(f), brought(f)
+	if len(diff)+len(more) == 0 {
 		return harden.Passed(harden.Msg("kubelet-config has what the file of this node has"), harden.Evidence{Source: source, Value: "has what " + f.Kubelet.Config.Path + " has"})
 	}
 	var evidence []harden.Evidence
@@ -94,6 +107,15 @@ func assessKubelet(f *harden.Facts) harden.Verdict {
 			then = "would be " + text(d.then)
 		}
 		evidence = append(evidence, harden.Evidence{Source: f.Kubelet.Config.Path, Value: d.path + ": " + text(d.now) + " " + then})
+	}
+	for _, d := range more {
+		evidence = append(evidence, harden.Evidence{Source: source, Value: d.path + ": " + text(d.now) + " would come, which the file of this node does not have"})
+	}
+	switch {
+	case len(diff) == 0:
+		return harden.NeedsPerson(harden.Msg("the next kubeadm upgrade brings %d settings that the file of this node does not have: set them here too, or take them out of kubelet-config", len(more)), evidence...)
+	case len(more) > 0:
+		return harden.Failed(harden.Msg("the next kubeadm upgrade takes back %d settings, and brings %d that the file of this node does not have", len(diff), len(more)), evidence...)
 	}
 	return harden.Failed(harden.Msg("the next kubeadm upgrade takes back %d settings", len(diff)), evidence...)
 }

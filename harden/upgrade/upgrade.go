@@ -2,6 +2,7 @@
 package upgrade
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ func Area() harden.Area {
 		ID:    "upgrade",
 		Title: "Kept through upgrades",
 		About: harden.Msg("At every upgrade kubeadm writes the static pods and the kubelet's configuration anew, from two ConfigMaps in kube-system. " +
-			"These controls find what is on this node and in neither of them: the next upgrade takes it back without a word."),
+			"These controls find what is on this node and in neither of them, which the next upgrade takes back without a word, and what is in them and not on this node, which it brings."),
 		Controls: []harden.Control{staticPods, kubeletFields},
 	}
 }
@@ -30,7 +31,8 @@ var staticPods = harden.Control{
 	ID: "upgrade-static-pods", Title: "An upgrade keeps the arguments of the control plane", Severity: harden.High,
 	Why: harden.Msg("`kubeadm upgrade` writes the manifests of the control plane anew from the ConfigMap kubeadm-config and keeps nothing of what was there. " +
 		"A flag that hardens and stands in the manifest alone is gone after it, and the cluster runs as if it had never been set. " +
-		"With encryption at rest the new API server cannot even read its Secrets."),
+		"With encryption at rest the new API server cannot even read its Secrets. " +
+		"What kubeadm-config has and the manifests have not comes back with the upgrade, and where it names a file that is gone, nothing starts."),
 	Refs:    harden.Refs{Docs: []string{reconfigure}},
 	Needs:   []harden.Need{harden.NeedAPIServer, harden.NeedKubeadm},
 	Applies: harden.RunsHere(harden.APIServer),
@@ -138,10 +140,20 @@ func assessStaticPods(f *harden.Facts) harden.Verdict {
 			evidence = append(evidence, harden.Evidence{Source: f.Component(id).Manifest.Path, Value: "the mount of " + m.HostPath + " would be gone"})
 		}
 	}
-	if len(evidence) == 0 {
-		return harden.Passed(harden.Msg("kubeadm would write the arguments that the manifests have"), harden.Evidence{Source: harden.KubeadmConfigSource, Value: "has what the manifests have"})
+	more, absent := excess(f)
+	evidence = append(evidence, more...)
+	switch {
+	case absent != "":
+		return harden.Failed(harden.Msg("the next kubeadm upgrade brings %d arguments and mounts that the manifests do not have, and %s, which they name, is not there: what reads it would not start; "+
+			"take them out of kubeadm-config, or apply here what they belong to", len(more), absent), evidence...)
+	case len(evidence) > len(more) && len(more) > 0:
+		return harden.Failed(harden.Msg("the next kubeadm upgrade takes back %d arguments and %d mounts, and brings %d that the manifests do not have", len(lost), mounts, len(more)), evidence...)
+	case len(evidence) > len(more):
+		return harden.Failed(harden.Msg("the next kubeadm upgrade takes back %d arguments and %d mounts", len(lost), mounts), evidence...)
+	case len(more) > 0:
+		return harden.NeedsPerson(harden.Msg("the next kubeadm upgrade brings %d arguments and mounts that the manifests do not have: apply them here too, or take them out of kubeadm-config", len(more)), evidence...)
 	}
-	return harden.Failed(harden.Msg("the next kubeadm upgrade takes back %d arguments and %d mounts", len(lost), mounts), evidence...)
+	return harden.Passed(harden.Msg("kubeadm would write the arguments that the manifests have"), harden.Evidence{Source: harden.KubeadmConfigSource, Value: "has what the manifests have"})
 }
 
 // keep asks kubeadm-config for what the manifests have and it has not.
@@ -172,6 +184,9 @@ func keep(f *harden.Facts) ([]harden.Intent, error) {
 func membersAgree(f *harden.Facts, _ harden.Values) []harden.Precondition {
 	pre := harden.Precondition{ID: "every-member-has-it", Title: harden.Msg("every control-plane node has the files that are named"), State: harden.Met}
 	intents, err := keep(f)
+	if err == nil && len(intents) == 0 {
+		err = errors.New("kubeadm-config lacks nothing that the manifests have; what it has more is taken out by hand: kubectl -n kube-system edit configmap kubeadm-config")
+	}
 	if err != nil {
 		pre.State, pre.Message = harden.Unmet, harden.Msg("%s", err.Error())
 		return []harden.Precondition{pre}

@@ -57,7 +57,7 @@ func TestWhatAnUpgradeWouldTakeBack(t *testing.T) {
 		{"in args", []hardentest.Edit{hardentest.Flag("profiling", "false"), hardentest.InArgs(), hardentest.Split()}, asIs, []string{"--profiling=false would be gone"}},
 		{"another value", []hardentest.Edit{hardentest.Flag("audit-log-maxage", "30"), hardentest.Flag("profiling", "false")}, extra,
 			[]string{"--audit-log-maxage=30 would be --audit-log-maxage=7"}},
-		{"kept", []hardentest.Edit{hardentest.Flag("profiling", "false")}, extra, nil},
+		{"kept", []hardentest.Edit{hardentest.Flag("profiling", "false"), hardentest.Flag("audit-log-maxage", "7")}, extra, nil},
 		{"another value than kubeadm's own", []hardentest.Edit{hardentest.Replace("enable-admission-plugins=NodeRestriction", "enable-admission-plugins=NodeRestriction,AlwaysPullImages")}, asIs,
 			[]string{"--enable-admission-plugins=NodeRestriction,AlwaysPullImages would be --enable-admission-plugins=NodeRestriction"}},
 		{"a mount", []hardentest.Edit{hardentest.Mount(dir, "Directory")}, asIs, []string{"the mount of " + dir + " would be gone"}},
@@ -119,5 +119,49 @@ func TestSettingsThatOnlyThisNodeHas(t *testing.T) {
 	}
 	if want := []string{"podPidsLimit: 4096 would be gone", `streamingConnectionIdleTimeout: "5m" would be "0s"`}; x.Status != harden.StatusFail || !slices.Equal(got, want) {
 		t.Errorf("%s %q, want %q", x.Status, got, want)
+	}
+}
+
+// An undo of the node alone left kubeadm's configuration pointing at files that were gone, and the control said pass.
+func TestWhatAnUpgradeWouldBring(t *testing.T) {
+	const policy = "/etc/kubernetes/policies/audit-policy.yaml"
+	extra := func(text string) string {
+		return strings.Replace(text, "apiServer: {}\n", "apiServer:\n  extraArgs:\n  - name: audit-policy-file\n    value: "+policy+
+			"\n  extraVolumes:\n  - name: policies\n    hostPath: /etc/kubernetes/policies\n    mountPath: /etc/kubernetes/policies\n", 1)
+	}
+	for _, c := range []struct {
+		name    string
+		file    harden.FileFact
+		edits   []hardentest.Edit
+		want    harden.Status
+		message string
+	}{
+		{"the file is gone", harden.FileFact{}, nil, harden.StatusFail, policy + ", which they name, is not there"},
+		{"the file is there", harden.FileFact{State: harden.State{Exists: true}}, nil, harden.StatusManual, "apply them here too, or take them out"},
+		{"something would be lost too", harden.FileFact{State: harden.State{Exists: true}}, []hardentest.Edit{hardentest.Flag("profiling", "false")}, harden.StatusFail,
+			"takes back 1 arguments and 0 mounts, and brings 2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := facts(t, hardentest.APIServer(t, "1.37", c.edits...), "1.37", extra)
+			f.Files[policy] = c.file
+			x := finding(t, f, "upgrade-static-pods")
+			var got []string
+			for _, e := range x.Evidence {
+				got = append(got, e.Value)
+			}
+			if all := strings.Join(got, "\n"); x.Status != c.want || !strings.Contains(x.Message.String(), c.message) ||
+				!strings.Contains(all, "--audit-policy-file="+policy+" of kube-apiserver would come") || !strings.Contains(all, "the mount of /etc/kubernetes/policies into kube-apiserver would come") {
+				t.Errorf("%s %s\n%s", x.Status, x.Message, all)
+			}
+		})
+	}
+}
+
+func TestKubeletSettingsThatAnUpgradeWouldBring(t *testing.T) {
+	f := facts(t, hardentest.Fixture(t, "1.37"), "1.37")
+	f.Cluster.Kubeadm.KubeletConfiguration += "podPidsLimit: 4096\n"
+	x := finding(t, f, "upgrade-kubelet")
+	if x.Status != harden.StatusManual || len(x.Evidence) != 1 || !strings.Contains(x.Evidence[0].Value, "podPidsLimit: 4096 would come") {
+		t.Errorf("%s %v", x.Status, x.Evidence)
 	}
 }
