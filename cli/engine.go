@@ -328,8 +328,8 @@ func (e *engine) historyAndPlans() ([]harden.TransactionSummary, []harden.Plan, 
 			continue
 		}
 		at := slices.IndexFunc(out[i:], func(older harden.TransactionSummary) bool { return older.ID == t.Undoes })
-		// What undid one control only, or is itself undone, leaves the transaction to be undone.
-		if p.UndoesControl == "" && at > 0 {
+		// What undid some controls only, or is itself undone, leaves the transaction to be undone.
+		if len(p.UndoesControls) == 0 && at > 0 {
 			out[i+at].UndoneBy = append(out[i+at].UndoneBy, t.ID)
 		}
 	}
@@ -357,119 +357,6 @@ func (e *engine) Events(_ context.Context, id string) ([]harden.Event, error) {
 		}
 	}
 	return out, nil
-}
-
-// Undo plans the undo of a transaction, or of what one control asked for in it.
-func (e *engine) Undo(ctx context.Context, id, control string) ([]harden.Plan, error) {
-	history, err := e.History(ctx)
-	if err != nil {
-		return nil, err
-	}
-	at := slices.IndexFunc(history, func(t harden.TransactionSummary) bool { return t.ID == id })
-	if at < 0 {
-		return nil, &hintedError{err: fmt.Errorf("undoing: %s: there is no such transaction", id), hints: []string{program + " history"}}
-	}
-	switch o := history[at].Outcome; {
-	case o == harden.OutcomeWaiting && control != "":
-		return nil, &hintedError{
-			err:   fmt.Errorf("undoing: transaction %s: it waits for confirm, and can be undone only wholly until then", id),
-			hints: []string{program + " rollback " + id, program + " confirm " + id},
-		}
-	case o != harden.OutcomeApplied && o != harden.OutcomeWaiting:
-		return nil, &hintedError{err: fmt.Errorf("undoing: transaction %s: it is not applied (%s)", id, o), hints: []string{program + " history " + id}}
-	}
-	in, err := e.undoInput(ctx, history, at, control)
-	if err != nil {
-		return nil, err
-	}
-	if control != "" && !slices.Contains(in.Done.Plan.Controls(), control) {
-		return nil, &hintedError{
-			err:   fmt.Errorf("undoing: transaction %s: %s has no part in it", id, control),
-			hints: []string{program + " history " + id},
-		}
-	}
-	p, err := harden.Undo(in)
-	if err != nil {
-		return nil, err
-	}
-	p.Run = word(4)
-	return []harden.Plan{p}, nil
-}
-
-func (e *engine) undoInput(ctx context.Context, history []harden.TransactionSummary, at int, control string) (harden.UndoInput, error) {
-	in := harden.UndoInput{Control: control, Read: e.m.node.State, Writes: e.m.files, Now: e.clock.Now().UTC(), Tool: e.meta.Binary.Version}
-	var err error
-	if in.Facts, err = e.Facts(ctx); err != nil {
-		return in, err
-	}
-	if in.Done.Plan, err = e.loadPlan(history[at].ID); err != nil {
-		return in, err
-	}
-	in.Done.ID = history[at].ID
-	for _, t := range slices.Backward(history[:at]) {
-		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 {
-			continue
-		}
-		if t.Undoes == in.Done.ID {
-			p, err := e.loadPlan(t.ID)
-			if err != nil {
-				return in, err
-			}
-			in.Undone = append(in.Undone, p.UndoesControl)
-			continue
-		}
-		if t.Undoes != "" {
-			continue
-		}
-		p, err := e.loadPlan(t.ID)
-		if err != nil {
-			continue // it cannot be named where the same lines are in the way; that they are is seen in the file
-		}
-		in.Later = append(in.Later, harden.Done{ID: t.ID, Plan: p})
-	}
-	if in.Done.Plan.Scope == harden.ScopeCluster && e.m.connect != nil {
-		c, err := e.m.connect(ctx)
-		if err == nil {
-			err = c.CheckIdentity(ctx, in.Facts.Identity)
-		}
-		if err != nil {
-			return in, &clusterError{err}
-		}
-		in.Object = func(ref harden.ObjectRef) (harden.State, string, string, error) { return c.Object(ctx, ref) }
-	}
-	return in, nil
-}
-
-// clusterError is an undo of objects that the API cannot be asked for.
-type clusterError struct{ err error }
-
-func (e *clusterError) Error() string { return "undoing: " + e.err.Error() }
-func (e *clusterError) Unwrap() error { return e.err }
-
-// lastRun are the applied transactions of the newest run that is not undone and can be read, newest first, and the damaged
-// ones above it.
-func (e *engine) lastRun(ctx context.Context) (last, damaged []harden.TransactionSummary, err error) {
-	history, err := e.History(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	run := ""
-	for _, t := range history {
-		there := t.Outcome == harden.OutcomeApplied || t.Outcome == harden.OutcomeWaiting
-		if !there || len(t.UndoneBy) > 0 || t.Undoes != "" && t.Damage == "" {
-			continue
-		}
-		p, err := e.loadPlan(t.ID)
-		switch {
-		case err != nil && len(last) == 0:
-			damaged = append(damaged, t)
-			continue
-		case err != nil || len(last) > 0 && p.Run != run:
-			return last, damaged, nil
-		}
-		last, run = append(last, t), p.Run
-	}
-	return last, damaged, nil
 }
 
 // holder is who takes the lock.

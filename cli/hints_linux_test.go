@@ -238,7 +238,7 @@ func TestEveryHintInTheSourceIsTaken(t *testing.T) {
 	choice := harden.Choice{Control: "apiserver-profiling", Options: harden.Values{"x": "y z"}, Accept: true}
 	plans := []harden.Plan{
 		{Choices: []harden.Choice{choice}, Accepted: []harden.ComponentID{harden.APIServer}},
-		{Undoes: "TX"}, {Undoes: "TX", UndoesControl: "apiserver-profiling"},
+		{Undoes: "TX"}, {Undoes: "TX", UndoesControls: []string{"apiserver-profiling"}},
 	}
 	e := &engine{areas: catalog.Areas()}
 	for command, at := range found {

@@ -29,9 +29,9 @@ type planView struct {
 	Switch *harden.Switch `json:"switch,omitempty"`
 	// Handover is absent where nobody asked for one.
 	Handover *harden.Handover `json:"handover,omitempty"`
-	// Undoes is the transaction that this plan undoes, wholly or what UndoesControl asked for.
-	Undoes        string `json:"undoes,omitempty"`
-	UndoesControl string `json:"undoesControl,omitempty"`
+	// Undoes is the transaction that this plan undoes, wholly or what UndoesControls asked for.
+	Undoes         string   `json:"undoes,omitempty"`
+	UndoesControls []string `json:"undoesControls,omitempty"`
 }
 
 type stageView struct {
@@ -68,7 +68,7 @@ func viewPlans(plans []harden.Plan) plansView {
 		v := planView{
 			Scope: p.Scope, Target: p.Target, Created: p.Created, Tool: p.Tool, Choices: p.Choices, Stages: []stageView{},
 			Accepted: p.Accepted, Preflight: p.Preflight, Skipped: p.Skipped, Switch: p.Switch, Handover: p.Handover,
-			Undoes: p.Undoes, UndoesControl: p.UndoesControl,
+			Undoes: p.Undoes, UndoesControls: p.UndoesControls,
 		}
 		for _, st := range p.Stages {
 			sv := stageView{Title: st.Title, Steps: []stepView{}, Rehearsals: st.Rehearsals, Effects: st.Effects, Gates: st.Gates}

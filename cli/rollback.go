@@ -77,27 +77,51 @@ func (a *app) undoAll(ctx context.Context, e *engine, ids []string, control stri
 	if len(ids) == 0 {
 		return a.nothingToUndo(e)
 	}
+	all, err := e.together(ids, control)
+	if err != nil {
+		return err
+	}
 	var done []harden.Result
 	var owed error
-	for _, id := range ids {
-		plans, err := e.Undo(ctx, id, control)
-		// An API that is away keeps nobody from undoing what is on the node.
-		if errors.As(err, new(*clusterError)) && len(ids) > 1 {
-			a.complain(err)
-			a.printHints([]string{program + " rollback " + id})
+	run := word(4)
+	for _, u := range all {
+		p, err := e.undo(ctx, u, run)
+		// Neither an API that is away nor what others wrote there keeps anybody from undoing what is on the node.
+		if len(all) > 1 && (errors.As(err, new(*clusterError)) || u.mayStay(err)) {
+			a.owes(u, control, err)
 			owed = &codeError{exitUnsettled}
 			continue
 		}
 		if err != nil {
 			return a.stays(done, a.undoConflict(err))
 		}
-		undone, err := a.confirmAndApply(ctx, e, plans, "undo")
+		if p.Empty() && len(all) > 1 && !slices.Contains(ids, u.id) {
+			continue // of that nothing is left
+		}
+		undone, err := a.confirmAndApply(ctx, e, []harden.Plan{p}, "undo")
 		if err != nil {
 			return a.stays(done, err)
 		}
 		done = append(done, undone...)
 	}
 	return owed
+}
+
+// owes says which part of an undo is left, and what comes of that.
+func (a *app) owes(u undoing, control string, err error) {
+	if errors.As(err, new(*harden.UndoConflictError)) {
+		_ = a.undoConflict(err)
+	} else {
+		a.complain(err)
+	}
+	if u.keeps {
+		fmt.Fprintf(a.Err, "error: transaction %s stays: kubeadm's own configuration still has what is undone on the node, and the next kubeadm upgrade brings it back; undo it before that\n", oneLine(u.id))
+	}
+	again := program + " rollback " + u.id
+	if control != "" {
+		again += " --control " + control
+	}
+	a.printHints([]string{again})
 }
 
 // mayReach says that a transaction which cannot be read may have changed what the others did.

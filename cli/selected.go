@@ -84,8 +84,8 @@ func (e *engine) withSelection(p harden.Plan, res harden.Result) harden.Result {
 			h = program + " plan " + strings.Join(selected, " ") + rest
 		default:
 			h = program + " rollback " + p.Undoes
-			if p.UndoesControl != "" {
-				h += " --control " + p.UndoesControl
+			if len(p.UndoesControls) == 1 {
+				h += " --control " + p.UndoesControls[0]
 			}
 			h += " --dry-run"
 		}

@@ -134,7 +134,7 @@ func (e *engine) applied() ([]harden.AppliedFact, error) {
 			continue
 		}
 		if t.Undoes != "" {
-			undone[t.Undoes] = append(undone[t.Undoes], plans[i].UndoesControl)
+			undone[t.Undoes] = append(undone[t.Undoes], plans[i].UndoesControls...)
 			continue
 		}
 		if a := harden.Applied(harden.Done{ID: t.ID, Plan: plans[i]}, undone[t.ID]); len(a.Asks) > 0 {

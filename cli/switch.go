@@ -376,7 +376,7 @@ func (e *engine) setSwitch(ctx context.Context, p *harden.Plan) {
 
 // undoesWaiting says that a plan undoes a transaction that waits for confirm: its own originals are put back then.
 func (e *engine) undoesWaiting(p harden.Plan) bool {
-	return p.Undoes != "" && p.UndoesControl == "" && e.waits(p.Undoes)
+	return p.Undoes != "" && len(p.UndoesControls) == 0 && e.waits(p.Undoes)
 }
 
 // abandon undoes a transaction that waits.

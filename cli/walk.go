@@ -96,6 +96,9 @@ func (a *app) walked(sum tui.Summary) error {
 	last := exitDone
 	for i, r := range sum.Applied {
 		code := outcomeCode(r.Result.Outcome)
+		if len(r.Left) > 0 && code == exitDone {
+			code = exitUnsettled
+		}
 		switch {
 		case last == exitMixed:
 		case i > 0 && r.Run == sum.Applied[i-1].Run && last == exitDone:

@@ -63,7 +63,15 @@ func build(t *testing.T, n *hardentest.Node, controls ...string) harden.Plan {
 
 func undo(t *testing.T, n *hardentest.Node, done harden.Plan, control string, later ...harden.Done) (harden.Plan, error) {
 	t.Helper()
-	return harden.Undo(harden.UndoInput{Done: harden.Done{ID: "tx1", Plan: done}, Later: later, Control: control, Facts: n.Facts(t), Read: n.State})
+	return harden.Undo(harden.UndoInput{Done: harden.Done{ID: "tx1", Plan: done}, Later: later, Controls: only(control), Facts: n.Facts(t), Read: n.State})
+}
+
+// only is what an undo is limited to; "" for everything.
+func only(control string) []string {
+	if control == "" {
+		return nil
+	}
+	return []string{control}
 }
 
 // A Kubernetes that is newer than what remedies were tried with holds every remedy back until it is accepted by name.

@@ -172,7 +172,7 @@ func TestUndoOfOneControlLeavesTheOthersInKubeadmConfig(t *testing.T) {
 	n := hardentest.Fixture(t, "1.37")
 	undo := func(control string, undone ...string) {
 		p, err := harden.Undo(harden.UndoInput{
-			Done: harden.Done{ID: "tx1", Plan: kept}, Control: control, Undone: undone, Facts: n.Facts(t), Read: n.State, Object: c.object,
+			Done: harden.Done{ID: "tx1", Plan: kept}, Controls: only(control), Undone: undone, Facts: n.Facts(t), Read: n.State, Object: c.object,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -74,9 +74,9 @@ type Plan struct {
 	Handover *Handover `json:"handover,omitempty"`
 	// Run joins the plans that were confirmed and applied together.
 	Run string `json:"run,omitempty"`
-	// Undoes is the transaction that this plan undoes, wholly or what UndoesControl asked for.
-	Undoes        string `json:"undoes,omitempty"`
-	UndoesControl string `json:"undoesControl,omitempty"`
+	// Undoes is the transaction that this plan undoes, wholly or what UndoesControls asked for.
+	Undoes         string   `json:"undoes,omitempty"`
+	UndoesControls []string `json:"undoesControls,omitempty"`
 	// Undone are controls whose part in that transaction was undone before.
 	Undone []string `json:"undone,omitempty"`
 }

@@ -18,8 +18,8 @@ type UndoInput struct {
 	Done Done
 	// Later are the applied transactions after it that are not undone, oldest first.
 	Later []Done
-	// Control limits the undo to what this control asked for; empty: everything.
-	Control string
+	// Controls limit the undo to what these asked for; none: everything.
+	Controls []string
 	// Undone are controls whose part in the transaction was undone already, each by itself.
 	Undone []string
 	Facts  *Facts
@@ -53,7 +53,7 @@ func (e *UndoConflictError) Error() string {
 func Undo(in UndoInput) (Plan, error) {
 	p := Plan{
 		APIVersion: "harden/v1", Kind: "Plan", Scope: in.Done.Plan.Scope, Target: in.Facts.Identity, Created: in.Now, Tool: in.Tool,
-		Choices: []Choice{}, Stages: []Stage{}, Preflight: []Check{}, Skipped: []Skip{}, Undoes: in.Done.ID, UndoesControl: in.Control, Undone: in.Undone,
+		Choices: []Choice{}, Stages: []Stage{}, Preflight: []Check{}, Skipped: []Skip{}, Undoes: in.Done.ID, UndoesControls: in.Controls, Undone: in.Undone,
 	}
 	var steps []Step
 	all := in.Done.Plan.Steps()
@@ -84,7 +84,7 @@ func Undo(in UndoInput) (Plan, error) {
 		return Plan{}, err
 	}
 	st.Rehearsals = Rehearsals(st, in.Facts, true)
-	undoSysctls(&st, in.Done.Plan, in.Control, in.Facts.Sysctls)
+	undoSysctls(&st, in, in.Facts.Sysctls)
 	p.Stages = []Stage{st}
 	p.Preflight = append(p.Preflight, targetChecks(in.Writes, steps)...)
 	p.Preflight = append(p.Preflight, wellFormed(in.Facts, in.merged(st))...)
@@ -154,16 +154,16 @@ func (s Step) restarts() ComponentID {
 
 // undoSysctls loads the prior live values of kernel settings instead of the ones that were asked for. A setting that has another
 // value than the one that was loaded is somebody else's, and stays.
-func undoSysctls(st *Stage, done Plan, control string, live map[string]string) {
+func undoSysctls(st *Stage, in UndoInput, live map[string]string) {
 	for i := range st.Effects {
 		e := &st.Effects[i]
 		if e.Kind != EffectSysctl {
 			continue
 		}
 		e.Prior, e.Sysctls = e.Sysctls, map[string]string{}
-		for _, was := range done.Stages {
+		for _, was := range in.Done.Plan.Stages {
 			for _, w := range was.Effects {
-				if w.Kind == EffectSysctl && (control == "" || slices.Contains(w.Controls, control)) {
+				if w.Kind == EffectSysctl && slices.ContainsFunc(w.Controls, in.meant) {
 					for k, v := range w.Prior {
 						if now, known := live[k]; !known || now == w.Sysctls[k] {
 							e.Sysctls[k] = v
@@ -223,12 +223,17 @@ func undoStep(in UndoInput, done Step) (*Step, error) {
 	return s, nil
 }
 
+// meant says that what the control asked for is to be undone.
+func (in UndoInput) meant(control string) bool {
+	return len(in.Controls) == 0 || slices.Contains(in.Controls, control)
+}
+
 // parts are the asks of a step that stay, and those that are to be undone now. What was undone before is in neither.
 func (in UndoInput) parts(done Step) (kept, gone []Ask) {
 	for _, a := range done.Asks {
 		switch {
 		case slices.Contains(in.Undone, a.Control):
-		case in.Control == "" || a.Control == in.Control:
+		case in.meant(a.Control):
 			gone = append(gone, a)
 		default:
 			kept = append(kept, a)

@@ -117,7 +117,7 @@ func TestTheRestOfATransactionIsUndoneAfterItsParts(t *testing.T) {
 	var undone []string
 	for _, control := range []string{"quota", "profiling", ""} {
 		back, err := harden.Undo(harden.UndoInput{
-			Done: harden.Done{ID: "tx1", Plan: p}, Control: control, Undone: undone, Facts: n.Facts(t), Read: n.State,
+			Done: harden.Done{ID: "tx1", Plan: p}, Controls: only(control), Undone: undone, Facts: n.Facts(t), Read: n.State,
 		})
 		if err != nil {
 			t.Fatalf("%q: %v", control, err)

@@ -149,6 +149,9 @@ func (p *plainWalk) apply(s *reviewScreen, c Confirmation) error {
 				if !res.Message.IsZero() {
 					d.text(2, res.Message.String())
 				}
+				for _, k := range left(r.plans[i], res) {
+					d.text(2, "Not undone: "+k.Reason.String())
+				}
 				describeResult(d, m.opts, r.plans[i].Undoes, res)
 			})
 		}

@@ -21,12 +21,13 @@ type ran struct {
 	undoes string
 	where  string // which of several plans it was
 	result harden.Result
+	left   []harden.Skip
 }
 
 func newResult(r *run, results []harden.Result, events []harden.Event) *resultScreen {
 	s := &resultScreen{left: len(r.plans) - len(results), events: events}
 	for i, res := range results {
-		s.ran = append(s.ran, ran{undoes: r.plans[i].Undoes, where: r.where(i), result: res})
+		s.ran = append(s.ran, ran{undoes: r.plans[i].Undoes, where: r.where(i), result: res, left: left(r.plans[i], res)})
 	}
 	return s
 }
@@ -95,6 +96,9 @@ func (s *resultScreen) view(m *Model, w, h int) []string {
 		d.item(m.theme.outcomeSign(p.result.Outcome)+" ", 2, p.where+outcome(p.result.Outcome))
 		if !p.result.Message.IsZero() {
 			d.text(2, p.result.Message.String())
+		}
+		for _, k := range p.left {
+			d.item("  "+paint(m.theme.Bad, "! "), 4, "Not undone: "+k.Reason.String())
 		}
 		describeResult(d, m.opts, p.undoes, p.result)
 	}

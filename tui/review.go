@@ -228,7 +228,7 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		s.changes(d)
 		s.preflight(m, d)
 	}
-	if len(s.skips) > 0 {
+	if len(s.skips) > 0 && s.undoes == "" {
 		d.heading("Left out")
 		for _, k := range s.skips {
 			d.item("  - ", 4, d.t.left(k))
@@ -338,7 +338,10 @@ func (s *reviewScreen) rehearsal(d *doc) {
 func (s *reviewScreen) risks(m *Model) []string {
 	var out []string
 	if s.undoes != "" {
-		return nil
+		for _, k := range skipped(s.plans) {
+			out = append(out, k.Reason.String())
+		}
+		return out
 	}
 	said := map[string]bool{} // a control may have a part in several plans
 	for _, p := range s.plans {

@@ -174,10 +174,18 @@ func (m *Model) finish(r *run, results []harden.Result) {
 			res.Hints = []string{recover}
 			results[i] = res
 		}
-		a := Applied{Run: r.plans[i].Run, Undoes: r.plans[i].Undoes, Result: res, choices: r.plans[i].Choices, where: r.where(i)}
+		a := Applied{Run: r.plans[i].Run, Undoes: r.plans[i].Undoes, Result: res, choices: r.plans[i].Choices, where: r.where(i), Left: left(r.plans[i], res)}
 		m.summary.Applied = append(m.summary.Applied, a)
 		m.applied(a)
 	}
+}
+
+// left is what a plan that undoes could not undo with it.
+func left(p harden.Plan, res harden.Result) []harden.Skip {
+	if p.Undoes == "" || res.Outcome != harden.OutcomeApplied {
+		return nil
+	}
+	return p.Skipped
 }
 
 // applied forgets the choices of what stays.

@@ -161,7 +161,7 @@ func (s *reviewScreen) settles(st *Standing) bool {
 		return false
 	}
 	for _, p := range s.plans {
-		if p.Undoes != st.Transaction || p.UndoesControl != "" {
+		if p.Undoes != st.Transaction || len(p.UndoesControls) > 0 {
 			return false
 		}
 	}

@@ -27,6 +27,8 @@ type Applied struct {
 	Run    string // plans of one run were confirmed and applied together
 	Undoes string
 	Result harden.Result
+	// Left is what belongs to an undo and could not be undone with it.
+	Left []harden.Skip
 
 	choices []harden.Choice
 	where   string
@@ -52,6 +54,9 @@ func (s Summary) String() string {
 		line("%s", a.where+outcome(a.Result.Outcome))
 		if !a.Result.Message.IsZero() {
 			line("  %s", a.Result.Message)
+		}
+		for _, k := range a.Left {
+			line("  Not undone: %s", k.Reason)
 		}
 		if a.Result.Transaction != "" {
 			line("  transaction  %s", a.Result.Transaction)

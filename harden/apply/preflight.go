@@ -95,7 +95,7 @@ func (a *Applier) sameUndo(ctx context.Context, p harden.Plan) error {
 		return fmt.Errorf("checking the plan: %w", err)
 	}
 	in := harden.UndoInput{
-		Done: harden.Done{ID: p.Undoes, Plan: done}, Control: p.UndoesControl, Undone: p.Undone, Facts: a.Facts, Read: a.Node.State,
+		Done: harden.Done{ID: p.Undoes, Plan: done}, Controls: p.UndoesControls, Undone: p.Undone, Facts: a.Facts, Read: a.Node.State,
 	}
 	if a.Cluster != nil {
 		in.Object = func(ref harden.ObjectRef) (harden.State, string, string, error) { return a.Cluster.Object(ctx, ref) }

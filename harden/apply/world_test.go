@@ -252,8 +252,12 @@ func (w *world) undo(id, control string) harden.Plan {
 	defer w.end()
 	done, err := w.applier.Store.Plan(id)
 	must(w.t, err)
+	var only []string
+	if control != "" {
+		only = []string{control}
+	}
 	p, err := harden.Undo(harden.UndoInput{
-		Done: harden.Done{ID: id, Plan: done}, Control: control, Facts: w.facts(), Read: w.State, Now: w.clock.now,
+		Done: harden.Done{ID: id, Plan: done}, Controls: only, Facts: w.facts(), Read: w.State, Now: w.clock.now,
 		Object: func(ref harden.ObjectRef) (harden.State, string, string, error) {
 			return w.cluster.Object(context.Background(), ref)
 		},

@@ -279,7 +279,7 @@ func TestUndoOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.Apply(p)
-	back, err := harden.Undo(harden.UndoInput{Done: harden.Done{ID: "tx", Plan: p}, Control: "audit-log-maxbackup", Facts: n.Facts(t), Read: n.State})
+	back, err := harden.Undo(harden.UndoInput{Done: harden.Done{ID: "tx", Plan: p}, Controls: []string{"audit-log-maxbackup"}, Facts: n.Facts(t), Read: n.State})
 	if err != nil {
 		t.Fatal(err)
 	}
