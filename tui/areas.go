@@ -247,7 +247,7 @@ func (m *Model) notANode(w, h int) []string {
 	d := newDoc(m.theme, min(w, 100))
 	d.raw("")
 	m.describeNotANode(d)
-	return d.head(h)
+	return d.head(h, larger)
 }
 
 func (m *Model) describeNotANode(d *doc) {

@@ -2,7 +2,6 @@ package tui
 
 import (
 	"fmt"
-	"path"
 	"strings"
 	"time"
 
@@ -11,8 +10,11 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-// grace is how long a question swallows keys that were meant for the screen before it.
+// grace is how long a question takes no keys: they were meant for the screen before it.
 const grace = 500 * time.Millisecond
+
+// tooSoon is said of those keys.
+const tooSoon = "left out: what is typed within half a second of a question may have been meant for the screen before it; type it again"
 
 // deaf screens swallow keys for the time of grace.
 type deaf interface{ since() time.Time }
@@ -28,7 +30,16 @@ type confirmScreen struct {
 	node   string
 	opened time.Time
 	input  input
+	scroll scroller
+	longer bool // than the screen
 	x, y   int
+}
+
+func (s *confirmScreen) verb() string {
+	if s.review.undoes != "" {
+		return "undo"
+	}
+	return "apply"
 }
 
 func (s *confirmScreen) title(m *Model) (string, string) {
@@ -39,7 +50,11 @@ func (s *confirmScreen) title(m *Model) (string, string) {
 }
 
 func (s *confirmScreen) actions(*Model) []action {
-	return []action{act(Keys.Cancel, "cancel"), act(Keys.Submit, "apply, once the name is typed"), act(Keys.DeleteLine, "clear")}
+	out := []action{act(Keys.Cancel, "cancel"), act(Keys.Submit, s.verb()+", once the name is typed")}
+	if s.longer {
+		out = append(out, act(Keys.Down, "read on"))
+	}
+	return append(out, act(Keys.DeleteLine, "clear"))
 }
 
 func (s *confirmScreen) since() time.Time { return s.opened }
@@ -65,6 +80,8 @@ func (s *confirmScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 			return nil
 		}
 		return m.begin(s.review, confirmation(typed, s.review))
+	case k.Text == "" && is(k, Keys.Up, Keys.Down, Keys.PageUp, Keys.PageDown) && !is(k, Keys.CharLeft, Keys.CharRight):
+		s.scroll.key(k, m.height-9)
 	default:
 		s.input.key(k)
 	}
@@ -89,44 +106,10 @@ func confirmation(typed string, r *reviewScreen) Confirmation {
 
 func (s *confirmScreen) view(m *Model, w, h int) []string {
 	d := newDoc(m.theme, min(w, 100))
-	d.raw("")
-	d.raw(paint(d.t.Strong, plural(len(s.review.targets), "target", "targets")+" will be written:"))
-	for i, t := range s.review.targets {
-		if i == 5 && len(s.review.targets) > 6 {
-			d.text(2, fmt.Sprintf("and %d more", len(s.review.targets)-i))
-			break
-		}
-		d.text(2, t.name)
-	}
-	for _, p := range s.review.plans {
-		for _, stage := range p.Stages {
-			for _, e := range stage.Effects {
-				d.item("  "+paint(d.t.Warn, "! "), 4, m.effect(e, nil))
-			}
-		}
-		if p.Switch != nil {
-			d.item("  "+paint(d.t.Bad, "! "), 4, "it can lock you out: it is undone by itself unless you confirm it within "+harden.Spell(p.Switch.Within))
-		}
-		for _, c := range p.Preflight {
-			if c.State == harden.PreconditionUnknown {
-				d.item("  "+d.t.precondition(c.State)+"  ", 13, c.Title.String()+"  ("+c.ID+")")
-			}
-		}
-	}
-	if m.opts.DryRun {
-		d.raw("")
-		d.text(0, "Dry run: it is rehearsed, and nothing is written.")
-	}
-	for _, p := range s.review.scripts {
-		d.raw("")
-		d.text(0, "Backup, written first: "+path.Dir(p))
-	}
-	lines := d.head(max(h-5, 1))
-	verb := "apply"
-	if s.review.undoes != "" {
-		verb = "undo"
-	}
-	ask := "Type the node's name to " + verb + ": " + m.theme.inert(s.node)
+	s.consequences(m, d)
+	lines := d.window(&s.scroll, max(h-5, 1))
+	s.longer = len(d.lines) > len(lines)
+	ask := "Type the node's name to " + s.verb() + ": " + m.theme.inert(s.node)
 	text, x := s.input.render(m.theme, w-4)
 	lines = append(lines, "", paint(d.t.Strong, d.t.cut(ask, w)))
 	s.x, s.y = x+2, len(lines)

@@ -159,7 +159,7 @@ func (s *controlsScreen) view(m *Model, w, h int) []string {
 		right := newDoc(m.theme, w-left-3)
 		right.styled(0, m.theme.Strong, here.Title)
 		m.describe(right, here)
-		about := right.head(h)
+		about := right.head(h, Keys.Open.Help().Key)
 		listed := s.list.draw(m.theme, len(rows), h, func(i int) string { return s.row(m, rows[i], i == s.list.cursor, left) })
 		var out []string
 		for i := range h {
@@ -181,7 +181,7 @@ func (s *controlsScreen) view(m *Model, w, h int) []string {
 	}
 	d := newDoc(m.theme, w)
 	m.brief(d, here)
-	return append(out, d.head(preview)...)
+	return append(out, d.head(preview, Keys.Open.Help().Key)...)
 }
 
 func (s *controlsScreen) row(m *Model, c *harden.Control, here bool, w int) string {

@@ -247,7 +247,7 @@ func (s *diffScreen) view(m *Model, w, h int) []string {
 			}
 			d.text(0, "Left out: "+m.theme.left(k))
 		}
-		return d.head(h)
+		return d.head(h, larger)
 	}
 	s.lay(m, w)
 	s.settle(h)

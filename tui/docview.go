@@ -56,16 +56,19 @@ func (d *doc) pair(label string, column int, s string) {
 	d.item(spaces(2)+paint(d.t.Faint, pad(label, column)), 2+column, s)
 }
 
-// head is the first n lines; where more follow, the last one says so.
-func (d *doc) head(n int) []string {
+// head is the first n lines; where more follow, the last one says how they are seen.
+func (d *doc) head(n int, how string) []string {
 	if len(d.lines) <= n {
 		return d.lines
 	}
 	if n <= 0 {
 		return nil
 	}
-	return append(d.lines[:n-1:n-1], paint(d.t.Faint, "(more: enter)"))
+	return append(d.lines[:n-1:n-1], paint(d.t.Faint, "(more: "+how+")"))
 }
+
+// larger is how more is seen of what neither scrolls nor opens.
+const larger = "in a larger terminal"
 
 // window shows the text from where the scroller stands, and says at its end whether more follows.
 func (d *doc) window(s *scroller, h int) []string {

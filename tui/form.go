@@ -232,5 +232,5 @@ func (s *optionScreen) view(m *Model, w, h int) []string {
 	d.raw("> " + text)
 	d.raw("")
 	d.styled(0, m.theme.Faint, "kind: "+string(s.option.Kind)+"; default: "+s.option.Default+unit(s.option))
-	return d.head(h)
+	return d.head(h, larger)
 }

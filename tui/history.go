@@ -88,7 +88,7 @@ func (s *historyScreen) view(m *Model, w, h int) []string {
 	below.text(0, what(it))
 	below.pair("backup", 8, it.Script)
 	below.pair("undo", 8, m.undoWay(it.ID))
-	bottom := below.head(h / 2)
+	bottom := below.head(h/2, larger)
 	out := []string{paint(t.Faint, "   "+t.fit("transaction", id)+"  "+t.fit("when", 16)+"  "+t.fit("outcome", 13)+"  what")}
 	from, to := s.list.window(len(s.items), h-1-len(bottom))
 	for i := from; i < to; i++ {
@@ -206,7 +206,7 @@ func (s *transactionScreen) view(m *Model, w, h int) []string {
 	if len(it.UndoneBy) > 0 {
 		d.pair("undone by", 8, strings.Join(it.UndoneBy, ", "))
 	}
-	head := d.head(max(h/2, 3))
+	head := d.head(max(h/2, 3), larger)
 	rows := newDoc(t, w)
 	row := func(i int, text string) {
 		text = t.cut(t.inert(text), w-6)

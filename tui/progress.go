@@ -231,5 +231,5 @@ func (s *stopScreen) view(m *Model, w, h int) []string {
 		d.raw("")
 		d.text(0, "By hand, should this end in any other way: "+p.script())
 	}
-	return d.head(h)
+	return d.head(h, larger)
 }

@@ -67,7 +67,7 @@ func (s *promptScreen) view(m *Model, w, h int) []string {
 	text, x := s.input.render(m.theme, w-4)
 	s.x, s.y = x+2, len(d.lines)
 	d.raw("> " + text)
-	return d.head(h)
+	return d.head(h, larger)
 }
 
 func (m *Model) openSaveChoices() tea.Cmd {

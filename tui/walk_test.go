@@ -290,7 +290,7 @@ func TestOfflineSaysThatNothingRestarts(t *testing.T) {
 	w := begun(t, newFake(t), Options{})
 	w.m.facts.Identity.Offline = true
 	w.keys("*", "p").want("kube-apiserver will take it up at its next start", "Offline: only files change").wantNot("restarts")
-	w.keys("d", "A").want("at its next start")
+	w.keys("d", "A").want("taken up at the next start", "kube-apiserver")
 	kernel := harden.Effect{Kind: harden.EffectSysctl, Sysctls: map[string]string{"kernel.panic": "10"}}
 	if said := w.m.effect(kernel, nil); !strings.Contains(said, "will be loaded at the next boot: kernel.panic = 10") {
 		t.Errorf("offline: %s", said)
