@@ -212,7 +212,9 @@ func (m *Model) footer(w int) string {
 		if m.run.live() {
 			quit = "stop (asks first)"
 		}
-		last = append(last, hint{Keys.Quit.Help().Key, quit})
+		if _, asked := m.top().(*stopScreen); !asked {
+			last = append(last, hint{Keys.Quit.Help().Key, quit})
+		}
 	}
 	size := func(h hint) int { return len(h.key) + 1 + len(h.text) }
 	room := w

@@ -127,7 +127,9 @@ func (m *Model) update(msg tea.Msg) tea.Cmd {
 	case tea.KeyPressMsg:
 		return m.press(msg)
 	case tea.PasteMsg:
-		if t, ok := m.top().(typist); ok && !m.deaf() {
+		if m.deaf() {
+			m.warn(tooSoon)
+		} else if t, ok := m.top().(typist); ok {
 			t.line().insert(msg.Content)
 		}
 	case tea.MouseWheelMsg:
@@ -164,6 +166,7 @@ func (m *Model) press(k tea.KeyPressMsg) tea.Cmd {
 		return m.suspend
 	}
 	if m.deaf() {
+		m.warn(tooSoon)
 		return nil
 	}
 	m.say("")
@@ -242,12 +245,16 @@ func (m *Model) stop() tea.Cmd {
 	return nil
 }
 
-// quit is q.
+// quit is q. While a change is being made it asks, and is no answer to that: the key that stops is another one.
 func (m *Model) quit() tea.Cmd {
-	if m.run.live() {
-		return m.stop()
+	if !m.run.live() {
+		return tea.Quit
 	}
-	return tea.Quit
+	if s, ok := m.top().(*stopScreen); ok {
+		m.warn(s.answers(m))
+		return nil
+	}
+	return m.stop()
 }
 
 // interrupt is a signal or the end of the context: what was begun is undone, then the program ends.

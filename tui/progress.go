@@ -171,15 +171,15 @@ func (s *stopScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 		return s.decide(m)
 	case is(k, Keys.Back, Keys.Submit):
 		m.pop()
+	default:
+		m.warn(s.answers(m))
 	}
 	return nil
 }
 
-// decide stops the run; where that was decided before, it leaves the screen, and the rest is reported in lines.
+// decide stops the run; where that was decided before, it leaves the screen, and the rest is reported in lines. A second ctrl+c
+// is never too soon: it can be meant for nothing else.
 func (s *stopScreen) decide(m *Model) tea.Cmd {
-	if m.deaf() {
-		return nil
-	}
 	p := m.following()
 	if p == nil || p.stopping {
 		m.interrupted = true
@@ -202,34 +202,44 @@ func (m *Model) following() *progressScreen {
 	return nil
 }
 
+// answers are what can be answered.
+func (s *stopScreen) answers(m *Model) string {
+	if p := m.following(); p != nil && p.stopping {
+		return "S or ctrl+c leaves this screen, esc goes back to it"
+	}
+	return "S or ctrl+c stops and undoes, esc goes on"
+}
+
 func (s *stopScreen) view(m *Model, w, h int) []string {
 	d := newDoc(m.theme, min(w, 100))
 	p := m.following()
 	d.raw("")
-	if p != nil {
-		d.text(0, p.now(m))
-		d.raw("")
-		n := 0
-		for _, e := range p.events {
-			if e.Kind == harden.EventWritten {
-				n++
-				d.text(2, "written: "+e.Target)
-			}
-		}
-		if n == 0 {
-			d.text(2, "No target was written yet.")
-		}
-		d.raw("")
-	}
 	if p != nil && p.stopping {
-		d.text(0, "It is being undone already. ctrl+c again leaves this screen; the undo goes on and is reported in lines.")
+		d.text(0, "It is being undone already. S, or ctrl+c again, leaves this screen; the undo goes on and is reported in lines.")
 	} else {
 		d.text(0, "esc goes on: the change is finished and proven.")
 		d.text(0, "S, or ctrl+c again, stops: what was written is undone at the next safe point, and that is proven too.")
 	}
-	if p != nil && p.script() != "" {
+	if p == nil {
+		return d.head(h, larger)
+	}
+	if p.script() != "" {
 		d.raw("")
 		d.text(0, "By hand, should this end in any other way: "+p.script())
+	}
+	d.raw("")
+	d.text(0, p.now(m))
+	var written []string
+	for _, e := range p.events {
+		if e.Kind == harden.EventWritten {
+			written = append(written, e.Target)
+		}
+	}
+	if len(written) == 0 {
+		d.text(2, "No target was written yet.")
+	}
+	for _, target := range slices.Backward(written) {
+		d.text(2, "written: "+target)
 	}
 	return d.head(h, larger)
 }

@@ -84,16 +84,16 @@ func TestConfirmationCannotBeHitByAccident(t *testing.T) {
 		applied int
 		says    string
 	}{
-		"keys in flight are swallowed":       {keys: []string{"'cp1", "enter"}, says: "Apply on cp1?"},
-		"enter alone cancels":                {settle: true, keys: []string{"enter"}, says: "cancelled: nothing was changed"},
-		"esc cancels":                        {settle: true, keys: []string{"'cp1", "esc"}, says: "cancelled: nothing was changed"},
-		"another name is refused":            {settle: true, keys: []string{"'cp2", "enter"}, says: `"cp2" is not the name of this node`},
-		"the name in capitals is another":    {settle: true, keys: []string{"'CP1", "enter"}, says: "is not the name of this node"},
-		"the key that opened does not close": {settle: true, keys: []string{"A", "enter"}, says: `"A" is not the name`},
-		"y and yes are not the name":         {settle: true, keys: []string{"'yes", "enter"}, says: "is not the name"},
-		"letters are no commands":            {settle: true, keys: []string{"'q?HS/"}, says: "> q?HS/"},
-		"the name applies":                   {settle: true, keys: []string{"'cp1", "enter"}, applied: 1, says: "Applied"},
-		"a mistake can be mended":            {settle: true, keys: []string{"'cpp1", "left", "backspace", "enter"}, applied: 1, says: "Applied"},
+		"keys in flight are left out, and it is said": {keys: []string{"'cp1", "enter"}, says: "left out: what is typed within half a second"},
+		"enter alone cancels":                         {settle: true, keys: []string{"enter"}, says: "cancelled: nothing was changed"},
+		"esc cancels":                                 {settle: true, keys: []string{"'cp1", "esc"}, says: "cancelled: nothing was changed"},
+		"another name is refused":                     {settle: true, keys: []string{"'cp2", "enter"}, says: `"cp2" is not the name of this node`},
+		"the name in capitals is another":             {settle: true, keys: []string{"'CP1", "enter"}, says: "is not the name of this node"},
+		"the key that opened does not close":          {settle: true, keys: []string{"A", "enter"}, says: `"A" is not the name`},
+		"y and yes are not the name":                  {settle: true, keys: []string{"'yes", "enter"}, says: "is not the name"},
+		"letters are no commands":                     {settle: true, keys: []string{"'q?HS/"}, says: "> q?HS/"},
+		"the name applies":                            {settle: true, keys: []string{"'cp1", "enter"}, applied: 1, says: "Applied"},
+		"a mistake can be mended":                     {settle: true, keys: []string{"'cpp1", "left", "backspace", "enter"}, applied: 1, says: "Applied"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -114,6 +114,7 @@ func TestConfirmationCannotBeHitByAccident(t *testing.T) {
 		w := begun(t, newFake(t), Options{})
 		w.keys("*", "p", "d", "A")
 		w.send(tea.PasteMsg{Content: "cp1"})
+		w.want("left out")
 		w.settle().keys("enter").want("cancelled")
 	})
 }
@@ -159,7 +160,7 @@ func TestProgressSaysWhatIsAwaited(t *testing.T) {
 
 	// Quitting asks first; to go on is the default.
 	w.keys("q").want("A change is being made", "12 s of at most 3 min", "written: "+apiserverPath)
-	w.keys("enter").want("A change is being made") // in flight
+	w.keys("enter").want("A change is being made", "left out") // in flight
 	w.settle().keys("enter").want("Waiting 12 s")
 	w.keys("ctrl+z").want("not suspended")
 	if w.quit {
@@ -173,15 +174,18 @@ func TestProgressSaysWhatIsAwaited(t *testing.T) {
 }
 
 func TestStoppingUndoes(t *testing.T) {
-	for name, key := range map[string]string{"S": "S", "ctrl+c again": "ctrl+c"} {
+	for name, keys := range map[string]func(w *walk){
+		"S":                     func(w *walk) { w.keys("ctrl+c").settle().keys("S") },
+		"S after q":             func(w *walk) { w.keys("q").settle().keys("S") },
+		"S that was too soon":   func(w *walk) { w.keys("ctrl+c", "S").want("A change is being made", "left out").settle().keys("S") },
+		"ctrl+c twice, at once": func(w *walk) { w.keys("ctrl+c", "ctrl+c") },
+	} {
 		t.Run(name, func(t *testing.T) {
 			e := newFake(t)
 			e.gate = make(chan struct{}, 100)
 			w := begun(t, e, Options{})
 			w.apply(2)
-			w.keys("ctrl+c").want("A change is being made")
-			w.keys(key) // in flight
-			w.want("A change is being made").settle().keys(key)
+			keys(w)
 			w.want("Stopping")
 			for w.m.run.live() {
 				w.take()
@@ -192,12 +196,21 @@ func TestStoppingUndoes(t *testing.T) {
 			}
 		})
 	}
+	t.Run("q is no answer to what q has asked", func(t *testing.T) {
+		e := newFake(t)
+		e.gate = make(chan struct{}, 100)
+		w := begun(t, e, Options{})
+		w.apply(2)
+		w.keys("q").settle().keys("q").want("A change is being made", "S or ctrl+c stops and undoes, esc goes on")
+		w.keys("x").want("S or ctrl+c stops and undoes, esc goes on")
+		w.keys("esc").want("Applying")
+	})
 	t.Run("a third ctrl+c leaves the screen", func(t *testing.T) {
 		e := newFake(t)
 		e.gate = make(chan struct{}, 100)
 		w := begun(t, e, Options{})
 		w.apply(2)
-		w.keys("ctrl+c").settle().keys("ctrl+c", "ctrl+c").want("It is being undone already").settle().keys("ctrl+c")
+		w.keys("ctrl+c", "ctrl+c", "ctrl+c").want("It is being undone already").keys("ctrl+c")
 		if !w.quit {
 			t.Fatal("it has not quit")
 		}
