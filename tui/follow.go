@@ -136,7 +136,7 @@ func (s *followScreen) describe(m *Model, d *doc) {
 	switch {
 	case s.over:
 		if o := s.ended(); o != "" {
-			d.item(d.t.outcomeSign(o)+" ", 2, outcome(o))
+			d.item(d.t.outcomeSign(o)+" ", 2, outcome(o, false))
 		} else {
 			d.text(0, "Nothing stands open any more.")
 		}

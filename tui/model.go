@@ -263,6 +263,9 @@ func (m *Model) interrupt() tea.Cmd {
 	if !m.run.live() {
 		return tea.Quit
 	}
+	if p := m.following(); p != nil {
+		p.stopping = true
+	}
 	m.run.stop()
 	return nil
 }

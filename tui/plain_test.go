@@ -107,7 +107,7 @@ func TestPlainUndo(t *testing.T) {
 	if err != nil || len(e.applied) != 1 || sum.Applied[0].Undoes == "" {
 		t.Fatalf("err %v, applied %d", err, len(e.applied))
 	}
-	for _, want := range []string{"9 is not a number from 1 to 2.", "This undoes 20261122-081500-7c1e.", "--authorization-mode=AlwaysAllow", "Applied."} {
+	for _, want := range []string{"9 is not a number from 1 to 2.", "This undoes 20261122-081500-7c1e.", "--authorization-mode=AlwaysAllow", "Undone."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("lacks %q:\n%s", want, text)
 		}

@@ -144,7 +144,7 @@ func (p *plainWalk) apply(s *reviewScreen, c Confirmation) error {
 		m.finish(r, msg.results)
 		for i, res := range msg.results {
 			p.say("")
-			p.say("%s", r.where(i)+outcome(res.Outcome))
+			p.say("%s", r.where(i)+outcome(res.Outcome, r.plans[i].Undoes != ""))
 			p.tell(func(d *doc) {
 				if !res.Message.IsZero() {
 					d.text(2, res.Message.String())

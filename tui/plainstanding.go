@@ -42,7 +42,7 @@ func (p *plainWalk) confirm() error {
 	}
 	m.settled(m.standing.Transaction, res)
 	m.standing = nil
-	p.say("%s", outcome(res.Outcome))
+	p.say("%s", outcome(res.Outcome, false))
 	p.tell(func(d *doc) { describeResult(d, m.opts, "", res) })
 	return p.read()
 }

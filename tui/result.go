@@ -58,8 +58,14 @@ func (s *resultScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
-// outcome in a sentence.
-func outcome(o harden.Outcome) string {
+// outcome in a sentence, of an undo or of any other plan.
+func outcome(o harden.Outcome, undo bool) string {
+	switch {
+	case undo && o == harden.OutcomeApplied:
+		return "Undone."
+	case undo && o == harden.OutcomeRolledBack:
+		return "Not undone: it did not get through, and everything is as it was before the undo."
+	}
 	switch o {
 	case harden.OutcomeApplied:
 		return "Applied."
@@ -93,7 +99,7 @@ func (s *resultScreen) view(m *Model, w, h int) []string {
 	d := newDoc(m.theme, min(w, 120))
 	for _, p := range s.ran {
 		d.raw("")
-		d.item(m.theme.outcomeSign(p.result.Outcome)+" ", 2, p.where+outcome(p.result.Outcome))
+		d.item(m.theme.outcomeSign(p.result.Outcome)+" ", 2, p.where+outcome(p.result.Outcome, p.undoes != ""))
 		if !p.result.Message.IsZero() {
 			d.text(2, p.result.Message.String())
 		}

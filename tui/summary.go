@@ -51,7 +51,7 @@ func (s Summary) String() string {
 		line("%s: %s", s.Node, strings.Join(parts, ", "))
 	}
 	for _, a := range s.Applied {
-		line("%s", a.where+outcome(a.Result.Outcome))
+		line("%s", a.where+outcome(a.Result.Outcome, a.Undoes != ""))
 		if !a.Result.Message.IsZero() {
 			line("  %s", a.Result.Message)
 		}

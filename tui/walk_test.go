@@ -65,7 +65,7 @@ func TestWalkFromLookingToUndo(t *testing.T) {
 	w.keys("enter").want("mei", "CHG-1187", "the whole transaction", "only apiserver-authorization-mode")
 	w.keys("j", "u").want("This undoes apiserver-authorization-mode in 20261122-081500-7c1e.")
 	w.keys("d").want("Diff of undoing", "--authorization-mode=AlwaysAllow")
-	w.keys("A").settle().keys("'cp1", "enter").want("Applied.")
+	w.keys("A").want("enter undo, once the name is typed").settle().keys("'cp1", "enter").want("Undone.").wantNot("Applied.")
 	if n := len(w.e.applied); n != 2 || w.e.applied[1].Undoes == "" {
 		t.Fatalf("applied %d plans", n)
 	}
@@ -227,6 +227,7 @@ func TestInterruptFromOutside(t *testing.T) {
 	w := begun(t, e, Options{})
 	w.apply(2)
 	w.send(interruptMsg{})
+	w.want("Stopping: it is undone at the next safe point")
 	for w.m.run.live() {
 		w.take()
 	}
