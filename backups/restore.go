@@ -17,6 +17,7 @@ const scriptHead = `#!/bin/sh
 #   ROOT=/mnt sh restore.sh    where its disk is mounted: files only, nothing is restarted
 #   ROOT=/ sh restore.sh       on the running system, said on purpose
 #   FILES=only sh restore.sh   nothing is restarted: at boot, before anything reads the files
+#   PARTLY=yes sh restore.sh   where a saved original is damaged: restores the others
 #
 # It may be run again, also after it stopped halfway.
 set -eu
@@ -28,9 +29,11 @@ case $ROOT in
 '' | /*) ;;
 *) ROOT=$(pwd)/$ROOT ;;
 esac
+PARTLY=${PARTLY:-}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 now='the checks before the first change'
 incomplete=
+lost=
 
 say() { printf '%%s\n' "$*"; }
 stop() {
@@ -47,8 +50,12 @@ trap finish EXIT
 sum() { sha256sum <"$1" | cut -c1-64; }
 # is FILE SHA256
 is() { [ ! -L "$1" ] && [ -f "$1" ] && [ "$(sum "$1")" = "$2" ]; }
-# saved SHA256: the original is there and intact
-saved() { is "$here/before/$1" "$1" || stop "the saved original before/$1 is missing or damaged"; }
+# saved SHA256 FILE NAME: the original is there and intact, or FILE is as it was
+saved() {
+	if is "$here/before/$1" "$1" || is "$2" "$1"; then return 0; fi
+	printf 'restore.sh: %%s cannot be restored: its saved original before/%%s is missing or damaged\n' "$3" "$1" >&2
+	lost=yes
+}
 # inside FILE: no link on its way leads out of ROOT, where the running system is
 inside() {
 	if [ -z "$ROOT" ] || [ ! -d "${1%%/*}" ]; then return 0; fi
@@ -82,6 +89,7 @@ fi
 const scriptFoot = `
 now='the end'
 sync
+if [ -n "$lost" ]; then stop 'all else is as before'; fi
 if [ -n "$incomplete" ]; then stop 'all is as before, except for extended attributes: install setfattr and run it again'; fi
 say 'done: all is as before'
 `
@@ -93,13 +101,13 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 func restoreScript(id string, targets []target, script Script) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, scriptHead, id)
-	checked := map[string]bool{}
 	for _, t := range targets {
-		if t.Before.Exists && !t.Before.Dir && !checked[t.Before.SHA256] {
-			checked[t.Before.SHA256] = true
-			fmt.Fprintf(&b, "saved %s\n", t.Before.SHA256)
+		if t.Before.Exists && !t.Before.Dir {
+			fmt.Fprintf(&b, "saved %s \"$ROOT\"%s %s\n", t.Before.SHA256, quote(t.Path), quote(printable(t.Path)))
 		}
 	}
+	b.WriteString("if [ -n \"$lost\" ] && [ -z \"$PARTLY\" ]; then\n" +
+		"\tstop \"nothing was changed; to restore all else: PARTLY=yes ${given:+ROOT=${ROOT:-/} }sh $here/restore.sh\"\nfi\n")
 	b.WriteString("\n# kubectl-harden looks for this\n: >\"$here/restored\" || :\n")
 	writeCommands(&b, "before", script.Head)
 	for i, t := range slices.Backward(targets) {
@@ -135,12 +143,14 @@ func writeTarget(b *strings.Builder, number int, t target) {
 		writeAttrs(b, "p", t)
 	case t.Before.Exists:
 		fmt.Fprintf(b, "if is \"$p\" %s; then\n", t.Before.SHA256)
-		b.WriteString("\tsay \"content is as before: $now\"\n\tt=$p\nelse\n")
+		b.WriteString("\tsay \"content is as before: $now\"\n\tt=$p\n")
+		fmt.Fprintf(b, "elif ! is \"$here/before/%s\" %s; then\n\tsay \"left as it is: $now\"\n\tt=\nelse\n", t.Before.SHA256, t.Before.SHA256)
 		fmt.Fprintf(b, "\tkeep %d \"$p\" %s\n", number, t.ours())
 		b.WriteString("\tsay \"restoring $now\"\n")
 		fmt.Fprintf(b, "\tcp \"$here/before/%s\" \"$t\"\nfi\n", t.Before.SHA256)
+		b.WriteString("if [ -n \"$t\" ]; then\n")
 		writeAttrs(b, "t", t)
-		b.WriteString("[ \"$t\" = \"$p\" ] || { sync && mv -f \"$t\" \"$p\"; }\n")
+		b.WriteString("[ \"$t\" = \"$p\" ] || { sync && mv -f \"$t\" \"$p\"; }\nfi\n")
 	case t.After.Dir:
 		b.WriteString("if [ -d \"$p\" ] && [ ! -L \"$p\" ]; then\n")
 		b.WriteString("\tif rmdir \"$p\"; then say \"removed directory $now\"; " +

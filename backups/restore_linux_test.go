@@ -2,6 +2,7 @@ package backups_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -241,18 +242,18 @@ func TestRestoreScriptStops(t *testing.T) {
 
 func TestRestoreScriptRefuses(t *testing.T) {
 	apiserver := "etc/kubernetes/manifests/kube-apiserver.yaml"
+	_, s := realNode(t, t.TempDir())
+	original := fmt.Sprintf("before/%x", sha256.Sum256(s.before()["/"+apiserver].Data))
 	for name, c := range map[string]struct {
 		spoil func(root, dir string) error
 		says  string
 	}{
 		"a damaged original": {func(_, dir string) error {
-			files, _ := filepath.Glob(filepath.Join(dir, "before", "*"))
-			return os.WriteFile(files[0], []byte("x"), 0o600)
-		}, "missing or damaged"},
+			return os.WriteFile(filepath.Join(dir, original), []byte("x"), 0o600)
+		}, "/" + apiserver + " cannot be restored: its saved original " + original + " is missing or damaged"},
 		"a missing original": {func(_, dir string) error {
-			files, _ := filepath.Glob(filepath.Join(dir, "before", "*"))
-			return os.Remove(files[1])
-		}, "missing or damaged"},
+			return os.Remove(filepath.Join(dir, original))
+		}, "nothing was changed; to restore all else: PARTLY=yes ROOT="},
 		"a link": {func(root, _ string) error {
 			file := filepath.Join(root, apiserver)
 			return errors.Join(os.Remove(file), os.Symlink("/etc/passwd", file))
@@ -285,6 +286,33 @@ func TestRestoreScriptRefuses(t *testing.T) {
 				t.Errorf("it went on:\n%s", diff)
 			}
 		})
+	}
+}
+
+// One damaged original made of the way out by hand a dead end for all the others.
+func TestRestoreScriptRestoresTheOthersWhereAnOriginalIsDamaged(t *testing.T) {
+	const apiserver = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+	for _, shell := range shells() {
+		real, s := realNode(t, t.TempDir())
+		must(t, s.commit(open(real)))
+		list, err := open(real).List()
+		must(t, err)
+		was, err := snapshot(real)
+		must(t, err)
+		original := fmt.Sprintf("before/%x", sha256.Sum256(s.before()[apiserver].Data))
+		must(t, os.WriteFile(filepath.Join(real.Root, list[0].Dir, original), []byte("x"), 0o600))
+		t.Setenv("PARTLY", "yes")
+		out, err := restore(shell, tools(t, nil), real.Root, list[0].ID)
+		if err == nil || !strings.Contains(out, "left as it is: "+apiserver) || !strings.Contains(out, "all else is as before") {
+			t.Errorf("%v: %v\n%s", shell, err, out)
+		}
+		want := s.before()
+		want[apiserver] = was[apiserver]
+		got, err := snapshot(real)
+		must(t, err)
+		if diff := differences(want, got); diff != "" {
+			t.Errorf("%v:\n%s", shell, diff)
+		}
 	}
 }
 

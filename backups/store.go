@@ -278,21 +278,45 @@ func (s *Store) Load(id string) (*Record, error) {
 		return nil, fmt.Errorf("transaction %s: %w", id, err)
 	}
 	r := &Record{Summary: sum, Entries: d.entries}
-	file := planPath(sum.Dir)
-	if r.Plan, err = s.fs.ReadFile(file); err != nil {
-		return nil, fmt.Errorf("transaction %s: %w: %w", id, ErrDamaged, err)
-	}
-	if digest(r.Plan) != begin.Plan {
-		return nil, fmt.Errorf("transaction %s: %w", id, damaged(file, "checksum does not match"))
+	if r.Plan, err = s.plan(sum.Dir, begin); err != nil {
+		return nil, fmt.Errorf("transaction %s: %w", id, err)
 	}
 	for _, tr := range begin.Targets {
 		t, err := s.resolve(sum.Dir, tr)
 		if err != nil {
-			return nil, fmt.Errorf("transaction %s: %w", id, err)
+			return nil, fmt.Errorf("transaction %s: the saved content of %s: %w", id, printable(tr.Path), err)
 		}
 		r.Targets = append(r.Targets, t)
 	}
 	return r, nil
+}
+
+// Plan returns the plan of a transaction, also where saved contents are damaged.
+func (s *Store) Plan(id string) ([]byte, error) {
+	if err := s.find(id); err != nil {
+		return nil, err
+	}
+	sum, begin, _, err := s.read(id)
+	if err != nil {
+		return nil, fmt.Errorf("transaction %s: %w", id, err)
+	}
+	data, err := s.plan(sum.Dir, begin)
+	if err != nil {
+		return nil, fmt.Errorf("transaction %s: %w", id, err)
+	}
+	return data, nil
+}
+
+func (s *Store) plan(dir string, begin beginData) ([]byte, error) {
+	file := planPath(dir)
+	data, err := s.fs.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if digest(data) != begin.Plan {
+		return nil, damaged(file, "checksum does not match")
+	}
+	return data, nil
 }
 
 // find answers whether there is a transaction with this id, which may be what somebody typed.
