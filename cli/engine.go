@@ -317,31 +317,57 @@ func (e *engine) historyAndPlans() ([]harden.TransactionSummary, []harden.Plan, 
 	}
 	out := e.summaries(list)
 	plans := make([]harden.Plan, len(out))
-	for i, t := range out {
+	for i := range out {
+		t := &out[i]
+		if _, err := e.store.Load(t.ID); err != nil {
+			t.Damage = sentence(strings.TrimPrefix(err.Error(), "transaction "+t.ID+": "))
+		}
 		p, err := e.loadPlan(t.ID)
 		if err != nil {
-			out[i].Damage = strings.TrimPrefix(err.Error(), "transaction "+t.ID+": ")
+			t.Damage, t.ByHand = sentence(strings.TrimPrefix(err.Error(), "transaction "+t.ID+": ")), true
 			continue
 		}
-		plans[i] = p
+		plans[i], t.Keeps = p, p.Keeps()
+		if t.Scope == harden.ScopeCluster {
+			for _, s := range p.Steps() {
+				t.Targets = append(t.Targets, s.ID)
+			}
+		}
+		// What is itself undone leaves the transaction to be undone.
 		if t.Undoes == "" || t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 {
 			continue
 		}
 		at := slices.IndexFunc(out[i:], func(older harden.TransactionSummary) bool { return older.ID == t.Undoes })
-		// What undid some controls only, or is itself undone, leaves the transaction to be undone.
-		if len(p.UndoesControls) == 0 && at > 0 {
-			out[i+at].UndoneBy = append(out[i+at].UndoneBy, t.ID)
+		if at > 0 {
+			undone(&out[i+at], p, t.ID)
 		}
 	}
 	return out, plans, nil
 }
 
+// undone notes what a plan that undoes has taken from a transaction; the last of its controls takes the rest.
+func undone(t *harden.TransactionSummary, by harden.Plan, id string) {
+	for _, c := range by.UndoesControls {
+		if !slices.Contains(t.UndoneControls, c) {
+			t.UndoneControls = append(t.UndoneControls, c)
+		}
+	}
+	left := func(c string) bool { return !slices.Contains(t.UndoneControls, c) }
+	if len(by.UndoesControls) == 0 || !slices.ContainsFunc(t.Controls, left) {
+		t.UndoneBy = append(t.UndoneBy, id)
+	}
+}
+
 // damaged are the settled transactions that are not what was written, newest first. Unsettled ones are recover's.
 func (e *engine) damaged(ctx context.Context) ([]harden.TransactionSummary, error) {
 	history, err := e.History(ctx)
+	return settledDamage(history), err
+}
+
+func settledDamage(history []harden.TransactionSummary) []harden.TransactionSummary {
 	return slices.DeleteFunc(history, func(t harden.TransactionSummary) bool {
 		return t.Damage == "" || t.Outcome == harden.OutcomeUnsettled || t.Outcome == harden.OutcomeMixed
-	}), err
+	})
 }
 
 // Events are the progress of a transaction, from its journal.

@@ -70,10 +70,14 @@ func (a *app) historyCommand() *cobra.Command {
 				if list == nil {
 					list = []harden.TransactionSummary{}
 				}
-				return writeJSON(a.Out, historyView{"harden/v1", "History", list})
+				err = writeJSON(a.Out, historyView{"harden/v1", "History", list})
+			} else {
+				a.printHistory(list)
 			}
-			a.printHistory(list)
-			return nil
+			if err == nil {
+				err = a.tellDamage(settledDamage(list))
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -148,21 +152,35 @@ func (a *app) printHistory(list []harden.TransactionSummary) {
 		fmt.Fprintln(a.Out, "no transactions yet")
 		return
 	}
-	rows := [][]string{{"TRANSACTION", "STARTED", "SCOPE", "OUTCOME", "WHO", "CONTROLS", "REASON"}}
+	rows := [][]string{{"TRANSACTION", "STARTED", "WHERE", "STATE", "WHO", "CONTROLS", "REASON"}}
 	for _, t := range list {
-		outcome := string(t.Outcome)
-		if len(t.UndoneBy) > 0 {
-			outcome += ", undone"
+		state := t.State().String()
+		if t.Undoes != "" && t.Damage == "" {
+			state += " of " + t.Undoes
 		}
-		if t.Undoes != "" {
-			outcome += ", undoes " + t.Undoes
-		}
-		if t.Damage != "" {
-			outcome = "damaged: " + t.Damage
-		}
-		rows = append(rows, []string{t.ID, t.Started.Local().Format(time.DateTime), string(t.Scope), outcome, t.Who, fmt.Sprint(len(t.Controls)), t.Reason})
+		rows = append(rows, []string{t.ID, started(t), t.Where().String(), state, t.Who, fmt.Sprint(len(t.Controls)), t.Reason})
 	}
 	table(a.Out, rows)
+}
+
+// started is when a transaction began, as far as that is known.
+func started(t harden.TransactionSummary) string {
+	if t.Started.IsZero() {
+		return "unknown"
+	}
+	return t.Started.Local().Format(time.DateTime)
+}
+
+// tellDamage says what is damaged in transactions, and what can be done about each.
+func (a *app) tellDamage(damaged []harden.TransactionSummary) error {
+	for _, t := range damaged {
+		fmt.Fprintf(a.Err, "error: transaction %s (%s) is damaged: %s\n", oneLine(t.ID), t.Outcome, sentence(t.Damage))
+		a.printWays(a.ways(t))
+	}
+	if len(damaged) > 0 {
+		return &codeError{exitUnsettled}
+	}
+	return nil
 }
 
 func (a *app) oneTransaction(ctx context.Context, e *engine, list []harden.TransactionSummary, id, out string) error {
@@ -185,13 +203,43 @@ func (a *app) oneTransaction(ctx context.Context, e *engine, list []harden.Trans
 		}
 		return writeJSON(a.Out, transactionView{"harden/v1", "Transaction", t, viewPlans([]harden.Plan{p}).Plans[0], events})
 	}
-	table(a.Out, [][]string{
-		{"transaction", t.ID}, {"started", t.Started.Local().Format(time.DateTime)}, {"who", t.Who}, {"reason", t.Reason},
-		{"outcome", string(t.Outcome)}, {"way out by hand", a.where.byHand(t.Script)},
-	})
+	table(a.Out, a.aboutRows(t))
+	fmt.Fprintln(a.Out)
 	for _, ev := range events {
 		fmt.Fprintf(a.Out, "%s  %-10s %s\n", ev.Time.Local().Format(time.TimeOnly), ev.Kind, oneLine(ev.Message.String()))
 	}
 	fmt.Fprintln(a.Out)
 	return printPlans(a.Out, []harden.Plan{p}, true)
+}
+
+// aboutRows say what a transaction is, where its backup is, how it is undone, and what had a part in it.
+func (a *app) aboutRows(t harden.TransactionSummary) [][]string {
+	rows := [][]string{
+		{"transaction", t.ID}, {"started", started(t)}, {"who", t.Who}, {"reason", t.Reason}, {"where", t.Where().String()}, {"state", t.State().String()},
+	}
+	add := func(label string, values []string) {
+		for i, v := range values {
+			if i > 0 {
+				label = ""
+			}
+			rows = append(rows, []string{label, v})
+		}
+	}
+	if t.Undoes != "" {
+		add("undoes", []string{t.Undoes})
+	}
+	add("undone by", t.UndoneBy)
+	if undo := a.where.pasteable(program + " rollback " + t.ID); undo != "" && t.Outcome == harden.OutcomeApplied && len(t.UndoneBy) == 0 && !t.ByHand {
+		add("undo", []string{undo})
+	}
+	add("way out by hand", []string{a.where.byHand(t.Script)})
+	controls := slices.Clone(t.Controls)
+	for i, c := range controls {
+		if slices.Contains(t.UndoneControls, c) {
+			controls[i] += " (undone)"
+		}
+	}
+	add("controls", controls)
+	add("targets", t.Targets)
+	return rows
 }

@@ -233,19 +233,36 @@ func (a *app) recoverCommand() *cobra.Command {
 // whole says whether every settled transaction still is what was written. What is not can be undone by hand only.
 func (a *app) whole(ctx context.Context, e *engine) (bool, error) {
 	damaged, err := e.damaged(ctx)
-	for _, t := range damaged {
-		fmt.Fprintf(a.Err, "error: transaction %s (%s) is damaged: %s\n", oneLine(t.ID), t.Outcome, sentence(t.Damage))
-		a.printHints(a.ways(e, t))
-	}
+	_ = a.tellDamage(damaged) // the code is recover's
 	return len(damaged) == 0, err
 }
 
-// ways are the commands for a damaged transaction: undoing by hand what is still in force, and putting its record aside.
-func (a *app) ways(e *engine, t harden.TransactionSummary) []string {
+// ways are the commands for a damaged transaction: undoing what is still in force, and putting its record aside.
+func (a *app) ways(t harden.TransactionSummary) []way {
 	dir := path.Dir(t.Script)
-	aside := a.where.sudo() + "mv " + shellWord(dir) + " " + shellWord(path.Join(path.Dir(path.Dir(dir)), t.ID+".damaged"))
-	if t.Outcome == harden.OutcomeApplied && len(t.UndoneBy) == 0 {
-		return []string{a.where.byHand(t.Script), aside}
+	aside := way{"once that is settled, put its record aside; nothing else goes by it then",
+		a.where.sudo() + "mv " + shellWord(dir) + " " + shellWord(path.Join(path.Dir(path.Dir(dir)), t.ID+".damaged"))}
+	switch {
+	case t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 || t.Restored:
+		aside.what = "nothing of it is in force; put its record aside"
+		return []way{aside}
+	case t.ByHand:
+		return []way{{"undo it by hand; where a saved original is damaged, it says which, and how all else is restored", a.where.byHand(t.Script)}, aside}
 	}
-	return []string{aside}
+	return []way{
+		{"undo it; the plan has what is needed", program + " rollback " + t.ID},
+		{"or by hand; it says what cannot be restored, and how all else is", a.where.byHand(t.Script)},
+		aside,
+	}
+}
+
+// way is a command, and what it is for.
+type way struct{ what, command string }
+
+// printWays prints them as hints, each with what it is for.
+func (a *app) printWays(ways []way) {
+	for _, w := range ways {
+		fmt.Fprintf(a.Err, "%s:\n", w.what)
+		a.printHints([]string{w.command})
+	}
 }

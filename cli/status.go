@@ -63,7 +63,8 @@ type brokenView struct {
 	Outcome harden.Outcome `json:"outcome"`
 	Script  string         `json:"script"`
 	Damage  string         `json:"damage"`
-	ways    []string       // commands for people
+	ways    []way          // for people
+	byHand  bool
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -202,7 +203,7 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 	}
 	damaged, err := e.damaged(cmd.Context())
 	for _, t := range damaged {
-		v.Damaged = append(v.Damaged, brokenView{t.ID, t.Started, t.Outcome, t.Script, t.Damage, a.ways(e, t)})
+		v.Damaged = append(v.Damaged, brokenView{t.ID, t.Started, t.Outcome, t.Script, t.Damage, a.ways(t), t.ByHand})
 	}
 	return v, err
 }
@@ -257,10 +258,14 @@ func (a *app) printStatus(v statusView) {
 		}
 	}
 	for _, b := range v.Damaged {
-		fmt.Fprintf(a.Out, "transaction %s (%s) cannot be read any more: its undo is by hand only\n", oneLine(b.ID), b.Outcome)
+		said := "is damaged"
+		if b.byHand {
+			said = "cannot be read any more: its undo is by hand only"
+		}
+		fmt.Fprintf(a.Out, "transaction %s (%s) %s\n", oneLine(b.ID), b.Outcome, said)
 		fmt.Fprintf(a.Out, "  damaged: %s\n", sentence(b.Damage))
 		for _, way := range b.ways {
-			fmt.Fprintf(a.Out, "  by hand: %s\n", oneLine(way))
+			fmt.Fprintf(a.Out, "  %s:\n    %s\n", way.what, oneLine(a.where.pasteable(way.command)))
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
+	"time"
 
 	"kubectl-harden.io/kubectl-harden/backups"
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -104,7 +106,7 @@ func targets(steps []harden.Step) []backups.Target {
 
 // loadPlan is the plan that a transaction was to write.
 func (e *engine) loadPlan(id string) (harden.Plan, error) {
-	rec, err := e.store.Load(id)
+	data, err := e.store.Plan(id)
 	if errors.Is(err, backups.ErrDamaged) {
 		return harden.Plan{}, &damagedError{err, e.script(path.Join(e.m.stateDir, "transactions", id))}
 	}
@@ -112,7 +114,7 @@ func (e *engine) loadPlan(id string) (harden.Plan, error) {
 		return harden.Plan{}, err
 	}
 	var p harden.Plan
-	if err := json.Unmarshal(rec.Plan, &p); err != nil {
+	if err := json.Unmarshal(data, &p); err != nil {
 		return harden.Plan{}, fmt.Errorf("reading the plan of transaction %s: %w", id, err)
 	}
 	return p, nil
@@ -130,7 +132,7 @@ func (e *engine) applied() ([]harden.AppliedFact, error) {
 	var out []harden.AppliedFact
 	undone := map[string][]string{} // controls, by the transaction that they were undone in
 	for i, t := range history {
-		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 || t.Damage != "" || t.Scope != harden.ScopeNode {
+		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 || t.ByHand || t.Restored || t.Scope != harden.ScopeNode {
 			continue
 		}
 		if t.Undoes != "" {
@@ -251,12 +253,20 @@ func (e *engine) summaries(list []backups.Summary) []harden.TransactionSummary {
 		if t.Targets == nil {
 			t.Targets = []string{}
 		}
-		if s.Damage != nil {
-			t.Damage = s.Damage.Error()
+		t.Restored = t.Outcome == harden.OutcomeApplied && e.restored(s.ID)
+		if t.Started.IsZero() {
+			t.Started = begunAt(s.ID)
 		}
 		out = append(out, t)
 	}
 	return out
+}
+
+// begunAt is the time that an id begins with, for what has no readable journal; zero where it has none.
+func begunAt(id string) time.Time {
+	stamp, _, _ := strings.Cut(id, "-")
+	at, _ := time.Parse("20060102T150405.000Z", stamp)
+	return at
 }
 
 // script is where restore.sh of a transaction lies on this machine; the demo's is shown as its node sees it.

@@ -191,6 +191,18 @@ type clusterError struct{ err error }
 func (e *clusterError) Error() string { return "undoing: " + e.err.Error() }
 func (e *clusterError) Unwrap() error { return e.err }
 
+// putBack says that restore.sh was run, and that every target is as it was before the transaction.
+func (e *engine) putBack(t harden.TransactionSummary) bool {
+	if !t.Restored {
+		return false
+	}
+	p, err := e.loadPlan(t.ID)
+	return err == nil && !slices.ContainsFunc(p.Steps(), func(s harden.Step) bool {
+		now, err := e.m.node.State(s.Path)
+		return err != nil || !now.Equal(s.Before)
+	})
+}
+
 // lastRun are the applied transactions of the newest run that is not undone and can be read, newest first, and the damaged
 // ones above it.
 func (e *engine) lastRun(ctx context.Context) (last, damaged []harden.TransactionSummary, err error) {
@@ -201,7 +213,7 @@ func (e *engine) lastRun(ctx context.Context) (last, damaged []harden.Transactio
 	run := ""
 	for _, t := range history {
 		there := t.Outcome == harden.OutcomeApplied || t.Outcome == harden.OutcomeWaiting
-		if !there || len(t.UndoneBy) > 0 || t.Undoes != "" && t.Damage == "" {
+		if !there || len(t.UndoneBy) > 0 || t.Undoes != "" && !t.ByHand || e.putBack(t) {
 			continue
 		}
 		p, err := e.loadPlan(t.ID)

@@ -99,6 +99,43 @@ type TransactionSummary struct {
 	Outcome  Outcome   `json:"outcome"`
 	Undoes   string    `json:"undoes,omitempty"`
 	UndoneBy []string  `json:"undoneBy,omitempty"`
-	Script   string    `json:"script"`
-	Damage   string    `json:"damage,omitempty"` // the journal cannot be read; why
+	// UndoneControls are those whose part was undone by itself.
+	UndoneControls []string `json:"undoneControls,omitempty"`
+	// Keeps says that it is of kubeadm's own configuration.
+	Keeps bool `json:"keeps,omitempty"`
+	// Restored says that restore.sh was run after it was settled.
+	Restored bool   `json:"restored,omitempty"`
+	Script   string `json:"script"`
+	Damage   string `json:"damage,omitempty"` // what cannot be read of it any more, and why
+	// ByHand says that only restore.sh can undo it.
+	ByHand bool `json:"byHand,omitempty"`
+}
+
+// State is how a transaction stands today, which is more than how it ended.
+func (t TransactionSummary) State() Message {
+	switch {
+	case t.Damage != "":
+		return Msg("damaged")
+	case t.Outcome != OutcomeApplied:
+		return Msg("%s", string(t.Outcome))
+	case t.Undoes != "" && len(t.UndoneBy) > 0:
+		return Msg("undo, redone")
+	case t.Undoes != "":
+		return Msg("undo")
+	case len(t.UndoneBy) > 0:
+		return Msg("undone")
+	case t.Restored:
+		return Msg("undone by hand")
+	case len(t.UndoneControls) > 0:
+		return Msg("partly undone")
+	}
+	return Msg("applied")
+}
+
+// Where is what a transaction acted on, in a word.
+func (t TransactionSummary) Where() Message {
+	if t.Keeps {
+		return Msg("kubeadm")
+	}
+	return Msg("%s", string(t.Scope))
 }
