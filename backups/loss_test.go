@@ -130,7 +130,7 @@ func TestLossInPrune(t *testing.T) {
 	}}
 	x, err := open(w).Lock(holder)
 	must(t, err)
-	pruned, err := x.Prune(0)
+	pruned, err := x.Prune(0, all)
 	if len(pruned) != 1 || err != nil {
 		t.Fatal(pruned, err)
 	}

@@ -155,9 +155,9 @@ func (x *Session) keep(t *Tx) {
 	x.txs = append(x.txs, t)
 }
 
-// Prune removes all but the newest keep transactions and returns the ids of those that it removed. What has no
-// outcome, or a mixed one, or cannot be read, always stays.
-func (x *Session) Prune(keep int) ([]string, error) {
+// Prune removes all but the newest keep transactions, as far as they may go, and returns the ids of those that it removed. What has
+// no outcome, or a mixed one, or cannot be read, always stays.
+func (x *Session) Prune(keep int, mayGo func(id string) bool) ([]string, error) {
 	if err := x.held(); err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (x *Session) Prune(keep int) ([]string, error) {
 	}
 	var pruned []string
 	for _, sum := range slices.Backward(list[max(keep, 0):]) {
-		if sum.Outcome == "" || sum.Outcome == Mixed || sum.Damage != nil {
+		if sum.Outcome == "" || sum.Outcome == Mixed || sum.Damage != nil || !mayGo(sum.ID) {
 			continue
 		}
 		if err := x.discard(sum.ID); err != nil {

@@ -265,7 +265,7 @@ func TestDamage(t *testing.T) {
 			}
 			x, err = store.Lock(holder)
 			must(t, err)
-			if pruned, err := x.Prune(0); len(pruned) > 0 || err != nil {
+			if pruned, err := x.Prune(0, all); len(pruned) > 0 || err != nil {
 				t.Errorf("pruned %v, %v", pruned, err)
 			}
 			again, err := x.Resume(tx.ID())
@@ -330,7 +330,7 @@ func TestPrune(t *testing.T) {
 	if !slices.IsSorted(ids) {
 		t.Errorf("ids are not sorted: %v", ids)
 	}
-	pruned, err := x.Prune(2)
+	pruned, err := x.Prune(2, all)
 	if want := []string{ids[0], ids[2], ids[4]}; err != nil || !slices.Equal(pruned, want) {
 		t.Errorf("pruned %v, %v, want %v", pruned, err, want)
 	}
@@ -479,3 +479,5 @@ func TestUnsafeDirectories(t *testing.T) {
 		}
 	})
 }
+
+func all(string) bool { return true }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -29,7 +28,7 @@ type transactionView struct {
 }
 
 func (a *app) historyCommand() *cobra.Command {
-	var prune, follow bool
+	var prune, follow, yes bool
 	var keep int
 	var out string
 	cmd := &cobra.Command{
@@ -42,8 +41,8 @@ func (a *app) historyCommand() *cobra.Command {
 			switch {
 			case prune && (len(args) > 0 || flags.Changed("output")):
 				return usagef("--prune goes with --keep only")
-			case !prune && flags.Changed("keep"):
-				return usagef("--keep goes with --prune")
+			case !prune && (flags.Changed("keep") || yes):
+				return usagef("--keep and --yes go with --prune")
 			case follow && (len(args) == 0 || out != "table"):
 				return usagef("--follow wants one transaction, and prints lines")
 			case keep < 1:
@@ -54,7 +53,7 @@ func (a *app) historyCommand() *cobra.Command {
 				return err
 			}
 			if prune {
-				return a.prune(e, keep)
+				return a.prune(cmd.Context(), e, keep, yes)
 			}
 			if follow {
 				return a.follow(cmd.Context(), e, args[0])
@@ -85,6 +84,7 @@ func (a *app) historyCommand() *cobra.Command {
 	f.BoolVar(&follow, "follow", false, "print what happens in the transaction as it happens, until it is settled")
 	f.BoolVar(&prune, "prune", false, "remove settled transactions, oldest first; they can no longer be undone")
 	f.IntVar(&keep, "keep", 20, "how many to keep when pruning")
+	f.BoolVar(&yes, "yes", false, "prune without asking, also what is still applied")
 	return cmd
 }
 
@@ -130,21 +130,6 @@ func (a *app) follow(ctx context.Context, e *engine, id string) error {
 			return nil
 		}
 	}
-}
-
-func (a *app) prune(e *engine, keep int) error {
-	if e.m.cannotWrite != nil {
-		return e.m.cannotWrite
-	}
-	s, err := e.store.Lock(e.holder())
-	if err != nil {
-		return err
-	}
-	gone, err := s.Prune(keep)
-	for _, id := range gone {
-		fmt.Fprintln(a.Out, "removed", oneLine(id))
-	}
-	return errors.Join(err, s.Unlock())
 }
 
 func (a *app) printHistory(list []harden.TransactionSummary) {
