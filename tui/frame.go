@@ -182,6 +182,8 @@ func (m *Model) note(w int) []string {
 		d.styled(0, t.Faint, s)
 	} else if s := m.standingNote(); s != "" {
 		d.item(paint(t.Warn, "! "), 2, s)
+	} else if s := m.damageNote(); s != "" {
+		d.item(paint(t.Bad, "! "), 2, s)
 	} else if m.facts != nil {
 		if why, only := harden.AssessOnly(m.facts); only && !harden.NotANode(m.facts) {
 			d.item(paint(t.Warn, "! "), 2, why.String())

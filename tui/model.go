@@ -70,6 +70,7 @@ type Model struct {
 
 	standing *Standing // besides this walk
 	stoodAt  time.Time // when it was so
+	damaged  []string  // transactions
 
 	run         *run
 	crash       string // where the engine had a bug while applying

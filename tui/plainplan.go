@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -174,7 +175,7 @@ func (p *plainWalk) history() error {
 		return nil
 	}
 	for i, it := range items {
-		p.say("%d: %s, %s, %s, %s", i+1, p.m.theme.inert(it.ID), p.m.clock(it.Started), it.Outcome, p.m.theme.inert(what(it)))
+		p.say("%d: %s, %s, %s, %s", i+1, p.m.theme.inert(it.ID), p.m.clock(it.Started), p.m.theme.msg(it.State()), p.m.theme.inert(what(it)))
 		p.say("   backup %s", p.m.theme.inert(it.Script))
 	}
 	n, err := p.number("Which one is to be undone? Its number; enter alone goes back.", len(items))
@@ -182,17 +183,23 @@ func (p *plainWalk) history() error {
 		return err
 	}
 	it := items[n-1]
+	if !undoable(it) {
+		p.tell(func(d *doc) { p.m.wayBack(d, it) })
+		p.say("Nothing of it is to be undone from here: %s.", p.m.theme.msg(it.State()))
+		return nil
+	}
+	controls := slices.DeleteFunc(slices.Clone(it.Controls), func(c string) bool { return slices.Contains(it.UndoneControls, c) })
 	p.say("1: the whole transaction")
-	for i, c := range it.Controls {
+	for i, c := range controls {
 		p.say("%d: only %s", i+2, p.m.theme.inert(c))
 	}
-	n, err = p.number("What of it? The diff is shown first. Enter alone goes back.", 1+len(it.Controls))
+	n, err = p.number("What of it? The diff is shown first. Enter alone goes back.", 1+len(controls))
 	if err != nil || n == 0 {
 		return err
 	}
 	control, name := "", it.ID
 	if n > 1 {
-		control = it.Controls[n-2]
+		control = controls[n-2]
 		name = control + " in " + it.ID
 	}
 	plans, err := p.m.engine.Undo(p.ctx, it.ID, control)

@@ -214,6 +214,11 @@ func (s *reviewScreen) view(m *Model, w, h int) []string {
 func (s *reviewScreen) describe(m *Model, d *doc) {
 	if s.undoes != "" {
 		d.text(0, "This undoes "+s.undoes+".")
+		for _, p := range s.plans {
+			if p.Undoes != "" && !strings.Contains(s.undoes, p.Undoes) {
+				d.text(0, "With it goes what keeps it through upgrades, of transaction "+p.Undoes+".")
+			}
+		}
 		d.raw("")
 	}
 	if len(s.targets) == 0 {

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"strings"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -30,8 +31,9 @@ func (s *Standing) waits() bool {
 func (m *Model) readStanding(open bool) tea.Cmd {
 	return m.start(jobStanding, "looking for other runs", func(ctx context.Context) func(*Model) tea.Cmd {
 		standing, err := m.engine.Standing(ctx)
+		history, _ := m.engine.History(ctx) // where it cannot be read, its screen says so
 		return m.orWarn(err, func(m *Model) tea.Cmd {
-			m.standing, m.stoodAt = standing, m.opts.Now()
+			m.standing, m.stoodAt, m.damaged = standing, m.opts.Now(), damaged(history)
 			if standing == nil || !open || len(m.stack) > 1 {
 				return nil
 			}
@@ -72,6 +74,25 @@ func (m *Model) lookAgain() tea.Cmd {
 		return m.readStanding(false)
 	}
 	return nil
+}
+
+// damaged are the settled transactions that cannot be read as they were written.
+func damaged(history []harden.TransactionSummary) []string {
+	var out []string
+	for _, t := range history {
+		if t.Damage != "" && t.Outcome != harden.OutcomeUnsettled && t.Outcome != harden.OutcomeMixed {
+			out = append(out, t.ID)
+		}
+	}
+	return out
+}
+
+// damageNote says on the first screen what is damaged; "" for nothing.
+func (m *Model) damageNote() string {
+	if len(m.damaged) == 0 || len(m.stack) > 1 {
+		return ""
+	}
+	return "damaged: transaction " + strings.Join(m.damaged, ", ") + m.theme.hint(": H says what can be done", "")
 }
 
 // standingNote says in a line what stands open; "" for nothing.
