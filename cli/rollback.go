@@ -175,6 +175,11 @@ func (a *app) undoConflict(err error) error {
 	a.complain(err)
 	exists := func(b []byte) harden.State { return harden.State{Exists: b != nil, Data: b} }
 	a.printDiff("what undoing would have to change", conflict.Target, exists(conflict.Now), exists(conflict.Want))
+	if conflict.Later != "" {
+		a.printHints([]string{program + " rollback " + conflict.Later})
+	} else {
+		a.printHints([]string{program + " history " + conflict.Of}) // which shows how it left them
+	}
 	return &codeError{exitRefused}
 }
 

@@ -35,6 +35,7 @@ type UndoInput struct {
 // UndoConflictError is a target that others have changed since, on the same lines.
 type UndoConflictError struct {
 	Target string
+	Of     string // the transaction that was to be undone
 	Later  string // the newer transaction that did, if one of ours did
 	// Want is what undoing would write, Now what is there.
 	Want, Now []byte
@@ -44,7 +45,7 @@ func (e *UndoConflictError) Error() string {
 	if e.Later != "" {
 		return fmt.Sprintf("undoing: %s: transaction %s changed the same lines since; undo that one first", e.Target, e.Later)
 	}
-	return fmt.Sprintf("undoing: %s: somebody changed the same lines since", e.Target)
+	return fmt.Sprintf("undoing: %s: somebody changed the same lines since; write them as transaction %s left them and undo again, or take its change back by hand", e.Target, e.Of)
 }
 
 // Undo makes the plan that brings back prior values. While a target still holds what the transaction wrote, it becomes what
@@ -278,7 +279,7 @@ func reverse(in UndoInput, done Step, want, now State) (State, error) {
 		return want, nil
 	}
 	conflict := func() error {
-		return &UndoConflictError{Target: done.ID, Later: laterOn(in, done.ID), Want: want.Data, Now: now.Data}
+		return &UndoConflictError{Target: done.ID, Of: in.Done.ID, Later: laterOn(in, done.ID), Want: want.Data, Now: now.Data}
 	}
 	if now.Exists != done.After.Exists || !want.Exists || !now.Exists {
 		if done.Kind == StepDir && now.Exists && !want.Exists {
