@@ -252,7 +252,7 @@ func handoverKilled(t *T) {
 		t.need(err)
 		t.need(cmd.Start())
 		t.within(2*time.Minute, "connections are led", func() (bool, string) {
-			return strings.Contains(t.shell("nft list tables"), table), "no table"
+			return strings.TrimSpace(t.shell("nft list table inet "+table+" 2>/dev/null || true")) != "", "no table"
 		})
 		time.Sleep(after)
 		t.need(t.node.Kill(t.ctx))
