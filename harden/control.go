@@ -113,7 +113,7 @@ type Remedy struct {
 	// Shares names a set of options that remedies of several controls have in common: what is set on one of them holds
 	// for all that are chosen, and two that disagree are an error. Empty: the options are the remedy's own.
 	Shares string
-	// Preconditions is nil where there is nothing to check. Values have every option set.
+	// Preconditions is nil where there is nothing to check. Values have every option set that does not keep.
 	Preconditions func(*Facts, Values) []Precondition
 	// Intents renders the remedy; it is pure. An error is a sentence for the operator.
 	Intents func(*Facts, Values) ([]Intent, error)
@@ -138,6 +138,9 @@ type Option struct {
 	Title   Message
 	Kind    OptionKind
 	Default string
+	// Keeps says that what is in force and right is kept where the option is not set: the remedy has no value of it then, and the
+	// default is for where nothing is in force.
+	Keeps   bool
 	Choices []string // for OptionOneOf
 	Unit    string   // "days", "MB"; for people
 	// Check refuses a value with a sentence; nil accepts what the kind accepts.

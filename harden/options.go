@@ -15,11 +15,13 @@ func (e *OptionError) Error() string {
 	return fmt.Sprintf("setting an option: %s.%s: %s", e.Control, e.Option, e.Why)
 }
 
-// Fill checks the given values against the remedy's options and adds the defaults.
+// Fill checks the given values against the remedy's options and adds the defaults, except of options that keep what is in force.
 func (r Remedy) Fill(control string, given Values) (Values, error) {
 	out := Values{}
 	for _, o := range r.Options {
-		out[o.Name] = o.Default
+		if !o.Keeps {
+			out[o.Name] = o.Default
+		}
 	}
 	for name, v := range given {
 		i := slices.IndexFunc(r.Options, func(o Option) bool { return o.Name == name })

@@ -118,12 +118,11 @@ func (m *Model) describeRemedy(d *doc, c harden.Control) {
 	d.text(2, r.Title.String())
 	d.pair("effect", 9, r.Impact.String())
 	d.pair("risk", 9, risk(r.Risk))
-	values, err := r.Fill(c.ID, m.choice(c).Options)
-	if err != nil {
+	if _, err := r.Fill(c.ID, m.choice(c).Options); err != nil {
 		d.pair("options", 9, err.Error())
 	}
 	for _, o := range r.Options {
-		d.pair("option", 9, o.Name+" = "+values[o.Name]+unit(o)+"  "+o.Title.String())
+		d.pair("option", 9, o.Name+" = "+m.option(c, o)+unit(o)+"  "+o.Title.String())
 	}
 	if len(rs) > 1 {
 		var others []string

