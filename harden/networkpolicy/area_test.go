@@ -118,6 +118,32 @@ func TestPreconditions(t *testing.T) {
 	}
 }
 
+// TestAnIngressControllerInASystemNamespaceWasNoClient: there it loses its backends as anywhere else. What runs the node and its
+// network is none.
+func TestAnIngressControllerInASystemNamespaceWasNoClient(t *testing.T) {
+	f := town()
+	f.Cluster.DaemonSets = append(f.Cluster.DaemonSets, harden.DaemonSetFact{Namespace: "kube-system", Name: "calico-node"})
+	before := len(precondition(t, f, nil, "host-network-clients").Evidence)
+	onHost(f.Cluster, "Node/cp1", "DaemonSet/kube-proxy", "DaemonSet/calico-node", "Deployment/calico-typha")
+	if got := precondition(t, f, nil, "host-network-clients"); len(got.Evidence) != before {
+		t.Errorf("the node's own: %v", got.Evidence)
+	}
+	onHost(f.Cluster, "DaemonSet/ingress-nginx-controller")
+	got := precondition(t, f, nil, "host-network-clients")
+	if got.State != harden.PreconditionUnknown || len(got.Evidence) != before+1 {
+		t.Errorf("%s: %v", got.State, got.Evidence)
+	}
+}
+
+// onHost adds pods of kube-system that are on the host's network.
+func onHost(c *harden.ClusterFacts, owners ...string) {
+	for _, owner := range owners {
+		p := pod("kube-system", "p", nil)
+		p.Name, p.Owner, p.HostNetwork = strings.ReplaceAll(owner, "/", "-"), owner, true
+		c.Pods = append(c.Pods, p)
+	}
+}
+
 func TestNamespaceOption(t *testing.T) {
 	o := control(t, denyControl).Remedies[0].Options[0]
 	for value, ok := range map[string]bool{"": true, "shop": true, "shop, hooks": true, "Shop": false, "a/b": false} {

@@ -22,19 +22,24 @@ type plugin struct {
 	title      string
 	daemonSets []string
 	image      string // part of the name of an image, where the DaemonSet's name alone does not tell
-	enforces   enforcement
+	// beside are its other workloads that run on the host's network and are no ingress controllers.
+	beside   []string
+	enforces enforcement
 }
 
 // plugins, surest first: of several that run, such as flannel with Calico's policies (Canal), the first counts.
 var plugins = []plugin{
-	{title: "Calico", daemonSets: []string{"calico-node"}, enforces: always},
+	{title: "Calico", daemonSets: []string{"calico-node"}, beside: []string{"Deployment/calico-typha", "Deployment/tigera-operator"}, enforces: always},
 	{title: "Canal", daemonSets: []string{"canal", "rke2-canal"}, enforces: always},
-	{title: "Cilium", daemonSets: []string{"cilium", "anetd"}, enforces: always},
-	{title: "Antrea", daemonSets: []string{"antrea-agent"}, enforces: always},
+	{title: "Cilium", daemonSets: []string{"cilium", "anetd"}, beside: []string{"Deployment/cilium-operator"}, enforces: always},
+	{title: "Antrea", daemonSets: []string{"antrea-agent"}, beside: []string{"Deployment/antrea-controller"}, enforces: always},
 	{title: "kube-router", daemonSets: []string{"kube-router"}, enforces: always},
 	{title: "Weave Net", daemonSets: []string{"weave-net"}, enforces: always},
 	{title: "OVN-Kubernetes", daemonSets: []string{"ovnkube-node"}, enforces: always},
-	{title: "Kube-OVN", daemonSets: []string{"kube-ovn-cni"}, enforces: always},
+	{
+		title: "Kube-OVN", daemonSets: []string{"kube-ovn-cni"}, enforces: always,
+		beside: []string{"Deployment/kube-ovn-controller", "Deployment/ovn-central", "DaemonSet/ovs-ovn"},
+	},
 	{title: "kube-network-policies", daemonSets: []string{"kube-network-policies"}, enforces: always},
 	{title: "flannel with its policy agent", daemonSets: []string{"kube-flannel-ds", "kube-flannel"}, image: "kube-network-policies", enforces: always},
 	{title: "kindnet", daemonSets: []string{"kindnet"}, enforces: depends},

@@ -3,6 +3,7 @@ package networkpolicy
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -102,21 +103,35 @@ func (n *namespace) covers(c *harden.ClusterFacts, e call) bool {
 	})
 }
 
-// hostNetworkClients: pods of the host's network have their node's address, which an allow for pods does not cover.
+// hostNetworkClients: pods of the host's network have their node's address, which an allow for pods does not cover. It is also of
+// system namespaces: ingress controllers are installed there too.
 func hostNetworkClients(c *harden.ClusterFacts, targets []*namespace) harden.Precondition {
 	p := harden.Precondition{ID: "host-network-clients", Title: harden.Msg("no pod of the host's network is a client of a ClusterIP Service"), State: harden.Met}
 	if !slices.ContainsFunc(targets, func(n *namespace) bool { return len(n.services) > 0 }) {
 		return p
 	}
 	for _, n := range namespaces(c) {
-		if slices.Contains(systemNamespaces, n.name) {
-			continue
-		}
 		for _, w := range hostWorkloads(n.pods) {
+			if carriesTraffic(c, n.name, w) {
+				continue
+			}
 			p.State = harden.PreconditionUnknown
 			p.Message = harden.Msg("these connect with their node's address, which is not allowed to ClusterIP Services; ingress controllers of this kind lose their backends")
 			p.Evidence = append(p.Evidence, harden.Evidence{Source: n.name + " " + w, Value: "on the host's network"})
 		}
 	}
 	return p
+}
+
+// carriesTraffic: what runs the node or its network is no client of workloads' Services: static pods, which their node owns,
+// kube-proxy, and network plugins that are known.
+func carriesTraffic(c *harden.ClusterFacts, namespace, workload string) bool {
+	if strings.HasPrefix(workload, "Node/") || namespace == "kube-system" && workload == "DaemonSet/kube-proxy" {
+		return true
+	}
+	return slices.ContainsFunc(c.DaemonSets, func(d harden.DaemonSetFact) bool {
+		return slices.ContainsFunc(plugins, func(p plugin) bool {
+			return p.is(d) && (d.Namespace == namespace && workload == "DaemonSet/"+d.Name || slices.Contains(p.beside, workload))
+		})
+	})
 }
