@@ -1,6 +1,7 @@
 package files
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -37,6 +38,8 @@ type member struct {
 	seen harden.StatFact // at the path by which it is known
 	real harden.StatFact // what is there, a link followed
 	want uint32          // the bits that it may have
+	// stray says why the file is to be moved away, not to be kept in order.
+	stray harden.Message
 }
 
 // owner is whom files should belong to.
@@ -59,7 +62,7 @@ func at(f *harden.Facts, p string, want uint32) []member {
 	if !ok || real.Kind != harden.StatFile && real.Kind != harden.StatDir {
 		return nil
 	}
-	return []member{{seen, real, want}}
+	return []member{{seen: seen, real: real, want: want}}
 }
 
 // all are the members at several paths, each once.
@@ -248,23 +251,27 @@ func (g group) ownerControl() harden.Control {
 	}
 }
 
-// each makes an intent of each member. What a link leads to elsewhere is left to the operator, with the command.
+// each makes an intent of each member. What a link leads to elsewhere is left to the operator, with the command, and so is a file
+// that is to be moved away.
 func each(members []member, intent func(member) (i harden.Intent, byHand string)) ([]harden.Intent, error) {
 	var out []harden.Intent
-	links := ""
+	left := ""
 	for _, m := range members {
 		i, byHand := intent(m)
 		switch {
+		case !m.stray.IsZero():
+			left = fmt.Sprintf("%s: %s; move it out of the directory", m.seen.Path, m.stray)
+			continue
 		case m.link():
-			links = fmt.Sprintf("%s is a link to %s, which is not changed through it: if that is right, run \"%s\"", m.seen.Path, m.real.Path, byHand)
+			left = fmt.Sprintf("%s is a link to %s, which is not changed through it: if that is right, run \"%s\"", m.seen.Path, m.real.Path, byHand)
 			continue
 		case m.real.Kind == harden.StatDir:
 			i = harden.OfDir(i)
 		}
 		out = append(out, i)
 	}
-	if len(out) == 0 && links != "" {
-		return nil, fmt.Errorf("%s", links)
+	if len(out) == 0 && left != "" {
+		return nil, errors.New(left)
 	}
 	return out, nil
 }

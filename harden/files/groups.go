@@ -36,6 +36,9 @@ var groups = []group{
 			if len(out) == 0 {
 				return nil
 			}
+			for i := range out {
+				out[i].stray = strayAt(f, out[i].seen.Path)
+			}
 			return append(out, at(f, dir, folder)...)
 		},
 		none:   harden.Msg("this node has no static pod manifests"),

@@ -60,3 +60,19 @@ func stray(all []harden.StaticPodFact, i int) harden.Message {
 	}
 	return harden.Message{}
 }
+
+// strayAt says why the file at a path is not meant to be there, be that this area's finding or a component's.
+func strayAt(f *harden.Facts, file string) harden.Message {
+	for i, p := range f.StaticPods {
+		if p.Path != file {
+			continue
+		}
+		if why := stray(f.StaticPods, i); !why.IsZero() {
+			return why
+		}
+		if c := f.Component(p.Component); c != nil && slices.Contains(c.Rivals, file) {
+			return harden.Msg("it defines %s, as %s does", p.Component, c.Manifest.Path)
+		}
+	}
+	return harden.Message{}
+}
