@@ -139,6 +139,8 @@ func TestTheWholeWalkOnATerminal(t *testing.T) {
 	p.keys("\x1b")
 	p.await("Turn profiling off")
 	p.keys("\x1b")
+	p.await("Search all controls", "/ profiling")
+	p.keys("\x1b")
 	p.await("Network policies")
 	p.keys("p")
 	p.await("Plan: 1 control", "kube-apiserver restarts")
@@ -205,10 +207,12 @@ func lockedOutOnPTY(t *testing.T) *onPTY {
 	p.await("Remedy and options", "> remedy")
 	for !strings.Contains(p.await("> remedy"), "flag-false") {
 		p.keys("\x1b[C")
-		p.await("chosen: apiserver-anonymous-auth by")
+		p.await("set: apiserver-anonymous-auth by")
 	}
 	p.keys("\x1b")
 	p.await("Seen")
+	p.keys(" ")
+	p.await("chosen: apiserver-anonymous-auth")
 	p.keys("p")
 	p.await("Plan: 1 control", "Dead man's switch", "can lock you out")
 	p.keys("d")
