@@ -58,10 +58,10 @@ func (m *Model) choosableBy(c harden.Control, choice harden.Choice) string {
 	switch {
 	case !ok:
 		return "nothing was read yet"
-	case f.Status == harden.StatusPass && len(choice.Options) == 0:
+	case f.Status == harden.StatusPass && len(choice.Options) == 0 && (choice.Remedy == "" || len(m.remedies(c)) < 2):
 		said := "nothing to do: it is as recommended"
 		if m.settable(c) {
-			said += m.theme.hint("; o sets its options", "; options sets its options")
+			said += m.theme.hint("; o sets it otherwise", "; options sets it otherwise")
 		}
 		return said
 	case f.Status == harden.StatusNotApplicable:
@@ -72,14 +72,14 @@ func (m *Model) choosableBy(c harden.Control, choice harden.Choice) string {
 	return ""
 }
 
-// settable says that a control has options to set, be it as recommended or not.
+// settable says that a control has options to set, or remedies to choose from, be it as recommended or not.
 func (m *Model) settable(c harden.Control) bool {
 	f, ok := m.finding(c.ID)
 	if !ok || f.Status != harden.StatusPass {
 		return m.choosable(c) == ""
 	}
 	r, ok := m.remedy(c)
-	return ok && len(r.Options) > 0
+	return ok && len(r.Options) > 0 || len(m.remedies(c)) > 1
 }
 
 // toggle puts a control into the plan or leaves it out.

@@ -108,7 +108,13 @@ func TestPathsWereBrokenWithinAName(t *testing.T) {
 func TestOptionsOfAControlThatPassesCouldNotBeSet(t *testing.T) {
 	w := begun(t, newFake(t), Options{})
 	w.keys("j", "enter", "space", "p", "d", "A").settle().keys("'cp1", "enter", "enter") // there is a policy now
-	w.keys("enter").want("there is a policy").keys("space").want("it is as recommended; o sets its options").wantNot("d diff")
+	w.keys("enter").want("there is a policy").keys("space").want("it is as recommended; o sets it otherwise").wantNot("d diff")
 	w.keys("o", "j", "enter", "ctrl+u", "'9", "enter", "esc").want("space choose", "d diff").keys("d").want("--audit-log-maxage=9")
 	w.keys("esc", "space").want("chosen: audit-policy")
+
+	// Another remedy can be taken, too.
+	w = begun(t, newFake(t), Options{})
+	w.keys("enter", "j", "space", "a", "p", "d", "A").settle().keys("'cp1", "enter", "enter")
+	w.keys("enter", "j").want("anonymous requests are limited").wantNot("d diff")
+	w.keys("o", "right", "esc").want("space choose", "d diff").keys("space").want("chosen: apiserver-anonymous-auth")
 }
