@@ -139,16 +139,18 @@ func (n *hostNode) State(path string) (harden.State, error) {
 	return harden.State(s), err
 }
 
-// Processes of a component: root's, in a container or not as kubeadm runs it. Anybody can name a program kube-apiserver.
+// Processes of a component: root's, in a container or not as kubeadm runs it. Of another program they are root's, wherever they
+// run. Anybody can name a program kube-apiserver.
 func (n *hostNode) Processes(name string) ([]harden.ProcessFact, error) {
 	ps, err := n.root.Processes(name)
 	if err != nil {
 		return nil, err
 	}
+	_, component := harden.ComponentByID(harden.ComponentID(name))
 	var out []harden.ProcessFact
 	for _, p := range ps {
 		inContainer := p.ContainerID != ""
-		if p.UID != 0 || inContainer == (name == string(harden.Kubelet)) || inContainer && n.root.HasVariable(p, harden.CanaryMark) {
+		if p.UID != 0 || component && inContainer == (name == string(harden.Kubelet)) || inContainer && n.root.HasVariable(p, harden.CanaryMark) {
 			continue // the last one is a rehearsal's, not the live one
 		}
 		out = append(out, harden.ProcessFact{PID: p.PID, Args: p.Argv, Started: p.Started, Container: p.ContainerID, Resident: p.Resident})

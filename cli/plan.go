@@ -214,10 +214,13 @@ func printPlans(to io.Writer, plans []harden.Plan, people bool) error {
 }
 
 func owner(c harden.Check) string {
-	if c.Control != "" {
+	switch {
+	case c.Control != "":
 		return c.Control
+	case c.Component != "":
+		return string(c.Component)
 	}
-	return string(c.Component)
+	return "this node"
 }
 
 func because(m harden.Message) string {

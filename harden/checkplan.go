@@ -270,6 +270,7 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 		if err := checkProofs(st, proofs.proofs, p.Choices); err != nil {
 			return nil, err
 		}
+		out = append(out, underwayChecks(f, st)...)
 		out = append(out, componentChecks(f, st)...)
 		out = append(out, wellFormed(f, st)...)
 	}

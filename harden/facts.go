@@ -37,6 +37,8 @@ type Facts struct {
 	Role        Role                            `json:"role,omitempty"`
 	Components  map[ComponentID]*ComponentFacts `json:"components,omitempty"`
 	Kubelet     *KubeletFacts                   `json:"kubelet,omitempty"`
+	// KubeadmRuns are the processes of kubeadm, whatever they do.
+	KubeadmRuns []ProcessFact `json:"kubeadmRuns,omitempty"`
 	// LookedFor are the marks by which nodes are recognised, until the first that was found.
 	LookedFor []Evidence `json:"lookedFor,omitempty"`
 	// StaticPods are the files of the static pod directory that the kubelet reads, by name.

@@ -47,6 +47,9 @@ func Persist(in BuildInput, plans []Plan) ([]Plan, error) {
 			out.Choices = append(out.Choices, c)
 		}
 	}
+	for _, stage := range out.Stages {
+		out.Preflight = append(out.Preflight, underwayChecks(in.Facts, stage)...)
+	}
 	out.Preflight = append(out.Preflight, p.checks...)
 	out.Skipped = append(out.Skipped, p.skipped...)
 	return append(plans, out), nil
@@ -104,7 +107,7 @@ func (p *planner) takeChoices(plan Plan, moved []string) Plan {
 		if slices.Contains(moved, c.Control) {
 			p.checks = append(p.checks, c)
 		}
-		if stays(c.Control) {
+		if stays(c.Control) && (c.ID != checkUnderway || slices.ContainsFunc(plan.Steps(), kubeadmWrites)) {
 			plan.Preflight = append(plan.Preflight, c)
 		}
 	}

@@ -162,6 +162,12 @@ func TestOneTransactionEditsKubeadmConfig(t *testing.T) {
 	if unmet, err := harden.Recheck(kept, f, areas); err != nil || len(unmet) > 0 {
 		t.Errorf("the plan is not right: %v %v", unmet, err)
 	}
+	if _, left := underway(cluster); left {
+		t.Error("a check of kubeadm's configuration is left where nothing of it is changed")
+	}
+	if c, ok := underway(kept); !ok || c.State != harden.Met {
+		t.Errorf("whether kubeadm is at work: %+v", c)
+	}
 }
 
 func TestUndoOfOneControlLeavesTheOthersInKubeadmConfig(t *testing.T) {

@@ -81,7 +81,9 @@ func (p *planner) fill(plan *Plan, at part, all []Step) error {
 	switch {
 	case len(steps) == 0:
 	case at == partCluster:
-		plan.Stages = []Stage{objectStage(steps)}
+		stage := objectStage(steps)
+		plan.Stages = []Stage{stage}
+		plan.Preflight = append(plan.Preflight, underwayChecks(p.in.Facts, stage)...)
 	default:
 		stage, err := stageOf(Msg("this node"), steps, p.in.Facts, p.proofs)
 		if err != nil {
@@ -89,6 +91,7 @@ func (p *planner) fill(plan *Plan, at part, all []Step) error {
 		}
 		stage.Rehearsals = Rehearsals(stage, p.in.Facts, false)
 		plan.Stages = []Stage{stage}
+		plan.Preflight = append(plan.Preflight, underwayChecks(p.in.Facts, stage)...)
 		plan.Preflight = append(plan.Preflight, componentChecks(p.in.Facts, stage)...)
 		plan.Preflight = append(plan.Preflight, wellFormed(p.in.Facts, stage)...)
 		plan.Preflight = append(plan.Preflight, rehearsalChecks(stage)...)

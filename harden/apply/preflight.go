@@ -108,6 +108,9 @@ func blocked(c harden.Check) error {
 	if who == "" {
 		who = string(c.Component)
 	}
+	if who == "" {
+		who = "this node"
+	}
 	return &RefusedError{
 		Why:   fmt.Sprintf("checking the plan: %s: it must hold that %s: %s", who, c.Title, c.Message),
 		Hints: []string{"kubectl-harden plan"},

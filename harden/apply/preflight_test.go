@@ -52,6 +52,10 @@ func TestRefused(t *testing.T) {
 			arrange: func(w *world, _ *harden.Plan) {
 				w.applier.Facts.Components[harden.APIServer].Process = &harden.ProcessFact{PID: 7, Args: []string{"kube-apiserver"}}
 			}},
+		{name: "a kubeadm upgrade since", says: "this node: it must hold that no kubeadm command is changing this node: kubeadm upgrade apply runs as process 4711",
+			hint: "kubectl-harden plan", arrange: func(w *world, _ *harden.Plan) {
+				w.applier.Facts.KubeadmRuns = []harden.ProcessFact{{PID: 4711, Args: []string{"kubeadm", "upgrade", "apply", "v1.37.3"}}}
+			}},
 		{name: "a control that is gone", says: `unknown control: "audit"`,
 			arrange: func(w *world, _ *harden.Plan) { w.applier.Areas = nil }},
 		{name: "a file changed since", says: kubeletConfig + ": it changed since the plan was made", hint: "kubectl-harden plan", drift: true,

@@ -27,6 +27,7 @@ type Node interface {
 
 // Live is asked only on a live node.
 type Live interface {
+	// Processes are a component's own, or those of another program of root's such as kubeadm.
 	Processes(name string) ([]harden.ProcessFact, error)
 	Sysctl(key string) (string, error)
 	Hostname() (string, error)
@@ -88,6 +89,13 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 				f.Missing[harden.Need(c.ID)] = harden.Msg("%s", err.Error())
 			}
 		}
+	}
+	if live != nil {
+		runs, err := live.Processes(harden.KubeadmProgram)
+		if err != nil {
+			f.Missing[harden.NeedKubeadmRuns] = harden.Msg("%s", err.Error())
+		}
+		f.KubeadmRuns = runs
 	}
 	collectReferenced(n, f)
 	collectEncryption(n, f)
