@@ -2,11 +2,14 @@ package cli
 
 import (
 	"bufio"
+	"fmt"
 	"math/rand/v2"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"kubectl-harden.io/kubectl-harden/harden/hardentest"
 )
 
 // killSeed makes the killed runs the same ones each time.
@@ -14,39 +17,52 @@ const killSeed = 20260923
 
 // A run that is killed at a random moment loses nothing: recover, and where it had finished rollback, bring everything back.
 func TestKilledWhileApplying(t *testing.T) {
-	random := rand.New(rand.NewPCG(killSeed, 1))
-	root := tempRoot(t)
-	makeVersion(t, root, "1.37", "")
-	before := tree(t, root)
-	interrupted := 0
-	for i := range kills {
-		lines, more := random.IntN(11), time.Duration(random.IntN(800))*time.Microsecond
-		said := killedAfter(t, root, lines, more)
-		code, stdout, stderr := run(at(root, "recover")...)
-		if code != exitDone {
-			t.Fatalf("run %d, killed %s after line %d (%q): recover: exit code %d\n%s%s", i, more, lines, said, code, stdout, stderr)
-		}
-		was := "finished"
-		switch {
-		case strings.Contains(stdout, "is undone"):
-			was = "interrupted"
-			interrupted++
-		case strings.Contains(stdout, "nothing to recover"):
-			must(t, exitDone, at(root, "rollback", "--yes")...)
-		default:
-			// Every gate had passed: recover has settled it forward.
-			was = "proven"
-			must(t, exitDone, at(root, "rollback", "--yes")...)
-		}
-		t.Logf("run %2d: killed %s after line %d (%q): %s", i, more, lines, said, was)
-		if d := differences(before, tree(t, root)); len(d) > 0 {
-			t.Fatalf("run %d, killed %s after line %d (%q): %q", i, more, lines, said, d)
-		}
-		must(t, exitDone, at(root, "status")...)
+	killed, interrupted := 0, 0
+	for i, minor := range hardentest.Minors {
+		t.Run(minor, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(killSeed, uint64(i)))
+			root := tempRoot(t)
+			makeVersion(t, root, minor, "")
+			before := tree(t, root)
+			for range kills {
+				killed++
+				if killedOnce(t, root, before, random.IntN(11), time.Duration(random.IntN(800))*time.Microsecond) {
+					interrupted++
+				}
+			}
+		})
 	}
+	t.Logf("%d runs were killed, %d of them on their way", killed, interrupted)
 	if interrupted == 0 {
-		t.Errorf("none of %d runs was killed on its way", kills)
+		t.Errorf("none of %d runs was killed on its way", killed)
 	}
+}
+
+// killedOnce applies, is killed and brings everything back. It says whether there was something to undo.
+func killedOnce(t *testing.T, root string, before map[string]entry, lines int, more time.Duration) (interrupted bool) {
+	t.Helper()
+	said := killedAfter(t, root, lines, more)
+	when := fmt.Sprintf("killed %s after line %d (%q)", more, lines, said)
+	code, stdout, stderr := run(at(root, "recover")...)
+	if code != exitDone {
+		t.Fatalf("%s: recover: exit code %d\n%s%s", when, code, stdout, stderr)
+	}
+	was := "proven" // every gate had passed, and recover has settled it forward
+	switch {
+	case strings.Contains(stdout, "is undone"):
+		was, interrupted = "interrupted", true
+	case strings.Contains(stdout, "nothing to recover"):
+		was = "finished"
+	}
+	if !interrupted {
+		must(t, exitDone, at(root, "rollback", "--yes")...)
+	}
+	t.Logf("%s: %s", when, was)
+	if d := differences(before, tree(t, root)); len(d) > 0 {
+		t.Fatalf("%s: %q", when, d)
+	}
+	must(t, exitDone, at(root, "status")...)
+	return interrupted
 }
 
 // killedAfter kills an applying process some time after it has said so many lines of progress. It gives the last one.

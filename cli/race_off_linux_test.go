@@ -2,5 +2,5 @@
 
 package cli
 
-// kills is how many runs are killed.
-const kills = 20
+// kills is how many runs are killed on each node.
+const kills = 7

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"kubectl-harden.io/kubectl-harden/harden/hardentest"
 )
 
 // variants are what people have made of their files since kubeadm wrote them.
@@ -48,23 +50,25 @@ func fourSpaces(s string) string {
 
 // The same is changed in files that people have edited, and no other line of theirs.
 func TestWholeWalkOnEditedFiles(t *testing.T) {
-	for _, v := range variants {
-		t.Run(v.name, func(t *testing.T) {
-			t.Parallel()
-			root := tempRoot(t)
-			makeVersion(t, root, "1.37", "")
-			for _, file := range []string{apiserverManifest, kubeletConfig} {
-				edit(t, root, file, v.change)
-			}
-			want, err := os.ReadFile(filepath.Join("testdata", "fixtures", "1.37.changes.txt"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := walkThrough(t, root, tree(t, root))
-			if got, want := plainLines(got), plainLines(string(want)); got != want {
-				t.Errorf("not the same was changed:\n%s", strings.Join(lineChanges(want, got), "\n"))
-			}
-		})
+	for _, minor := range hardentest.Minors {
+		for _, v := range variants {
+			t.Run(minor+" "+v.name, func(t *testing.T) {
+				t.Parallel()
+				root := tempRoot(t)
+				makeVersion(t, root, minor, "")
+				for _, file := range []string{apiserverManifest, kubeletConfig} {
+					edit(t, root, file, v.change)
+				}
+				want, err := os.ReadFile(filepath.Join("testdata", "fixtures", minor+".changes.txt"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := walkThrough(t, root, tree(t, root))
+				if got, want := plainLines(got), plainLines(string(want)); got != want {
+					t.Errorf("not the same was changed:\n%s", strings.Join(lineChanges(want, got), "\n"))
+				}
+			})
+		}
 	}
 }
 
