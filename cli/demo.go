@@ -123,7 +123,7 @@ func (a *app) openDemo(ctx context.Context, node *sandbox.Node, clock apply.Cloc
 		Identity: f.Identity, Now: clock.Now, Config: node.Configz, Ready: node.Ready, Answer: node.Admin,
 		ClusterConfiguration: kubeadm, KubeletConfiguration: kubelet,
 	})
-	m.connect = func(context.Context) (api, error) { return &sandboxAPI{c, node}, nil }
+	m.connect = func(context.Context) (api, error) { return &sandboxAPI{sandbox.ServerAPI{Node: node}, c, node}, nil }
 	return e, c, nil
 }
 

@@ -204,6 +204,11 @@ func (n noAPI) Allowed(context.Context, string, string, string) (bool, error) {
 func (n noAPI) Readyz(context.Context) (bool, []string, error) { return false, nil, n.err }
 func (n noAPI) TrialWrite(context.Context) error               { return n.err }
 
+func (n noAPI) AdmissionPlugins(context.Context) ([]string, error)           { return nil, n.err }
+func (n noAPI) GetWith(context.Context, string, string) (int, error)         { return 0, n.err }
+func (n noAPI) TokenLife(context.Context) (time.Duration, bool, error)       { return 0, false, n.err }
+func (n noAPI) TrialPod(context.Context, string) (refusal string, err error) { return "", n.err }
+
 // canaryFile is where a canary's manifest would be.
 func (e *engine) canaryFile(ctx context.Context) string {
 	dir := harden.StaticPodDir

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -224,34 +223,22 @@ const staleTokens = "serviceaccount_stale_tokens_total"
 
 func readStaleTokens(ctx context.Context, c *sources, facts *harden.ClusterFacts) error {
 	const doing = "reading the API server's metrics"
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	resp, err := c.open(ctx, "/metrics", "")
-	if err != nil {
-		return c.fault(doing, "", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return c.fault(doing, "", genericStatus(resp.StatusCode))
-	}
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		rest, ok := strings.CutPrefix(lines.Text(), staleTokens)
+	err := c.metrics(ctx, doing, func(line string) bool {
+		rest, ok := strings.CutPrefix(line, staleTokens)
 		if !ok {
-			continue
+			return true
 		}
 		value, err := strconv.ParseFloat(firstField(rest), 64)
 		if err != nil {
-			continue
+			return true
 		}
 		facts.StaleTokens = &value
-		return nil
+		return false
+	})
+	if err == nil && facts.StaleTokens == nil {
+		err = c.fault(doing, "", fmt.Errorf("%s is not among them", staleTokens))
 	}
-	if err := lines.Err(); err != nil {
-		return c.fault(doing, "", err)
-	}
-	return c.fault(doing, "", fmt.Errorf("%s is not among them", staleTokens))
+	return err
 }
 
 func firstField(s string) string {

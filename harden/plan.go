@@ -187,6 +187,13 @@ const (
 	ProofAdminLine ProofKind = "audit line of the administrator" // the same with the node's admin credentials
 	ProofAuditLog  ProofKind = "audit log"                       // there is a log at Path: its policy records nothing that may be asked for
 	ProofRefused   ProofKind = "access review"                   // somebody without any role is refused what Path says: "list secrets"
+	ProofAdmission ProofKind = "admission plugin"                // the admission plugin Path has looked at requests
+	// ProofOldToken: GET Request with a token from the file at Path, which is to be none any more, answers Status.
+	ProofOldToken ProofKind = "request with a token from"
+	// ProofTokenLife: a token that a pod asks an hour for is good for an hour.
+	ProofTokenLife ProofKind = "life of a new token"
+	// ProofPodRefused: a pod that keeps no Pod Security Standard is refused in the namespace Path.
+	ProofPodRefused ProofKind = "privileged pod in the namespace"
 	// ProofServing: the kubelet serves with a certificate of the cluster's CA. Its request for one is checked and approved for that.
 	ProofServing ProofKind = "serving certificate"
 	ProofConfigz ProofKind = "kubelet configz" // field Path of the kubelet's live configuration is Want
@@ -198,7 +205,7 @@ type Proof struct {
 	Kind    ProofKind `json:"kind"`
 	Path    string    `json:"path"`
 	Status  int       `json:"status,omitempty"`
-	// Request is the path whose GET shows up in an audit log.
+	// Request is the path of the GET that shows up in an audit log, or that a token is sent with.
 	Request string `json:"request,omitempty"`
 	Want    any    `json:"want,omitempty"`
 }

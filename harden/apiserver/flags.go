@@ -72,6 +72,9 @@ var flagControls = []harden.Control{
 			Intents: func(*harden.Facts, harden.Values) ([]harden.Intent, error) {
 				return []harden.Intent{harden.SetFlag(harden.APIServer, extendFlag, "false")}, nil
 			},
+			Proofs: func(*harden.Facts, harden.Values) []harden.Proof {
+				return []harden.Proof{{Control: "apiserver-service-account-extend-token-expiration", Kind: harden.ProofTokenLife, Path: "for a pod"}}
+			},
 		}},
 	},
 	{
@@ -110,6 +113,7 @@ var flagControls = []harden.Control{
 			Intents: func(*harden.Facts, harden.Values) ([]harden.Intent, error) {
 				return []harden.Intent{harden.RemoveFlag(harden.APIServer, tokenFileFlag)}, nil
 			},
+			Proofs: oldTokenProof,
 		}},
 	},
 }
@@ -159,6 +163,16 @@ func staleTokens(f *harden.Facts, _ harden.Values) []harden.Precondition {
 	}
 	pre.Evidence = []harden.Evidence{{Source: "API server metrics", Value: harden.Msg("serviceaccount_stale_tokens_total %.0f", *f.Cluster.StaleTokens).String()}}
 	return []harden.Precondition{pre}
+}
+
+// oldTokenProof tries a token of the file, where that can be read on the host.
+func oldTokenProof(f *harden.Facts, _ harden.Values) []harden.Proof {
+	c := f.Component(harden.APIServer)
+	file, ok := c.HostPath(c.Flag(tokenFileFlag).Last())
+	if !ok {
+		return nil
+	}
+	return []harden.Proof{{Control: "apiserver-token-auth-file", Kind: harden.ProofOldToken, Path: file, Request: "/api", Status: 401}}
 }
 
 func tokenUsers(f *harden.Facts, _ harden.Values) []harden.Precondition {

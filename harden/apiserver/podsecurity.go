@@ -48,8 +48,33 @@ var podSecurityDefaults = harden.Control{
 			return []harden.Precondition{exemptionsCover(f, v), readsRootFiles(f, admissionFile)}
 		},
 		Intents: podSecurityIntents,
+		Proofs:  podSecurityProofs,
 	}},
 }
+
+// podSecurityProofs try a pod where the default is to count: in a namespace that has no label and is not exempt. Whose pods are
+// exempt by user or by runtime class is not known here.
+func podSecurityProofs(f *harden.Facts, v harden.Values) []harden.Proof {
+	if _, missing := f.Missing[harden.NeedWorkloads]; f.Cluster == nil || missing || v["enforce"] == harden.PodSecurityPrivileged {
+		return nil
+	}
+	if pc, _, ok := configOf(f, podSecurityPlugin); ok {
+		var config podSecurityConfig
+		if yaml.Unmarshal(pc.data, &config) != nil || len(config.Exemptions.Usernames)+len(config.Exemptions.RuntimeClasses) > 0 {
+			return nil
+		}
+	}
+	exempt := exemptions(f, v)
+	for _, ns := range f.Cluster.Namespaces {
+		if ns.Labels[enforceLabel] == "" && !ns.Terminating && !slices.Contains(exempt, ns.Name) {
+			return []harden.Proof{{Control: "apiserver-pod-security-defaults", Kind: harden.ProofPodRefused, Path: ns.Name}}
+		}
+	}
+	return nil
+}
+
+// enforceLabel of a namespace sets the level that its pods must keep.
+const enforceLabel = "pod-security.kubernetes.io/enforce"
 
 func namespaceNames(v string) error {
 	for _, name := range listed(v) {
@@ -71,7 +96,9 @@ type podSecurityConfig struct {
 		Audit   string `json:"audit"`
 	} `json:"defaults"`
 	Exemptions struct {
-		Namespaces []string `json:"namespaces"`
+		Namespaces     []string `json:"namespaces"`
+		Usernames      []string `json:"usernames"`
+		RuntimeClasses []string `json:"runtimeClasses"`
 	} `json:"exemptions"`
 }
 
@@ -135,7 +162,7 @@ func beyond(c *harden.ClusterFacts, level string) (out []needy, unjudged []strin
 	const prefix = "pod-security.kubernetes.io/"
 	wanted := slices.Index(podSecurityLevels, level)
 	for _, ns := range c.Namespaces {
-		if ns.Labels[prefix+"enforce"] != "" {
+		if ns.Labels[enforceLabel] != "" {
 			continue
 		}
 		n := needy{name: ns.Name, labelled: ns.Labels[prefix+"warn"]+ns.Labels[prefix+"audit"] != ""}

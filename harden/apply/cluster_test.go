@@ -30,10 +30,11 @@ type cluster struct {
 	configz  func() (map[string]any, error)
 	now      func() time.Time
 	leases   func(m map[string]harden.Lease) // makes them otherwise
-	requests []harden.ServingRequest         // of the kubelet, newest first
-	signs    bool                            // what is approved is signed, and the kubelet serves with it
-	service  string                          // of the API
-	restored int                             // how often its endpoints were
+	proofs   proofs
+	requests []harden.ServingRequest // of the kubelet, newest first
+	signs    bool                    // what is approved is signed, and the kubelet serves with it
+	service  string                  // of the API
+	restored int                     // how often its endpoints were
 }
 
 type object struct {

@@ -108,6 +108,21 @@ type API interface {
 	Readyz(ctx context.Context) (ready bool, failing []string, err error)
 	// TrialWrite asks for a write that the server checks and does not keep.
 	TrialWrite(ctx context.Context) error
+	Proofs
+}
+
+// Proofs are what an API server is asked to see that a change is in force. Nothing of it is kept.
+type Proofs interface {
+	// AdmissionPlugins are those that have looked at a request since the server began.
+	AdmissionPlugins(ctx context.Context) ([]string, error)
+	// GetWith asks for a path with a token instead of the administrator's credentials.
+	GetWith(ctx context.Context, token, path string) (status int, err error)
+	// TokenLife is for how long a token is good that a pod asks an hour for; asked is false where there is no pod with a service
+	// account.
+	TokenLife(ctx context.Context) (life time.Duration, asked bool, err error)
+	// TrialPod asks for a pod in a namespace that keeps no Pod Security Standard, which is not kept, and gives the words in which it
+	// is refused; "" where it is not.
+	TrialPod(ctx context.Context, namespace string) (refusal string, err error)
 }
 
 // Store is the transaction store, its lock held.

@@ -67,6 +67,11 @@ func (r *run) assert(ctx context.Context, q question, p harden.Proof) error {
 		harden.ProofRefused:   r.askRefused,
 		harden.ProofConfigz:   r.askConfigz(),
 		harden.ProofServing:   r.askServing(),
+
+		harden.ProofAdmission:  r.askAdmission(),
+		harden.ProofOldToken:   r.askOldToken(),
+		harden.ProofTokenLife:  r.askTokenLife(),
+		harden.ProofPodRefused: r.askPodRefused(),
 	}[p.Kind]
 	if !ok {
 		return fmt.Errorf("proving %s: unknown proof %q", p.Control, p.Kind)
@@ -193,17 +198,14 @@ func (r *run) askRefused(ctx context.Context, q question, p harden.Proof) (bool,
 
 // askConfigz asks through the API server, which may have lost the kubelet for a moment.
 func (r *run) askConfigz() func(context.Context, question, harden.Proof) (bool, string, error) {
-	failures := 0
+	patience := patience{}
 	return func(ctx context.Context, _ question, p harden.Proof) (bool, string, error) {
 		if r.Cluster == nil {
 			return false, "", fmt.Errorf("%w: there is no API to ask", errUnaskable)
 		}
 		live, err := r.Cluster.Configz(ctx, r.plan.Target.Node)
 		if err != nil {
-			if failures++; failures >= unaskable && interrupted(ctx) == nil {
-				return false, "", fmt.Errorf("%w: %w", errUnaskable, err)
-			}
-			return false, oneLine(err), nil
+			return patience.after(ctx, err)
 		}
 		got := at(live, p.Path)
 		return sameValue(got, p.Want), fmt.Sprintf("the kubelet's %s is %v, wanted %v", p.Path, got, p.Want), nil

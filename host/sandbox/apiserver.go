@@ -177,6 +177,26 @@ func (s *apiServer) checkAdmission(refuse func(string, ...any)) {
 	}
 }
 
+// offByDefault are the admission plugins that are on only by their name in a flag.
+var offByDefault = strings.Fields(`AlwaysAdmit AlwaysDeny AlwaysPullImages DenyServiceExternalIPs EventRateLimit ExtendedResourceToleration
+	ImagePolicyWebhook LimitPodHardAntiAffinityTopology NamespaceAutoProvision NamespaceExists NodeRestriction
+	OwnerReferencesPermissionEnforcement PodNodeSelector PodTolerationRestriction`)
+
+// admitting are the admission plugins that are on.
+func (s *apiServer) admitting() []string {
+	if s.args.Changed("admission-control") {
+		return s.args.list("admission-control")
+	}
+	on, off := s.args.list("enable-admission-plugins"), s.args.list("disable-admission-plugins")
+	var out []string
+	for _, p := range plugins {
+		if !slices.Contains(off, p) && (slices.Contains(on, p) || !slices.Contains(offByDefault, p)) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // checkTLS is the components' common judgement of a version and a list of cipher suites.
 func checkTLS(version string, suites []string) error {
 	if !slices.Contains([]string{"", "VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"}, version) {

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -116,17 +115,6 @@ func (n *Node) Admin(uri, agent string) int {
 	status := p.live.server.admin(path)
 	n.record(p, administrator, uri, agent, status, now)
 	return status
-}
-
-// AllowsAll says whether the API server lets everybody do everything.
-func (n *Node) AllowsAll() (bool, error) {
-	now, done := n.look()
-	defer done()
-	p := n.serving(now)
-	if p == nil {
-		return false, errors.New("the API server does not answer")
-	}
-	return p.live.server.allowsAll(), nil
 }
 
 // Configz is the running kubelet's configuration.

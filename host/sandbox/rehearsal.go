@@ -181,10 +181,13 @@ func (n *Node) advanceGuards(now time.Time) {
 // ServerAPI is the API server that listens on a port of this node, the live one or the canary, as the administrator sees it.
 type ServerAPI struct {
 	Node *Node
-	Port int
+	Port int // 0: the live one's, whichever it is
 }
 
 func (c ServerAPI) serving(now time.Time) (*pod, error) {
+	if p := c.Node.serving(now); c.Port == 0 && p != nil {
+		return p, nil
+	}
 	for _, p := range []*pod{c.Node.canary(), c.Node.pod(harden.APIServer)} {
 		if p != nil && p.live != nil && p.live.server != nil && p.listens(usualPorts[harden.APIServer]) == c.Port && !now.Before(p.live.started.Add(booting)) {
 			return p, nil
@@ -222,20 +225,58 @@ func (c ServerAPI) Readyz(context.Context) (bool, []string, error) {
 }
 
 // Allowed is what a user without any role may do: everything under AlwaysAllow, else nothing.
-func (c ServerAPI) Allowed(context.Context, string, string, string) (bool, error) {
-	now, done := c.Node.look()
-	defer done()
-	p, err := c.serving(now)
-	if err != nil {
-		return false, err
-	}
-	return p.live.server.allowsAll(), nil
+func (c ServerAPI) Allowed(context.Context, string, string, string) (allowed bool, err error) {
+	err = c.ask(func(s *apiServer) { allowed = s.allowsAll() })
+	return allowed, err
 }
 
 // TrialWrite is taken by a server that serves.
-func (c ServerAPI) TrialWrite(context.Context) error {
+func (c ServerAPI) TrialWrite(context.Context) error { return c.ask(func(*apiServer) {}) }
+
+// AdmissionPlugins are all that are on: something is always written.
+func (c ServerAPI) AdmissionPlugins(context.Context) (on []string, err error) {
+	err = c.ask(func(s *apiServer) { on = s.admitting() })
+	return on, err
+}
+
+// GetWith lets every token in while there is a file of tokens, and none without.
+func (c ServerAPI) GetWith(_ context.Context, _, path string) (status int, err error) {
+	err = c.ask(func(s *apiServer) {
+		if status = 401; s.args.text("token-auth-file") != "" {
+			status = s.admin(path)
+		}
+	})
+	return status, err
+}
+
+// TokenLife is an hour, or a year.
+func (c ServerAPI) TokenLife(context.Context) (life time.Duration, asked bool, err error) {
+	err = c.ask(func(s *apiServer) {
+		const flag = "service-account-extend-token-expiration"
+		if life = 365 * 24 * time.Hour; s.args.Changed(flag) && s.args.text(flag) == "false" {
+			life = 3607 * time.Second
+		}
+	})
+	return life, err == nil, err
+}
+
+// TrialPod is refused where the Pod Security plugin has a configuration: what it says is not looked at.
+func (c ServerAPI) TrialPod(context.Context, string) (refusal string, err error) {
+	err = c.ask(func(s *apiServer) {
+		if slices.Contains(s.admitting(), "PodSecurity") && s.args.text("admission-control-config-file") != "" {
+			refusal = `pods "kubectl-harden-" is forbidden: violates PodSecurity "baseline:latest": privileged`
+		}
+	})
+	return refusal, err
+}
+
+// ask the server, if one serves.
+func (c ServerAPI) ask(do func(*apiServer)) error {
 	now, done := c.Node.look()
 	defer done()
-	_, err := c.serving(now)
+	p, err := c.serving(now)
+	if err == nil {
+		do(p.live.server)
+	}
 	return err
 }

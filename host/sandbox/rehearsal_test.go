@@ -203,3 +203,38 @@ func TestWhatIsArmedRemovesACanary(t *testing.T) {
 		t.Errorf("it is left: %v %v", s.Exists, err)
 	}
 }
+
+// TestAServerIsAskedWhetherChangesAreInForce: the canary has what the plan asks for, the live one has not.
+func TestAServerIsAskedWhetherChangesAreInForce(t *testing.T) {
+	b := newBench(t, Options{Broken: true})
+	b.write("/etc/kubernetes/pki/tokens.csv", "sesame,mei,1\n")
+	c := b.rehearse("--service-account-extend-token-expiration=false", "--disable-admission-plugins=PodSecurity", "--token-auth-file=/etc/kubernetes/pki/tokens.csv")
+	b.pass(5 * time.Second)
+	for _, row := range []struct {
+		name     string
+		server   ServerAPI
+		security bool
+		token    int
+		life     time.Duration
+	}{
+		{"canary", ServerAPI{b.Node, c.Port}, false, 200, 3607 * time.Second},
+		{"live", ServerAPI{Node: b.Node}, true, 401, 8760 * time.Hour},
+	} {
+		on, err := row.server.AdmissionPlugins(t.Context())
+		if err != nil || !slices.Contains(on, "NodeRestriction") || slices.Contains(on, "AlwaysPullImages") || slices.Contains(on, "PodSecurity") != row.security {
+			t.Errorf("%s: %v %v", row.name, on, err)
+		}
+		if status, err := row.server.GetWith(t.Context(), "sesame", "/api"); err != nil || status != row.token {
+			t.Errorf("%s: a token is answered %d %v", row.name, status, err)
+		}
+		if life, asked, err := row.server.TokenLife(t.Context()); err != nil || !asked || life != row.life {
+			t.Errorf("%s: a token lives for %s %v %v", row.name, life, asked, err)
+		}
+		if refusal, err := row.server.TrialPod(t.Context(), "shop"); err != nil || refusal != "" {
+			t.Errorf("%s: a pod is refused: %s %v", row.name, refusal, err)
+		}
+	}
+	if _, err := (ServerAPI{b.Node, 1}).AdmissionPlugins(t.Context()); err == nil {
+		t.Error("nobody listens there, and it answers")
+	}
+}
