@@ -265,3 +265,16 @@ func isVoid(n *yaml.Node) bool {
 }
 
 func isFlow(n *yaml.Node) bool { return n.Style&yaml.FlowStyle != 0 }
+
+// envLines are the lines that an edit of a flag in an environment file may touch: those of the assignment that counts.
+func envLines(t *testing.T, file []byte, variable string) []lineRange {
+	t.Helper()
+	a, _, err := readEnv(file, variable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !a.found {
+		return nil
+	}
+	return []lineRange{{lineAt(file, a.from), lineAt(file, max(a.from, a.to-1))}}
+}
