@@ -149,6 +149,7 @@ func (s *controlsScreen) refilter(m *Model, rows []*harden.Control) {
 
 func (s *controlsScreen) view(m *Model, w, h int) []string {
 	rows, _ := s.rows(m)
+	asides := s.asides(m, rows)
 	if len(rows) == 0 {
 		return []string{"", m.filter.none(), "f shows others, esc goes back."}
 	}
@@ -160,7 +161,7 @@ func (s *controlsScreen) view(m *Model, w, h int) []string {
 		right.styled(0, m.theme.Strong, here.Title)
 		m.describe(right, here)
 		about := right.head(h, Keys.Open.Help().Key)
-		listed := s.list.draw(m.theme, len(rows), h, func(i int) string { return s.row(m, rows[i], i == s.list.cursor, left) })
+		listed := s.list.draw(m.theme, len(rows), h, func(i int) string { return s.row(m, rows[i], asides[rows[i].ID], i == s.list.cursor, left) })
 		var out []string
 		for i := range h {
 			line := spaces(left)
@@ -175,7 +176,7 @@ func (s *controlsScreen) view(m *Model, w, h int) []string {
 		return out
 	}
 	preview := clamp(h-len(rows)-1, h/3, h*2/3)
-	out := s.list.draw(m.theme, len(rows), h-preview-1, func(i int) string { return s.row(m, rows[i], i == s.list.cursor, w) })
+	out := s.list.draw(m.theme, len(rows), h-preview-1, func(i int) string { return s.row(m, rows[i], asides[rows[i].ID], i == s.list.cursor, w) })
 	for len(out) < h-preview {
 		out = append(out, "")
 	}
@@ -184,18 +185,43 @@ func (s *controlsScreen) view(m *Model, w, h int) []string {
 	return append(out, d.head(preview, Keys.Open.Help().Key)...)
 }
 
-func (s *controlsScreen) row(m *Model, c *harden.Control, here bool, w int) string {
+// aside is what a row of several areas has at its end: the area, which may give way to the title where that is the only one of its
+// kind.
+type aside struct {
+	area string
+	twin bool // another row has the same title
+}
+
+// asides of rows, by control; none in the list of one area.
+func (s *controlsScreen) asides(m *Model, rows []*harden.Control) map[string]aside {
+	if s.area != allAreas {
+		return nil
+	}
+	titles := map[string]int{}
+	for _, c := range rows {
+		titles[c.Title]++
+	}
+	out := map[string]aside{}
+	for _, a := range m.areas {
+		for _, c := range a.Controls {
+			out[c.ID] = aside{area: m.theme.inert(a.Title), twin: titles[c.Title] > 1}
+		}
+	}
+	return out
+}
+
+func (s *controlsScreen) row(m *Model, c *harden.Control, beside aside, here bool, w int) string {
 	f, ok := m.finding(c.ID)
 	_, chosen := m.choices[c.ID]
 	verdict := spaces(9)
 	if ok {
 		verdict = m.theme.verdict(f.Status)
 	}
-	return m.theme.row(here, chosen, verdict, pad(string(c.Severity), 8), m.theme.inert(c.Title), w)
+	return m.theme.row(here, chosen, verdict, pad(string(c.Severity), 8), m.theme.inert(c.Title), beside, w)
 }
 
-// row of a list of controls: cursor, whether it is chosen, verdict, one column, text.
-func (t *Theme) row(here, chosen bool, verdict, column, text string, w int) string {
+// row of a list of controls: cursor, whether it is chosen, verdict, one column, text, and what stands at the end.
+func (t *Theme) row(here, chosen bool, verdict, column, text string, beside aside, w int) string {
 	cursor, box := " ", "["+t.glyphs.Unchosen+"]"
 	if here {
 		cursor = t.glyphs.Cursor
@@ -203,10 +229,14 @@ func (t *Theme) row(here, chosen bool, verdict, column, text string, w int) stri
 	if chosen {
 		box = paint(t.Strong, "["+t.glyphs.Chosen+"]")
 	}
-	used := 2 + 3 + 2 + 9 + 2 + cells(column) + 2
-	text = t.fit(text, w-used)
+	room, end := w-(2+3+2+9+2+cells(column)+2), ""
+	area := t.cut(beside.area, room/2)
+	if n := cells(area) + 2; area != "" && (beside.twin || cells(text)+n <= room) {
+		room, end = room-n, "  "+paint(t.Faint, area)
+	}
+	text = t.fit(text, room)
 	if here {
 		text = paint(t.Selected, text)
 	}
-	return cursor + " " + box + "  " + verdict + "  " + column + "  " + text
+	return cursor + " " + box + "  " + verdict + "  " + column + "  " + text + end
 }

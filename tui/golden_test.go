@@ -12,6 +12,7 @@ import (
 var screens = map[string]func(*walk){
 	"areas":       func(*walk) {},
 	"controls":    func(w *walk) { w.keys("enter", "j") },
+	"failing":     func(w *walk) { w.keys("f") },
 	"detail":      func(w *walk) { w.keys("enter", "j", "enter") },
 	"chosen":      func(w *walk) { w.keys("enter", "j", "j", "space", "j", "space") },
 	"diff":        func(w *walk) { w.keys("enter", "j", "j", "d") },

@@ -105,6 +105,6 @@ func (s *searchScreen) view(m *Model, w, h int) []string {
 			verdict = m.theme.verdict(f.Status)
 		}
 		_, chosen := m.choices[c.ID]
-		return m.theme.row(i == s.list.cursor, chosen, verdict, m.theme.fit(m.theme.inert(c.ID), w*2/5), m.theme.inert(c.Title), w)
+		return m.theme.row(i == s.list.cursor, chosen, verdict, m.theme.fit(m.theme.inert(c.ID), w*2/5), m.theme.inert(c.Title), aside{}, w)
 	})...)
 }

@@ -446,6 +446,30 @@ func TestSearchAndFilter(t *testing.T) {
 	w.keys("f").want("showing all")
 }
 
+// In the list of all that fails "Profiling is off" stood twice, and nothing told which component was meant.
+func TestControlsOfOneTitleAreToldApart(t *testing.T) {
+	for _, width := range []int{60, 80, 100, 132, 160} {
+		e := newFake(t)
+		e.areas[3].Title, e.areas[3].Controls[0].Title = "Controller manager", "Profiling is off"
+		w := begun(t, e, Options{Width: width, Height: 24})
+		w.keys("f")
+		w.check()
+		list := width
+		if width >= splitWidth {
+			list = width * 9 / 20
+		}
+		var twins []string
+		for line := range strings.Lines(w.frame()) {
+			if row := []rune(line); strings.Contains(line, " fail ") && strings.Contains(line, "Profi") {
+				twins = append(twins, strings.TrimSpace(string(row[:min(list, len(row))])))
+			}
+		}
+		if len(twins) != 2 || !strings.Contains(twins[0], "  API s") || !strings.Contains(twins[1], "  Contr") {
+			t.Errorf("%d wide: %q", width, twins)
+		}
+	}
+}
+
 func TestHelpRunsEntries(t *testing.T) {
 	w := begun(t, newFake(t), Options{})
 	w.keys("enter", "j", "j", "j", "?").want("Help", "space", "leave it out")
