@@ -10,6 +10,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,5 +135,27 @@ func TestLabForbidden(t *testing.T) {
 	}
 	if _, ok := missing[harden.NeedWorkloads]; !ok || !strings.Contains(missing[harden.NeedWorkloads].String(), "may not read this") {
 		t.Errorf("missing %v, facts %+v", missing, facts)
+	}
+}
+
+// What kubeadm leaves as it is, as the proofs of changes see it: with each change they see the opposite.
+func TestLabProofs(t *testing.T) {
+	c, _ := lab(t)
+	ctx := t.Context()
+	if err := c.TrialWrite(ctx); err != nil {
+		t.Fatal(err)
+	}
+	plugins, err := c.AdmissionPlugins(ctx)
+	if err != nil || !slices.Contains(plugins, "NodeRestriction") || !slices.Contains(plugins, "PodSecurity") || slices.Contains(plugins, "AlwaysPullImages") {
+		t.Errorf("plugins %v %v", plugins, err)
+	}
+	if life, asked, err := c.TokenLife(ctx); err != nil || !asked || life < 300*24*time.Hour {
+		t.Errorf("a token is good for %s %v %v", life, asked, err)
+	}
+	if status, err := c.GetWith(ctx, "nobody-has-this-token", "/api"); err != nil || status != 401 {
+		t.Errorf("a token that nobody has is answered %d %v", status, err)
+	}
+	if refusal, err := c.TrialPod(ctx, "default"); err != nil || refusal != "" {
+		t.Errorf("a privileged pod is refused: %q %v", refusal, err)
 	}
 }
