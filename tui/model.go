@@ -226,9 +226,6 @@ func (m *Model) pop() {
 // home goes back to the first screen.
 func (m *Model) home() { m.stack = m.stack[:1] }
 
-// replace puts a screen in the place of the top one.
-func (m *Model) replace(s screen) { m.stack[len(m.stack)-1] = s }
-
 // say shows a sentence above the footer until the next key.
 func (m *Model) say(s string) { m.status, m.statusBad = m.theme.inert(s), false }
 

@@ -139,7 +139,8 @@ func TestApplyIsNotOffered(t *testing.T) {
 		w.keys("*", "p")
 		r := w.m.top().(*reviewScreen)
 		r.plans[0].Stages[0].Steps[0].After.Data = []byte("\xff\xfe")
-		w.m.replace(w.m.newReview("", r.plans))
+		w.m.pop()
+		w.m.push(w.m.newReview("", r.plans))
 		w.keys("d", "A").want("cannot be shown, so it is not applied")
 	})
 	t.Run("no change", func(t *testing.T) {
@@ -553,7 +554,8 @@ func TestEveryWarningWasSaidForEachPlanOfAControl(t *testing.T) {
 	w := begun(t, newFake(t), Options{Height: 60})
 	w.keys("G", "enter", "space", "p")
 	r := w.m.top().(*reviewScreen)
-	w.m.replace(w.m.newReview("", append(r.plans, r.plans...)))
+	w.m.pop()
+	w.m.push(w.m.newReview("", append(r.plans, r.plans...)))
 	for _, warning := range []string{"networkpolicy-shop: workloads: they or their users may be cut off", "targets go down"} {
 		if n := strings.Count(flatten(w.frame()), warning); n != 1 {
 			t.Errorf("%q is said %d times:\n%s", warning, n, w.frame())
