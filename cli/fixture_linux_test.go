@@ -259,6 +259,11 @@ func walkThrough(t *testing.T, root string, before map[string]entry) string {
 // applyDiff wants git and patch to take the diff in the root, and gives the tree that patch makes of a copy.
 func applyDiff(t *testing.T, root, diff string) map[string]entry {
 	t.Helper()
+	for _, name := range []string{"git", "patch"} {
+		if _, err := exec.LookPath(name); err != nil && os.Getenv("CI") == "" {
+			t.Skipf("%s is not installed", name)
+		}
+	}
 	input := func(dir, name string, args ...string) {
 		t.Helper()
 		cmd := exec.Command(name, args...)
