@@ -284,3 +284,28 @@ func TestASysctlFileThatCannotBeReadIsUnknown(t *testing.T) {
 		t.Errorf("a file that is switched off: %q, %v", f.Missing[harden.NeedSysctls], err)
 	}
 }
+
+// What stands in a component's place and defines no pod leaves open what runs there: it is unknown, not absent.
+func TestAnEmptyManifestWasTakenForNoComponent(t *testing.T) {
+	const manifest = harden.StaticPodDir + "/kube-apiserver.yaml"
+	for name, tt := range map[string]struct {
+		edit func(n *hardentest.Node)
+		says string
+	}{
+		"empty":             {func(n *hardentest.Node) { n.Write(manifest, "", 0o600) }, "it defines no pod with a name and containers"},
+		"comments only":     {func(n *hardentest.Node) { n.Write(manifest, "# later\n", 0o600) }, "it defines no pod with a name and containers"},
+		"another kind":      {func(n *hardentest.Node) { n.Write(manifest, "kind: ConfigMap\nmetadata: {name: x}\n", 0o600) }, "it defines no pod with a name and containers"},
+		"a link to nothing": {func(n *hardentest.Node) { n.Files[manifest] = harden.State{} }, "it is a link to nothing"},
+	} {
+		n := hardentest.Fixture(t, "1.37")
+		tt.edit(n)
+		f := n.Facts(t)
+		if why := f.Missing[harden.NeedAPIServer]; !strings.Contains(why.String(), tt.says) {
+			t.Errorf("%s: missing is %q", name, why)
+		}
+		i := slices.IndexFunc(f.StaticPods, func(p harden.StaticPodFact) bool { return p.Path == manifest })
+		if i < 0 || !strings.Contains(f.StaticPods[i].Broken.String(), tt.says) {
+			t.Errorf("%s: %+v", name, f.StaticPods)
+		}
+	}
+}

@@ -42,12 +42,20 @@ func collectStaticPods(n Node, live Live, f *harden.Facts) error {
 			broken[name] = err
 			continue
 		}
-		if s.Dir || !s.Exists {
+		if s.Dir {
+			continue
+		}
+		if !s.Exists {
+			broken[name] = fmt.Errorf("%s: it is a link to nothing", p)
 			continue
 		}
 		var pod corev1.Pod
 		if err := harden.ReadYAML(s.Data, &pod); err != nil {
 			broken[name] = fmt.Errorf("%s: not a pod: %w", p, err)
+			continue
+		}
+		if pod.Kind != "Pod" || pod.Name == "" || len(pod.Spec.Containers) == 0 {
+			broken[name] = fmt.Errorf("%s: it defines no pod with a name and containers", p)
 			continue
 		}
 		pods = append(pods, podFile{p, s, pod})
@@ -83,8 +91,6 @@ func staticPods(dir string, names []string, pods []podFile, broken map[string]er
 			fact.Broken = harden.Msg("%s", strings.TrimPrefix(broken[name].Error(), fact.Path+": "))
 		case i < 0:
 			continue // a directory, or a dot-file: the kubelet does not read it
-		case pods[i].pod.Kind != "Pod" || pods[i].pod.Name == "" || len(pods[i].pod.Spec.Containers) == 0:
-			fact.Broken = harden.Msg("it defines no pod with a name and containers")
 		default:
 			pod := &pods[i].pod
 			fact.Name, fact.Namespace = pod.Name, pod.Namespace
