@@ -21,6 +21,8 @@ type BuildInput struct {
 	Preview func(ref ObjectRef, yaml []byte) (ObjectPreview, error)
 	// Edited gives the same where edit makes the whole object from what it is. Nil: no cluster.
 	Edited func(ref ObjectRef, edit func(State) (State, error)) (ObjectPreview, error)
+	// NewKey makes an encryption key of EncryptionKeySize bytes. Nil: none can be made here.
+	NewKey func() []byte
 	Now    time.Time
 	Tool   string
 }
@@ -171,6 +173,13 @@ func (p *planner) take(c Choice) error {
 		return nil
 	}
 	for _, i := range intents {
+		if i.Kind == IntentNewKey {
+			if p.in.NewKey == nil {
+				p.skip(c, remedy.ID, Msg("no key can be made here"))
+				return nil
+			}
+			i.Data = p.in.NewKey()
+		}
 		p.asks = append(p.asks, Ask{Control: c.Control, Intent: i})
 	}
 	p.parts[c.Control] = at
@@ -179,6 +188,11 @@ func (p *planner) take(c Choice) error {
 	}
 	if remedy.Proofs != nil {
 		p.addProofs(remedy.Proofs(f, values))
+	}
+	if remedy.Next != nil {
+		if next := remedy.Next(f, values); !next.IsZero() {
+			p.skip(c, remedy.ID, next)
+		}
 	}
 	p.taken = append(p.taken, Choice{Control: c.Control, Remedy: remedy.ID, Options: values, Accept: c.Accept, Named: c.Named})
 	return nil

@@ -41,17 +41,14 @@ func CheckPlan(p Plan, f *Facts) error {
 		if _, etcd := st.Effect(Etcd); etcd && len(st.Effects) > 1 {
 			return &PlanError{string(Etcd), "it is changed in a transaction of its own, and here something else is changed with it"}
 		}
-		if p.Undoes != "" {
-			continue
-		}
-		if hidden := shownChecks(st.Steps); len(hidden) > 0 {
+		if hidden := shownChecks(st.Steps); len(hidden) > 0 && p.Undoes == "" {
 			return &PlanError{hidden[0].Title.String(), hidden[0].Message.String()}
 		}
-		if err := checkStage(p, st, f); err != nil {
-			return err
-		}
 	}
-	return nil
+	if p.Undoes != "" {
+		return nil
+	}
+	return checkStages(p, f)
 }
 
 // misshapen says what is wrong with a step in itself, "" for nothing.
@@ -100,7 +97,13 @@ func misshapen(scope Scope, s Step) string {
 func checkGates(st Stage) error {
 	seen := map[ComponentID]bool{}
 	for _, e := range st.Effects {
-		if e.Kind == EffectSysctl {
+		switch e.Kind {
+		case EffectSysctl, EffectSnapshot:
+			continue
+		case EffectRewrite:
+			if g, gated := st.Gate(""); !gated || g.Stored == nil || !sameJSON(g.Stored, e.Stored) {
+				return &PlanError{"the plan", "what is written anew is not looked for afterwards"}
+			}
 			continue
 		}
 		at := string(e.Component)
@@ -123,32 +126,41 @@ func checkGates(st Stage) error {
 	return nil
 }
 
-// checkStage makes the stage again from its asks and compares.
-func checkStage(p Plan, st Stage, f *Facts) error {
-	var proofs []Proof
-	for _, s := range st.Steps {
-		if err := checkStep(p, s, f); err != nil {
-			return err
+// checkStages makes the stages again from the asks of their steps, and compares.
+func checkStages(p Plan, f *Facts) error {
+	var want []Stage
+	for _, st := range p.Stages {
+		if len(st.Steps) == 0 {
+			continue // it comes of the steps beside it
 		}
-	}
-	for _, g := range st.Gates {
-		proofs = append(proofs, g.Proofs...)
-	}
-	sorted := slices.Clone(st.Steps)
-	order(sorted)
-	if !slices.EqualFunc(sorted, st.Steps, func(a, b Step) bool { return a.ID == b.ID }) {
-		return &PlanError{"the plan", "its steps are not in the order in which they are safe"}
-	}
-	var want Stage
-	if p.Scope == ScopeCluster {
-		want = objectStage(st.Steps)
-	} else {
-		var err error
-		if want, err = stageOf(st.Title, st.Steps, f, proofs); err != nil {
+		var proofs []Proof
+		for _, s := range st.Steps {
+			if err := checkStep(p, s, f); err != nil {
+				return err
+			}
+		}
+		for _, g := range st.Gates {
+			proofs = append(proofs, g.Proofs...)
+		}
+		sorted := slices.Clone(st.Steps)
+		order(sorted)
+		if !slices.EqualFunc(sorted, st.Steps, func(a, b Step) bool { return a.ID == b.ID }) {
+			return &PlanError{"the plan", "its steps are not in the order in which they are safe"}
+		}
+		if p.Scope == ScopeCluster {
+			want = append(want, objectStage(st.Steps))
+			continue
+		}
+		around, _, err := stagesOf(st.Title, st.Steps, f, proofs, false)
+		if err != nil {
 			return &PlanError{"the plan", err.Error()}
 		}
+		want = append(want, around...)
 	}
-	if !sameJSON(want.Effects, st.Effects) || !sameJSON(want.Gates, st.Gates) {
+	same := func(a, b Stage) bool {
+		return a.NoReturn == b.NoReturn && len(a.Steps) == len(b.Steps) && sameJSON(a.Effects, b.Effects) && sameJSON(a.Gates, b.Gates)
+	}
+	if !slices.EqualFunc(want, p.Stages, same) {
 		return &PlanError{"the plan", "the effects and gates that its steps have here now are not those that it says"}
 	}
 	return nil
@@ -169,6 +181,9 @@ func checkStep(p Plan, s Step, f *Facts) error {
 		if a.Control == "" || a.Intent.Kind == IntentPutObject && a.Intent.Object == nil || a.Intent.Kind == IntentMount && a.Intent.Mount == nil {
 			return wrong("what is asked for is not said")
 		}
+	}
+	if s.Secret != secretAsks(s.Asks) {
+		return wrong("whether it may be shown is not as it says")
 	}
 	asked := planner{in: BuildInput{Facts: f}, asks: s.Asks}
 	homes, not := asked.homes()
@@ -348,9 +363,12 @@ func checkAsks(p Plan, f *Facts, wanted map[string]bool) error {
 	return nil
 }
 
-// askKey tells asks apart; whether one was asked along plays no part.
+// askKey tells asks apart; whether one was asked along plays no part, nor does a key, which is another one each time.
 func askKey(control string, i Intent) string {
 	i.Along = false
+	if i.Kind == IntentNewKey {
+		i.Data = nil
+	}
 	data, err := json.Marshal(i)
 	if err != nil {
 		return ""

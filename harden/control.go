@@ -119,6 +119,8 @@ type Remedy struct {
 	Intents func(*Facts, Values) ([]Intent, error)
 	// Proofs are assertions of the change itself, asked after the component's own gate. May be nil.
 	Proofs func(*Facts, Values) []Proof
+	// Next says what is left to do when a remedy that takes several runs has been applied; nothing after the last one. May be nil.
+	Next func(*Facts, Values) Message
 }
 
 // OptionKind says how an option is asked for and checked.

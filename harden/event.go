@@ -13,6 +13,7 @@ const (
 	EventPassed   EventKind = "passed"   // a gate, or part of it, is proven
 	EventUnproven EventKind = "unproven" // a part of a gate that could not be asked; Message says why
 	EventFailed   EventKind = "failed"   // a step, effect or gate failed; Message says how
+	EventNoReturn EventKind = "beyond"   // a stage's point of no simple return is passed: its own way back is used from now on
 	EventUndoing  EventKind = "undoing"  // the undo has begun
 	EventReverted EventKind = "reverted" // a step's target is as before
 	EventKept     EventKind = "kept"     // a directory that is to go, and holds what others put there
@@ -84,6 +85,8 @@ type Drift struct {
 	Planned State  `json:"planned"` // what the plan was made for
 	After   State  `json:"after"`   // what it would write
 	Now     State  `json:"now"`     // what is there
+	// Secret: the states are without their contents.
+	Secret bool `json:"secret,omitempty"`
 }
 
 // TransactionSummary is a line of the history.

@@ -68,6 +68,8 @@ type Facts struct {
 	Cluster      *ClusterFacts     `json:"cluster,omitempty"`
 	// Encryption is nil where the API server is given no encryption configuration.
 	Encryption *EncryptionFact `json:"encryption,omitempty"`
+	// UnusedEncryption is where an encryption configuration lies that no API server is given; "": there is none.
+	UnusedEncryption string `json:"unusedEncryption,omitempty"`
 	// AuditWebhook is nil where the API server sends no audit events away.
 	AuditWebhook *AuditWebhookFact `json:"auditWebhook,omitempty"`
 	// Missing says why a group of facts could not be read. A group that is not here is known.
@@ -79,6 +81,9 @@ type EncryptionFact struct {
 	Path   string           `json:"path"`
 	Unread Message          `json:"unread,omitzero"`
 	Rules  []EncryptionRule `json:"rules,omitempty"`
+	SHA256 string           `json:"sha256,omitempty"` // of the whole file, to tell a copy of it by
+	// Ours is its shape, without its keys, where this program wrote it; nil: somebody else did.
+	Ours *EncryptionConfig `json:"ours,omitempty"`
 }
 
 // EncryptionRule says for some resources which kinds of providers are asked, in order; the first one writes.

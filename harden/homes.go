@@ -150,7 +150,7 @@ func (p *planner) renderHomes(homes []*home, take func(*home) bool) (steps []Ste
 }
 
 func (p *planner) render(h *home) (*Step, error) {
-	s := &Step{ID: h.id, Kind: h.kind, Path: h.path, Object: h.object, Component: h.component, Asks: h.asks}
+	s := &Step{ID: h.id, Kind: h.kind, Path: h.path, Object: h.object, Component: h.component, Asks: h.asks, Secret: secretAsks(h.asks)}
 	if h.kind == StepObject && h.asks[0].Intent.edits() {
 		if err := p.renderObjectEdit(s); err != nil {
 			return nil, err

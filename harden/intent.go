@@ -28,6 +28,9 @@ const (
 	IntentSetOwner      IntentKind = "SetOwner"      // Path, Owner, Dir
 	IntentSysctl        IntentKind = "Sysctl"        // Path (a sysctl.d file), Key, Value
 	IntentPutObject     IntentKind = "PutObject"     // Object, Data (its YAML)
+	IntentNewKey        IntentKind = "NewKey"        // Path (an encryption configuration), Key (provider), Variable (the key's name), Add (resources), Data (the key)
+	IntentFirstKey      IntentKind = "FirstKey"      // Path, Variable
+	IntentDropKey       IntentKind = "DropKey"       // Path, Variable
 )
 
 // Intent is what a remedy asks for, as data: which fields count depends on Kind.

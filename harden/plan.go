@@ -83,7 +83,9 @@ type Plan struct {
 
 // Stage is steps, then effects, then gates. Before the first effect its components are rehearsed.
 type Stage struct {
-	Title      Message     `json:"title"`
+	Title Message `json:"title"`
+	// NoReturn: once this stage has begun, bringing its files back does not bring back what it changes. WayBack says what does.
+	NoReturn   bool        `json:"noReturn,omitempty"`
 	Steps      []Step      `json:"steps"`
 	Rehearsals []Rehearsal `json:"rehearsals,omitempty"`
 	Effects    []Effect    `json:"effects"`
@@ -140,6 +142,8 @@ const (
 	EffectStaticPod EffectKind = "static pod restarts" // the kubelet does it when the manifest changed
 	EffectUnit      EffectKind = "unit restarts"
 	EffectSysctl    EffectKind = "kernel settings are loaded"
+	EffectSnapshot  EffectKind = "a snapshot of etcd is saved"
+	EffectRewrite   EffectKind = "stored objects are written anew"
 )
 
 // Effect is one consequence of a stage; each component at most once.
@@ -148,7 +152,9 @@ type Effect struct {
 	Component ComponentID       `json:"component,omitempty"`
 	Sysctls   map[string]string `json:"sysctls,omitempty"`
 	Prior     map[string]string `json:"prior,omitempty"` // live values before, for the undo
-	Controls  []string          `json:"controls"`
+	// Stored is how objects that are written anew lie in etcd then.
+	Stored   *Stored  `json:"stored,omitempty"`
+	Controls []string `json:"controls"`
 }
 
 // Gate is the proof wanted after an effect.
@@ -164,6 +170,8 @@ type Gate struct {
 	Proofs []Proof `json:"proofs,omitempty"`
 	// Objects are read back and compared.
 	Objects []ObjectRef `json:"objects,omitempty"`
+	// Stored is looked for in etcd.
+	Stored *Stored `json:"stored,omitempty"`
 	// Timeout for the whole gate.
 	Timeout time.Duration `json:"timeout"`
 }

@@ -85,16 +85,17 @@ func (p *planner) fill(plan *Plan, at part, all []Step) error {
 		plan.Stages = []Stage{stage}
 		plan.Preflight = append(plan.Preflight, underwayChecks(p.in.Facts, stage)...)
 	default:
-		stage, err := stageOf(Msg("this node"), steps, p.in.Facts, p.proofs)
+		stages, main, err := stagesOf(Msg("this node"), steps, p.in.Facts, p.proofs, false)
 		if err != nil {
 			return err
 		}
-		stage.Rehearsals = Rehearsals(stage, p.in.Facts, false)
-		plan.Stages = []Stage{stage}
-		plan.Preflight = append(plan.Preflight, underwayChecks(p.in.Facts, stage)...)
-		plan.Preflight = append(plan.Preflight, componentChecks(p.in.Facts, stage)...)
-		plan.Preflight = append(plan.Preflight, wellFormed(p.in.Facts, stage)...)
-		plan.Preflight = append(plan.Preflight, rehearsalChecks(stage)...)
+		stage := &stages[main]
+		stage.Rehearsals = Rehearsals(*stage, p.in.Facts, false)
+		plan.Stages = stages
+		plan.Preflight = append(plan.Preflight, underwayChecks(p.in.Facts, *stage)...)
+		plan.Preflight = append(plan.Preflight, componentChecks(p.in.Facts, *stage)...)
+		plan.Preflight = append(plan.Preflight, wellFormed(p.in.Facts, *stage)...)
+		plan.Preflight = append(plan.Preflight, rehearsalChecks(*stage)...)
 		plan.Preflight = append(plan.Preflight, targetChecks(p.in.Writes, steps)...)
 		plan.Preflight = append(plan.Preflight, shownChecks(steps)...)
 	}

@@ -33,6 +33,8 @@ func (i Intent) render(s State, container string) (State, error) {
 		return s, nil
 	case IntentPutObject:
 		return State{Exists: true, Data: i.Data}, nil
+	case IntentNewKey, IntentFirstKey, IntentDropKey:
+		return i.renderEncryption(s)
 	case IntentSetMode, IntentSetOwner:
 		switch {
 		case !s.Exists:

@@ -39,6 +39,8 @@ type UndoConflictError struct {
 	Later  string // the newer transaction that did, if one of ours did
 	// Want is what undoing would write, Now what is there.
 	Want, Now []byte
+	// Secret: neither is here, as they must not be shown.
+	Secret bool
 }
 
 func (e *UndoConflictError) Error() string {
@@ -72,7 +74,7 @@ func Undo(in UndoInput) (Plan, error) {
 		return p, nil
 	}
 	if p.Scope == ScopeCluster {
-		p.Stages = []Stage{objectStage(steps)}
+		p.Stages = append(needsNothing(keyChange{}, steps, true), objectStage(steps))
 		return p, nil
 	}
 	steps, err := in.restartReaders(steps)
@@ -80,15 +82,16 @@ func Undo(in UndoInput) (Plan, error) {
 		return Plan{}, err
 	}
 	order(steps)
-	st, err := stageOf(Msg("this node, undo"), steps, in.Facts, nil)
+	stages, main, err := stagesOf(Msg("this node, undo"), steps, in.Facts, nil, true)
 	if err != nil {
 		return Plan{}, err
 	}
-	st.Rehearsals = Rehearsals(st, in.Facts, true)
-	undoSysctls(&st, in, in.Facts.Sysctls)
-	p.Stages = []Stage{st}
+	st := &stages[main]
+	st.Rehearsals = Rehearsals(*st, in.Facts, true)
+	undoSysctls(st, in, in.Facts.Sysctls)
+	p.Stages = stages
 	p.Preflight = append(p.Preflight, targetChecks(in.Writes, steps)...)
-	p.Preflight = append(p.Preflight, wellFormed(in.Facts, in.merged(st))...)
+	p.Preflight = append(p.Preflight, wellFormed(in.Facts, in.merged(*st))...)
 	return p, nil
 }
 
@@ -279,6 +282,9 @@ func reverse(in UndoInput, done Step, want, now State) (State, error) {
 		return want, nil
 	}
 	conflict := func() error {
+		if done.Secret {
+			return &UndoConflictError{Target: done.ID, Of: in.Done.ID, Later: laterOn(in, done.ID), Secret: true}
+		}
 		return &UndoConflictError{Target: done.ID, Of: in.Done.ID, Later: laterOn(in, done.ID), Want: want.Data, Now: now.Data}
 	}
 	if now.Exists != done.After.Exists || !want.Exists || !now.Exists {
@@ -299,6 +305,9 @@ func reverse(in UndoInput, done Step, want, now State) (State, error) {
 	}
 	if string(done.After.Data) == string(want.Data) {
 		return back, nil // only attributes were changed
+	}
+	if done.Secret {
+		return State{}, conflict() // keys are taken away only where it is known what they are needed for
 	}
 	merged, ok, err := done.takenBack(done.After.Data, want.Data, now.Data)
 	if err != nil {

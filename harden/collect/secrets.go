@@ -33,6 +33,9 @@ func collectEncryption(n Node, f *harden.Facts) {
 	}
 	flag := c.Flag("encryption-provider-config")
 	if !flag.Set {
+		if s, err := n.State(harden.EncryptionFile); err == nil && s.Exists {
+			f.UnusedEncryption = harden.EncryptionFile
+		}
 		return
 	}
 	fact := &harden.EncryptionFact{}
@@ -40,6 +43,11 @@ func collectEncryption(n Node, f *harden.Facts) {
 	var data []byte
 	if fact.Path, data, fact.Unread = mounted(n, c, flag.Last()); data == nil {
 		return
+	}
+	fact.SHA256 = harden.State{Exists: true, Data: data}.Digest()
+	if ours, ok := harden.ParseEncryption(data); ok {
+		bare := ours.WithoutSecrets()
+		fact.Ours = &bare
 	}
 	var config struct {
 		Kind      string `json:"kind"`

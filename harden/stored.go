@@ -1,0 +1,146 @@
+package harden
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Stored is how values of some resources are to lie in etcd.
+type Stored struct {
+	Resources []string `json:"resources"` // "secrets"
+	// Begins is how each value begins; "": anyhow.
+	Begins string `json:"begins,omitempty"`
+	// Without are beginnings that none has.
+	Without []string `json:"without,omitempty"`
+}
+
+// Holds says that a value which begins so is as it should be.
+func (s Stored) Holds(begins string) bool {
+	return strings.HasPrefix(begins, s.Begins) && !slices.ContainsFunc(s.Without, func(w string) bool { return strings.HasPrefix(begins, w) })
+}
+
+// Words say it of the values.
+func (s Stored) Words() Message {
+	what := strings.Join(s.Resources, ", ")
+	switch {
+	case s.Begins != "":
+		return Msg("each of the %s in etcd is encrypted, and begins with %s", what, s.Begins)
+	case slices.Equal(s.Without, []string{Encrypted}):
+		return Msg("none of the %s in etcd is encrypted", what)
+	}
+	return Msg("none of the %s in etcd begins with %s", what, strings.Join(s.Without, " or "))
+}
+
+// storedBy is what an API server with this configuration writes.
+func storedBy(c EncryptionConfig) *Stored {
+	s := &Stored{Resources: c.Resources, Begins: c.Writes()}
+	if s.Begins == "" {
+		s.Without = []string{Encrypted}
+	}
+	return s
+}
+
+// storedWait is how long etcd may take to be looked through.
+const storedWait = 10 * time.Minute
+
+// keyChange is what a change of the encryption configuration means for what is stored, forward and back alike.
+type keyChange struct {
+	needs    *Stored // before it: nothing that only a key which goes could read
+	was, now *Stored // what is written; both nil where that does not change
+	controls []string
+}
+
+func keyChangeOf(steps []Step) keyChange {
+	var out keyChange
+	for _, s := range steps {
+		if !secretAsks(s.Asks) || s.Kind != StepFile || !s.Before.Exists {
+			continue
+		}
+		was, ours := ParseEncryption(s.Before.Data)
+		if !ours {
+			continue
+		}
+		out.controls = s.Controls()
+		if !s.After.Exists {
+			out.needs = &Stored{Resources: was.Resources, Without: []string{Encrypted}}
+			continue
+		}
+		now, _ := ParseEncryption(s.After.Data)
+		var gone []string
+		for _, k := range was.Keys {
+			if !now.has(k.Name) {
+				gone = append(gone, was.begins(k))
+			}
+		}
+		if gone != nil {
+			out.needs = &Stored{Resources: was.Resources, Without: gone}
+		}
+		if was.Writes() != now.Writes() {
+			out.was, out.now = storedBy(was), storedBy(now)
+		}
+	}
+	return out
+}
+
+// WayBack is what has to be stored before a stage that has passed its point of no simple return is undone: its files alone do
+// not bring that back. Nil for other stages.
+func (st Stage) WayBack() *Stored { return keyChangeOf(st.Steps).was }
+
+// KeysMade are the steps whose way back takes an encryption key away.
+func (st Stage) KeysMade() []Step {
+	var out []Step
+	for _, s := range st.Steps {
+		back := s
+		back.Before, back.After = s.After, s.Before
+		if keyChangeOf([]Step{back}).needs != nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// EncryptionAsked are the steps that give the API server an encryption configuration, in its manifest or in what kubeadm renders that
+// from: once anything is encrypted, taking that back makes it unreadable, now or at the next upgrade.
+func EncryptionAsked(steps []Step) bool {
+	return slices.ContainsFunc(steps, func(s Step) bool {
+		return slices.ContainsFunc(s.Asks, func(a Ask) bool { return a.Intent.Kind == IntentSetFlag && a.Intent.Key == EncryptionFlag })
+	})
+}
+
+// needsNothing is the stage in front of one that takes keys away, or the configuration that names them.
+func needsNothing(keys keyChange, steps []Step, undo bool) []Stage {
+	if keys.needs == nil && undo && EncryptionAsked(steps) {
+		keys.needs = &Stored{Resources: []string{"secrets", "configmaps"}, Without: []string{Encrypted}}
+	}
+	if keys.needs == nil {
+		return nil
+	}
+	return []Stage{{
+		Title: Msg("nothing needs the key"), Steps: []Step{}, Effects: []Effect{}, Gates: []Gate{{Stored: keys.needs, Timeout: storedWait}},
+	}}
+}
+
+// stagesOf are the stage of these steps, and around it what an encryption key wants: proof that nothing needs the one that goes,
+// and everything written anew where what is written with changes. main is the place of the stage with the steps.
+func stagesOf(title Message, steps []Step, f *Facts, proofs []Proof, undo bool) (stages []Stage, main int, err error) {
+	st, err := stageOf(title, steps, f, proofs)
+	if err != nil {
+		return nil, 0, err
+	}
+	keys := keyChangeOf(steps)
+	stages = needsNothing(keys, steps, undo)
+	main = len(stages)
+	if st.NoReturn = keys.now != nil; st.NoReturn && !undo {
+		st.Effects = append([]Effect{{Kind: EffectSnapshot, Controls: keys.controls}}, st.Effects...)
+	}
+	stages = append(stages, st)
+	if keys.now != nil {
+		stages = append(stages, Stage{
+			Title: Msg("everything is written anew"), Steps: []Step{},
+			Effects: []Effect{{Kind: EffectRewrite, Stored: keys.now, Controls: keys.controls}},
+			Gates:   []Gate{{Stored: keys.now, Timeout: storedWait}},
+		})
+	}
+	return stages, main, nil
+}
