@@ -11,11 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// Script is what restore.sh does besides bringing the files back: shell lines before and after. They are left out
-// when ROOT names another disk than the running system's.
+// Script is what restore.sh does besides bringing the files back: shell lines before and after. Head and Tail are left out
+// when ROOT names another disk than the running system's. Check comes before everything else, whatever ROOT is.
 type Script struct {
-	Head []string
-	Tail []string
+	Check []string
+	Head  []string
+	Tail  []string
 }
 
 // Begin makes a transaction durable: the targets as they are, which must be as their Before says, the plan, the

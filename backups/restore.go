@@ -108,6 +108,9 @@ func restoreScript(id string, targets []target, script Script) []byte {
 	}
 	b.WriteString("if [ -n \"$lost\" ] && [ -z \"$PARTLY\" ]; then\n" +
 		"\tstop \"nothing was changed; to restore all else: PARTLY=yes ${given:+ROOT=${ROOT:-/} }sh $here/restore.sh\"\nfi\n")
+	for _, line := range script.Check {
+		b.WriteString(line + "\n")
+	}
 	b.WriteString("\n# kubectl-harden looks for this\n: >\"$here/restored\" || :\n")
 	writeCommands(&b, "before", script.Head)
 	for i, t := range slices.Backward(targets) {

@@ -26,6 +26,9 @@ type Applier struct {
 	CheckOnly bool
 	// Etcd is nil where it is not known how to ask it.
 	Etcd Etcd
+	// Storage is nil where it is not known how to look at what etcd holds; Rewriter, where no API can write it anew.
+	Storage  Storage
+	Rewriter Rewriter
 	// Restarts is nil where the kubelet is left to itself.
 	Restarts Restarts
 	// Handover is nil where connections cannot be led elsewhere.
@@ -69,7 +72,11 @@ func (e *DriftError) Error() string {
 }
 
 func (e *DriftError) picture() *harden.Drift {
-	return &harden.Drift{Target: e.Step.ID, Planned: e.Step.Before, After: e.Step.After, Now: e.Now}
+	d := &harden.Drift{Target: e.Step.ID, Planned: e.Step.Before, After: e.Step.After, Now: e.Now, Secret: e.Step.Secret}
+	if d.Secret {
+		d.Planned.Data, d.After.Data, d.Now.Data = nil, nil, nil
+	}
+	return d
 }
 
 // Apply does what the plan says. When anything fails after the first change, everything is undone, gated too.

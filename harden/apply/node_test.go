@@ -61,6 +61,7 @@ type node struct {
 	unit    apply.Unit
 	unitErr error // what asking for it ends with
 	next    int   // the number of the next process
+	starts  func(id harden.ComponentID, text string)
 
 	// What may go wrong. Functions get the manifest, or configuration, that the instance has read.
 	dies    func(c harden.ComponentID, text string) bool // every new instance exits after a second
@@ -164,6 +165,9 @@ func (n *node) instance(id harden.ComponentID, text string, at time.Time) *apply
 		args = n.args(id, args)
 	}
 	n.next++
+	if n.starts != nil {
+		n.starts(id, text)
+	}
 	return &apply.Instance{ID: fmt.Sprint("container ", n.next), PID: n.next, Args: args, Started: at}
 }
 
@@ -334,6 +338,9 @@ func (l *leaving) End() error {
 	if l.runs() {
 		l.pod.running, l.pod.stopAt, l.pod.quietAt, l.pod.goneAt = nil, time.Time{}, time.Time{}, l.clock.now
 		l.ended++
+		if l.pod.startAt.IsZero() {
+			l.pod.startAt = l.clock.now.Add(10 * time.Second)
+		}
 	}
 	return nil
 }

@@ -149,8 +149,8 @@ type Unsettled struct {
 	Mixed bool
 }
 
-// Script are lines of restore.sh around those that bring the files back.
-type Script struct{ Head, Tail []string }
+// Script are lines of restore.sh around those that bring the files back. Check comes first, whatever root the files are in.
+type Script struct{ Check, Head, Tail []string }
 
 // Tx is one transaction's journal and files.
 type Tx interface {
@@ -194,6 +194,8 @@ const (
 	kindCanaryGone = "canary gone" // and after all of it is gone
 	kindHandover   = "handover"    // handoverEntry, before anything is made that leads connections elsewhere
 	kindHandedBack = "handed back" // and after all of it is gone
+	kindNoReturn   = "no return"   // noReturnEntry: before a stage passes its point of no simple return
+	kindSaved      = "saved"       // savedEntry: the snapshot of etcd is complete
 	kindUndoing    = "undoing"     // the undo has begun
 	kindUndone     = "undone"      // undoneEntry: a component is proven to run as before
 

@@ -56,6 +56,9 @@ func (a *Applier) preflight(ctx context.Context, p harden.Plan) error {
 	if err := a.unitsAnswer(ctx, p); err != nil {
 		return err
 	}
+	if err := a.storable(ctx, p); err != nil {
+		return err
+	}
 	if p.Switch != nil && !p.Target.Offline && a.Switch == nil {
 		return &RefusedError{Why: "checking the plan: " + errNoSwitch.Error()}
 	}

@@ -128,6 +128,10 @@ func (r *run) reread() (f found, err error) {
 			if json.Unmarshal(e.Data, &u) == nil {
 				f.rebooted = f.rebooted || u.Rebooted
 			}
+		case kindNoReturn, kindSaved:
+			if err := r.passedPoint(e); err != nil {
+				return f, err
+			}
 		case kindRevert, kindReverted:
 			f.undoing = f.undoing || r.planned(e.Target) // a canary comes and goes on the way forward
 		case kindWaiting:

@@ -28,6 +28,8 @@ type run struct {
 	rehearsed map[int]bool                // stages
 	notAsked  map[harden.ComponentID]bool // components whose own program cannot be asked, which was accepted
 	canary    *canaryEntry                // the one that is there, or may be
+	beyond    map[int]bool                // stages that have passed their point of no simple return
+	saved     bool                        // the snapshot of etcd is complete
 	handed    *handoverEntry              // connections were led elsewhere, or may have been
 	hand      *handover                   // by this process
 	// handedBack says that nothing of that is there any more.
@@ -50,7 +52,7 @@ func newRun(a *Applier, p harden.Plan, tx Tx) *run {
 	return &run{
 		Applier: a, plan: p, tx: tx, before: map[harden.ComponentID]startedEntry{},
 		proven: map[harden.ComponentID]Instance{}, canaries: map[int]*canary{}, rehearsed: map[int]bool{}, undone: map[harden.ComponentID]bool{},
-		notAsked: map[harden.ComponentID]bool{},
+		notAsked: map[harden.ComponentID]bool{}, beyond: map[int]bool{},
 	}
 }
 
@@ -120,7 +122,7 @@ func (r *run) praise() harden.Message {
 // be rehearsed with; then component after component; then what nothing reads any more goes.
 func (r *run) stage(ctx context.Context, st harden.Stage) error {
 	for _, phase := range []func(context.Context, harden.Stage) error{
-		r.stageFiles, r.rehearse, r.arm, r.loadSysctls, r.components, r.removeFiles, r.putObjects,
+		r.passPoint, r.stageFiles, r.rehearse, r.arm, r.saveEtcd, r.loadSysctls, r.components, r.removeFiles, r.putObjects, r.rewrite, r.proveStored,
 	} {
 		if err := phase(ctx, st); err != nil {
 			return err

@@ -20,6 +20,8 @@ func scriptFor(p harden.Plan) Script {
 			"nft delete table inet "+quote(HandoverTable)+" 2>/dev/null || :")
 	}
 	for _, st := range p.Stages {
+		s.Check = append(s.Check, keysCheck(p, st)...)
+		s.Tail = append(s.Tail, keysTail(st)...)
 		for _, e := range st.Effects {
 			switch {
 			case p.Target.Offline && e.Kind == harden.EffectUnit:
@@ -43,6 +45,34 @@ func scriptFor(p harden.Plan) Script {
 		}
 	}
 	return s
+}
+
+// keysCheck stops a script that would take away a key, or what names it, that something newer may have encrypted with.
+func keysCheck(p harden.Plan, st harden.Stage) []string {
+	const needed = `grep -qs '"kind":"` + kindNoReturn + `"' "$here"/../*/journal.jsonl`
+	stop := "what is in etcd may need a key: undo the newer transactions first, with kubectl-harden rollback; " +
+		"KEYS=unneeded says that nothing there begins with " + harden.Encrypted
+	made := st.KeysMade()
+	if len(made) == 0 && (p.Undoes != "" || !harden.EncryptionAsked(st.Steps)) {
+		return nil
+	}
+	out := []string{`if [ "${KEYS:-}" != unneeded ]; then`, "\tif " + needed + "; then stop " + quote(stop) + "; fi"}
+	for _, s := range made {
+		out = append(out, "\tp=$ROOT"+quote(s.Path), "\tif [ -e \"$p\" ] && ! is \"$p\" "+s.After.Digest()+"; then stop "+quote(stop)+"; fi")
+	}
+	return append(out, "fi")
+}
+
+// keysTail says what files alone do not bring back. The keys stay, so that everything can be read until then.
+func keysTail(st harden.Stage) []string {
+	back := st.WayBack()
+	if !st.NoReturn || back == nil {
+		return nil
+	}
+	const kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf "
+	what := strings.Join(back.Resources, ",")
+	return []string{"say " + quote("once the API server answers, write everything anew, and keep the key file until then: "+
+		kubectl+"get "+what+" -A -o json | "+kubectl+"replace -f -")}
 }
 
 // objectBack is the line that makes an object what it was.

@@ -43,7 +43,7 @@ func (s *store) Begin(p harden.Plan, own []harden.Step, script apply.Script) (ap
 			targets = append(targets, backups.Target{ID: st.ID, Path: st.Path, Before: backups.State(st.Before), After: backups.State(st.After)})
 		}
 	}
-	t, err := s.session.Begin(backups.Meta{}, data, targets, backups.Script{Head: script.Head, Tail: script.Tail})
+	t, err := s.session.Begin(backups.Meta{}, data, targets, backups.Script(script))
 	if err != nil {
 		return nil, told(p, err)
 	}

@@ -40,6 +40,9 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 			errs = append(errs, err)
 		}
 	}
+	if len(errs) == 0 {
+		r.waysBack(ctx, r.plan.Stages[:last+1])
+	}
 	r.disarm(ctx)
 	res := r.end(errors.Join(errs...), cause, last)
 	var drift *DriftError
@@ -144,6 +147,7 @@ func (r *run) undoStage(ctx context.Context, st harden.Stage) (errs []error) {
 	for _, c := range slices.Backward(harden.Components) {
 		fail(r.undoComponent(ctx, undo, c, touched))
 	}
+	fail(r.readAgain(ctx, undo, st, touched))
 	rest(false)
 	return errs
 }

@@ -71,6 +71,11 @@ func areas() []harden.Area {
 		control("kernel", nil, harden.Sysctl("/etc/sysctl.d/90-kubelet.conf", "vm.overcommit_memory", "1")),
 		control("deny", nil, harden.PutObject(denyAll, []byte("deny all\n"))),
 		control("other", nil, harden.PutObject(other, []byte("other, new\n"))),
+		control("key", nil, harden.MakeDir(harden.EncryptionDir, 0o700),
+			harden.NewEncryptionKey(harden.EncryptionFile, "secretbox", "key1", []string{"secrets"}),
+			harden.MountPath(harden.APIServer, patches.Mount{Name: "enc", HostPath: harden.EncryptionDir, MountPath: harden.EncryptionDir, ReadOnly: true, Type: "Directory"}),
+			harden.SetFlag(harden.APIServer, "encryption-provider-config", harden.EncryptionFile)),
+		control("encrypt", nil, harden.WriteWithKey(harden.EncryptionFile, "key1")),
 		lockingOut(control("lockout", nil, harden.SetFlag(harden.APIServer, "min-request-timeout", "1801"))),
 	}}}
 }
@@ -95,6 +100,7 @@ type world struct {
 	areas   []harden.Area
 	dead    *deadMan // nil: none can be armed
 	hands   *hands   // nil: connections cannot be led
+	vault   *vault   // nil: nobody knows how to look at what is stored
 	events  []harden.Event
 	before  map[string]harden.State
 
@@ -172,6 +178,9 @@ func (w *world) process() *apply.Applier {
 	if w.etcd != nil {
 		w.applier.Etcd = w.etcd
 	}
+	if w.vault != nil {
+		w.applier.Storage, w.applier.Rewriter = w.vault, w.vault
+	}
 	if w.node.backOff {
 		w.applier.Restarts = w.node
 	}
@@ -228,7 +237,7 @@ func (w *world) facts() *harden.Facts {
 // plan is the first plan of the controls that is not empty.
 func (w *world) plan(controls ...string) harden.Plan {
 	w.t.Helper()
-	in := harden.BuildInput{Facts: w.facts(), Areas: w.areas, Read: w.State, Now: w.clock.now}
+	in := harden.BuildInput{Facts: w.facts(), Areas: w.areas, Read: w.State, Now: w.clock.now, NewKey: func() []byte { return make([]byte, harden.EncryptionKeySize) }}
 	for _, c := range controls {
 		in.Choices = append(in.Choices, harden.Choice{Control: c})
 	}
