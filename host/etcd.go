@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -109,27 +108,14 @@ func anyOf(ctx context.Context, client *http.Client, urls []string, path, body s
 func ask(ctx context.Context, client *http.Client, base, path, body string, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, etcdTimeout)
 	defer cancel()
-	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return fmt.Errorf("%q is not the address of an etcd", base)
-	}
-	at := u.Scheme + "://" + u.Host
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, at+path, strings.NewReader(body))
+	response, at, err := post(ctx, client, base, path, body)
 	if err != nil {
-		return fmt.Errorf("%q: %w", at, err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := client.Do(request)
-	if err != nil {
-		return fmt.Errorf("%q: %w", at, reason(ctx, err))
+		return err
 	}
 	defer response.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxEtcdAnswer))
 	if err != nil {
 		return fmt.Errorf("%q: %w", at, reason(ctx, err))
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%q: answered %d: %s", at, response.StatusCode, said(data))
 	}
 	if err := json.Unmarshal(data, out); err != nil {
 		return fmt.Errorf("%q: the answer cannot be decoded: %w", at, err)

@@ -18,6 +18,7 @@ type etcdd struct {
 	members string // of the list; %s is its own address
 	status  string
 	code    int // of the list
+	store   func(w http.ResponseWriter, path string, body []byte) (ours bool)
 }
 
 func newEtcd(t *testing.T) (*etcdd, *Etcd) {
@@ -29,6 +30,7 @@ func newEtcd(t *testing.T) (*etcdd, *Etcd) {
 	d.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		switch {
+		case d.store != nil && d.store(w, r.URL.Path, body):
 		case r.Method != http.MethodPost || len(r.TLS.PeerCertificates) == 0:
 			w.WriteHeader(http.StatusForbidden)
 		case r.URL.Path == "/v3/cluster/member/list" && string(body) == `{"linearizable":true}`:
