@@ -293,6 +293,9 @@ func stateLine(t harden.TargetState) string {
 
 // printDrift is the three-way picture: what changed under the plan, and what the plan would have written.
 func (a *app) printDrift(d harden.Drift) {
+	if d.Secret {
+		return // its content is never shown
+	}
 	a.printDiff("changed since the plan was made", d.Target, d.Planned, d.Now)
 	a.printDiff("what the plan would write", d.Target, d.Planned, d.After)
 }

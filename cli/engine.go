@@ -107,6 +107,7 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 	in := harden.BuildInput{
 		Facts: f, Areas: e.areas, Choices: choices, Skipped: skipped,
 		Read: e.m.node.State, Writes: e.m.files, Now: e.clock.Now().UTC(), Tool: e.meta.Binary.Version,
+		NewKey: newKey,
 	}
 	if f.Cluster != nil {
 		c, err := e.m.connect(ctx)
@@ -262,9 +263,11 @@ func (e *engine) applierWithout(ctx context.Context, s apply.Store) (*apply.Appl
 	}
 	switch {
 	case e.m.sandbox:
-		a.Etcd = sandboxEtcd{f.Identity.Node}
+		etcd := sandboxEtcd{f.Identity.Node}
+		a.Etcd, a.Storage = etcd, etcd
 	case !f.Identity.Offline:
-		a.Etcd = &nodeEtcd{files: e.m.files, facts: f}
+		etcd := &nodeEtcd{files: e.m.files, facts: f}
+		a.Etcd, a.Storage = etcd, etcd
 		if n, ok := e.m.node.(*hostNode); ok {
 			a.Restarts = podRestarts{n}
 			a.Handover = podHandover{n}
@@ -297,6 +300,7 @@ func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (
 		default:
 			a.Cluster, a.Members = c, c
 			a.Courtesy, _ = c.(apply.Courtesy)
+			a.Rewriter, _ = c.(apply.Rewriter)
 			a.Holder = fmt.Sprintf("%s: process %d of %s", f.Identity.Node, os.Getpid(), who(e.meta.Who))
 		}
 	}

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -37,6 +39,35 @@ func (e *nodeEtcd) Members(ctx context.Context) ([]apply.EtcdMember, error) {
 	return out, nil
 }
 
+// Size, Snapshot and Beginnings look at what the API server keeps there.
+func (e *nodeEtcd) Size(ctx context.Context) (uint64, error) {
+	client, err := e.client()
+	if err != nil {
+		return 0, fmt.Errorf("asking etcd for its size: %w", err)
+	}
+	return client.Size(ctx)
+}
+
+func (e *nodeEtcd) Snapshot(ctx context.Context, file string) error {
+	client, err := e.client()
+	if err != nil {
+		return err
+	}
+	return client.Snapshot(ctx, file)
+}
+
+func (e *nodeEtcd) Beginnings(ctx context.Context, resource string, see func(string)) error {
+	client, err := e.client()
+	if err != nil {
+		return fmt.Errorf("reading from etcd: %w", err)
+	}
+	prefix := e.facts.Component(harden.APIServer).FileFlag("etcd-prefix").Last()
+	if prefix == "" {
+		prefix = "/registry"
+	}
+	return client.Beginnings(ctx, path.Join("/", prefix, resource)+"/", see)
+}
+
 // client reads the files anew each time: certificates are renewed.
 func (e *nodeEtcd) client() (*host.Etcd, error) {
 	c := e.facts.Component(harden.APIServer)
@@ -67,9 +98,23 @@ func (e *nodeEtcd) client() (*host.Etcd, error) {
 	return out, nil
 }
 
+// newKey is one to encrypt with.
+func newKey() []byte {
+	key := make([]byte, harden.EncryptionKeySize)
+	_, _ = rand.Read(key) // it cannot fail (crypto/rand)
+	return key
+}
+
 // sandboxEtcd is the one member of the sandbox's etcd, which is always well.
 type sandboxEtcd struct{ node string }
 
 func (e sandboxEtcd) Members(context.Context) ([]apply.EtcdMember, error) {
 	return []apply.EtcdMember{{Name: e.node}}, nil
 }
+
+// Size, Snapshot and Beginnings: nothing is stored in the sandbox's etcd.
+func (sandboxEtcd) Size(context.Context) (uint64, error) { return 0, nil }
+func (sandboxEtcd) Snapshot(context.Context, string) error {
+	return errors.New("the sandbox has no etcd that could be saved")
+}
+func (sandboxEtcd) Beginnings(context.Context, string, func(string)) error { return nil }

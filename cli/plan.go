@@ -179,6 +179,9 @@ func printPlans(to io.Writer, plans []harden.Plan, people bool) error {
 					return err
 				}
 			}
+			if st.NoReturn {
+				comment(w, "beyond a point of no simple return: an undo writes anew what is stored, until "+st.WayBack().Words().String())
+			}
 			for _, r := range st.Rehearsals {
 				for _, line := range rehearsalLines(r) {
 					comment(w, line)
@@ -190,6 +193,11 @@ func printPlans(to io.Writer, plans []harden.Plan, people bool) error {
 			}
 			for _, e := range st.Effects {
 				comment(w, "then: "+effectLine(e))
+			}
+			for _, g := range st.Gates {
+				if g.Stored != nil {
+					comment(w, "proven in etcd: "+g.Stored.Words().String())
+				}
 			}
 		}
 		if p.Switch != nil {
@@ -272,7 +280,17 @@ func printStep(w io.Writer, s harden.Step, people bool) error {
 		return err
 	}
 	if s.Secret {
-		comment(w, "secret content, sha256 "+s.After.Digest())
+		for _, part := range []struct {
+			what  string
+			state harden.State
+		}{{"it becomes", s.After}, {"before it is", s.Before}} {
+			if part.state.Exists {
+				comment(w, "secret content, "+part.what+" sha256 "+part.state.Digest())
+			}
+		}
+		if !s.After.Exists {
+			comment(w, "it is removed")
+		}
 		return nil
 	}
 	if s.Kind == harden.StepObject {

@@ -36,6 +36,7 @@ type planView struct {
 
 type stageView struct {
 	Title      harden.Message     `json:"title"`
+	NoReturn   bool               `json:"noReturn"` // beyond it, its own way back is used
 	Steps      []stepView         `json:"steps"`
 	Rehearsals []harden.Rehearsal `json:"rehearsals"`
 	Effects    []harden.Effect    `json:"effects"`
@@ -51,6 +52,7 @@ type stepView struct {
 	Controls  []string           `json:"controls"`
 	Before    stateView          `json:"before"`
 	After     stateView          `json:"after"`
+	Secret    bool               `json:"secret,omitempty"` // its content is never shown
 }
 
 type stateView struct {
@@ -71,14 +73,14 @@ func viewPlans(plans []harden.Plan) plansView {
 			Undoes: p.Undoes, UndoesControls: p.UndoesControls,
 		}
 		for _, st := range p.Stages {
-			sv := stageView{Title: st.Title, Steps: []stepView{}, Rehearsals: st.Rehearsals, Effects: st.Effects, Gates: st.Gates}
+			sv := stageView{Title: st.Title, NoReturn: st.NoReturn, Steps: []stepView{}, Rehearsals: st.Rehearsals, Effects: st.Effects, Gates: st.Gates}
 			if sv.Rehearsals == nil {
 				sv.Rehearsals = []harden.Rehearsal{}
 			}
 			for _, s := range st.Steps {
 				sv.Steps = append(sv.Steps, stepView{
 					ID: s.ID, Kind: s.Kind, Path: s.Path, Object: s.Object, Component: s.Component, Controls: s.Controls(),
-					Before: viewState(s.Before), After: viewState(s.After),
+					Before: viewState(s.Before), After: viewState(s.After), Secret: s.Secret,
 				})
 			}
 			v.Stages = append(v.Stages, sv)

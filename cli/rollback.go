@@ -173,6 +173,9 @@ func (a *app) undoConflict(err error) error {
 		return err
 	}
 	a.complain(err)
+	if conflict.Secret {
+		return &codeError{exitRefused}
+	}
 	exists := func(b []byte) harden.State { return harden.State{Exists: b != nil, Data: b} }
 	a.printDiff("what undoing would have to change", conflict.Target, exists(conflict.Now), exists(conflict.Want))
 	if conflict.Later != "" {

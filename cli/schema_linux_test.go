@@ -130,7 +130,7 @@ func TestOutputsOfALiveNodeAreAsTheirSchemasSay(t *testing.T) {
 		if p.Empty() {
 			t.Errorf("there is nothing in the plan of the %s", p.Scope)
 		}
-		res := e.Apply(ctx, p, nil)
+		res := e.Apply(ctx, p.Accept(p.Unrehearsed()...), nil)
 		if res.Outcome == harden.OutcomeWaiting {
 			res = e.Confirm(ctx, res.Transaction)
 		}

@@ -71,7 +71,7 @@ func (s *transactions) Begin(p harden.Plan, own []harden.Step, script apply.Scri
 	meta := s.e.meta
 	meta.Binary = thisBinary()
 	meta.Scope, meta.Undoes, meta.Controls = string(p.Scope), p.Undoes, p.Controls()
-	tx, err := s.session.Begin(meta, data, targets(slices.Concat(p.Steps(), own)), backups.Script{Head: script.Head, Tail: script.Tail})
+	tx, err := s.session.Begin(meta, data, targets(slices.Concat(p.Steps(), own)), backups.Script(script))
 	if err != nil {
 		return nil, told(p, err)
 	}
