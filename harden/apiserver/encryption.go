@@ -7,20 +7,21 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-const encryptionFlag = "encryption-provider-config"
+const encryptionFlag = harden.EncryptionFlag
 
 var encryption = harden.Control{
 	ID:    "apiserver-encryption-at-rest",
 	Title: "Secrets are encrypted in etcd",
 	Why: harden.Msg("Without encryption every Secret lies in etcd in plain text, and so it does in each snapshot and on each disk that is thrown away. " +
 		"What writes is the first provider of the configuration: identity there means plain text, whatever comes behind it. " +
-		"To turn it on, make the same configuration with identity first on every control-plane node, then the key first, then write every Secret anew; keep a copy of the key elsewhere before."),
+		"With several control-plane nodes, by hand: make the same configuration with identity first on each of them, then the key first, then write every Secret anew; keep a copy of the key elsewhere before."),
 	Refs: harden.Refs{
 		CIS: []string{"1.2.27", "1.2.28"}, STIG: []string{"V-274882"}, NSA: []string{"Secrets"},
 		Docs: []string{"https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/"},
 	},
 	Severity: harden.High, Component: harden.APIServer, Flags: []string{encryptionFlag},
 	Needs: needs, Applies: applies, Assess: assessEncryption,
+	Remedies: []harden.Remedy{encrypt, rotateKey},
 }
 
 func assessEncryption(f *harden.Facts) harden.Verdict {
