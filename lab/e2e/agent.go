@@ -29,7 +29,7 @@ import (
 const agentPath = "/usr/local/lib/e2e-agent"
 
 func agent(args []string) error {
-	usage := errors.New("usage: agent instances NAME... | files PATH... | watch NAME... | poll URL... | keep SERVER | killat LINES SIGNAL COMMAND... | strike DELAY SIGNAL WORD COMMAND...")
+	usage := errors.New("usage: agent instances NAME... | files PATH... | stored secrets | watch NAME... | poll URL... | keep SERVER | killat LINES SIGNAL COMMAND... | strike DELAY SIGNAL WORD COMMAND...")
 	if len(args) < 2 {
 		return usage
 	}
@@ -42,6 +42,12 @@ func agent(args []string) error {
 		return json.NewEncoder(os.Stdout).Encode(found)
 	case name == "files":
 		found, err := describeFiles(args)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(found)
+	case name == "stored":
+		found, err := beginnings()
 		if err != nil {
 			return err
 		}

@@ -29,7 +29,7 @@ type scenario struct {
 
 // scenarios are all, by their numbers.
 func scenarios() []scenario {
-	return slices.Concat(walkScenarios, restartScenarios, handoverScenarios, rehearsalScenarios, failureScenarios, switchScenarios, killScenarios, editScenarios, memberScenarios, badInputScenarios)
+	return slices.Concat(walkScenarios, restartScenarios, handoverScenarios, rehearsalScenarios, failureScenarios, switchScenarios, encryptionScenarios, killScenarios, editScenarios, memberScenarios, badInputScenarios)
 }
 
 // verdict is what became of a scenario.
