@@ -150,9 +150,9 @@ var gateRows = []row{
 		arrange: func(w *world, _ func()) {
 			w.cluster.ready = func() (bool, string, error) { return false, "NotReady", nil }
 		}},
-	{name: "the API cannot be asked", controls: []string{"pids", "port"}, outcome: harden.OutcomeApplied, event: "not proven for c: not asked: API down",
+	{name: "the API cannot be asked", controls: []string{"pids", "port"}, outcome: harden.OutcomeApplied, event: "not proven for pids: not asked: API down",
 		arrange: func(w *world, _ func()) { w.cluster.down = func() error { return errors.New("API down") } }},
-	{name: "no API", outcome: harden.OutcomeApplied, event: "not proven for c: not asked: there are no administrator's credentials",
+	{name: "no API", outcome: harden.OutcomeApplied, event: "not proven for profiling: not asked: there are no administrator's credentials",
 		arrange: func(w *world, _ func()) { w.cluster = nil }},
 	{name: "the scheduler does not renew its lease", controls: []string{"scheduler"}, outcome: harden.OutcomeRolledBack,
 		says: "gate of kube-scheduler: kube-scheduler does not do its work: timed out: the lease kube-scheduler, of cp1_old, is not renewed",
@@ -188,7 +188,7 @@ var gateRows = []row{
 			w.node.pods[harden.ControllerManager].running = nil
 			w.leaseWhile(harden.APIServer, "--goaway-chance", harden.Lease{Holder: "cp1_old", Renewed: begin})
 		}},
-	{name: "the administrator is not refused", outcome: harden.OutcomeRolledBack, says: "proving c: timed out: GET /debug/pprof/: wanted 404, got 200",
+	{name: "the administrator is not refused", outcome: harden.OutcomeRolledBack, says: "proving profiling: timed out: GET /debug/pprof/: wanted 404, got 200",
 		arrange: func(w *world, _ func()) { w.cluster.status = 200 }},
 	{name: "another member refuses the administrator, and this one does not", outcome: harden.OutcomeRolledBack, says: "wanted 404, got 200",
 		arrange: func(w *world, _ func()) { w.cluster.own = 200 }},

@@ -98,7 +98,7 @@ func TestRehearsalRefuses(t *testing.T) {
 		{name: "a write that the live one does not take either", outcome: harden.OutcomeApplied, arrange: func(w *world, _ func()) {
 			w.node.canary.write, w.cluster.trial = errors.New("no dry run"), errors.New("no dry run")
 		}},
-		{name: "a proof", controls: []string{"profiling"}, begun: true, says: "proving c: timed out: GET /debug/pprof/: wanted 404, got 200", arrange: on(func(k *canary) { k.status = 200 })},
+		{name: "a proof", controls: []string{"profiling"}, begun: true, says: "proving profiling: timed out: GET /debug/pprof/: wanted 404, got 200", arrange: on(func(k *canary) { k.status = 200 })},
 		{name: "its audit log", begun: true, says: "our own request is not in " + logDir + "/" + harden.CanaryLog, arrange: on(func(k *canary) {
 			k.answer = func(p harden.Probe) *apply.ProbeResult {
 				if strings.Contains(p.Path, "kubectl-harden=") {

@@ -36,8 +36,12 @@ var (
 	other   = harden.ObjectRef{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy", Namespace: "shop", Name: "other"}
 )
 
-// control always fails, and has one remedy that asks for the intents.
+// control always fails, and has one remedy that asks for the intents and is proven so.
 func control(id string, proofs []harden.Proof, intents ...harden.Intent) harden.Control {
+	proofs = slices.Clone(proofs)
+	for i := range proofs {
+		proofs[i].Control = id
+	}
 	return harden.Control{
 		ID: id, Title: id, Needs: []harden.Need{harden.NeedAPIServer},
 		Assess: func(*harden.Facts) harden.Verdict { return harden.Failed(harden.Msg("it fails")) },
@@ -51,7 +55,7 @@ func control(id string, proofs []harden.Proof, intents ...harden.Intent) harden.
 
 func areas() []harden.Area {
 	proof := func(kind harden.ProofKind, p string, status int, want any) []harden.Proof {
-		return []harden.Proof{{Control: "c", Kind: kind, Path: p, Status: status, Want: want}}
+		return []harden.Proof{{Kind: kind, Path: p, Status: status, Want: want}}
 	}
 	return []harden.Area{{ID: "test", Controls: []harden.Control{
 		control("profiling", proof(harden.ProofAdmin, "/debug/pprof/", 404, nil), harden.SetFlag(harden.APIServer, "profiling", "false")),
