@@ -207,7 +207,8 @@ func fixAll(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(json.Unmarshal(out, &a))
 	var failing []string
 	for _, f := range a.Findings {
-		if f.Status == harden.StatusFail && len(f.Remedies) > 0 {
+		// What is stored can be written anew only where the API server runs.
+		if f.Status == harden.StatusFail && len(f.Remedies) > 0 && f.Control != "apiserver-encryption-at-rest" {
 			failing = append(failing, f.Control)
 		}
 	}
