@@ -19,7 +19,7 @@ import (
 var encryptionScenarios = []scenario{{
 	name:   "08-encryption",
 	proves: "Secrets encrypted in etcd, killed in the middle and finished, the key changed, and all undone: each Secret readable all along",
-	long:   "it takes a quarter of an hour: the API server restarts a dozen times",
+	long:   "it takes 7 minutes: the API server restarts a dozen times",
 	run:    encryptionWay,
 }}
 
