@@ -66,9 +66,6 @@ func without(args []string, flag string) []string {
 func eachPod(t *testing.T, test func(t *testing.T, pod []byte, container string)) {
 	for name, doc := range manifests(t) {
 		for _, v := range podVariants {
-			if v.name != "as it is" && !strings.HasPrefix(name, "kubeadm-1.37") {
-				continue
-			}
 			t.Run(name+" "+v.name, func(t *testing.T) {
 				test(t, []byte(v.make(string(doc))), component(name))
 			})
@@ -324,17 +321,40 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-func TestLargePod(t *testing.T) {
-	for _, v := range []variant{variants[0], variants[4]} {
-		pod := []byte(v.make(string(large(fixture(t, "kubeadm-1.37/root/etc/kubernetes/manifests/kube-apiserver.yaml")))))
-		after, err := SetFlag(pod, "kube-apiserver", "profiling", "false")
-		if err != nil {
-			t.Fatalf("%s: %v", v.name, err)
-		}
-		checkLines(t, pod, after, "--profiling=false")
-		d, err := Diff(pod, after, DiffOptions{OldName: "a", NewName: "a"})
-		if err != nil || d.TooLarge || d.Added != 1 || d.Removed != 0 {
-			t.Errorf("%s: %v: +%d -%d", v.name, err, d.Added, d.Removed)
+// A megabyte is edited like anything else, with one small difference.
+func TestLargeFiles(t *testing.T) {
+	edits := map[string]struct {
+		file         string
+		edit         func(doc []byte) ([]byte, error)
+		added, taken int
+	}{
+		"a flag": {"etc/kubernetes/manifests/kube-apiserver.yaml", func(doc []byte) ([]byte, error) { return SetFlag(doc, "kube-apiserver", "profiling", "false") }, 1, 0},
+		"a list": {"etc/kubernetes/manifests/kube-apiserver.yaml", func(doc []byte) ([]byte, error) {
+			return MergeList(doc, "kube-apiserver", "enable-admission-plugins", []string{"AlwaysPullImages"}, nil)
+		}, 1, 1},
+		"a flag removed": {"etc/kubernetes/manifests/kube-apiserver.yaml", func(doc []byte) ([]byte, error) { return RemoveFlag(doc, "kube-apiserver", "allow-privileged") }, 0, 1},
+		"a mount": {"etc/kubernetes/manifests/kube-apiserver.yaml", func(doc []byte) ([]byte, error) {
+			return AddMount(doc, "kube-apiserver", Mount{Name: "policies", HostPath: "/etc/kubernetes/policies", MountPath: "/etc/kubernetes/policies", ReadOnly: true, Type: "Directory"})
+		}, 7, 0},
+		"a field":         {"var/lib/kubelet/config.yaml", func(doc []byte) ([]byte, error) { return Set(doc, Path{"podPidsLimit"}, 4096) }, 1, 0},
+		"a field's value": {"var/lib/kubelet/config.yaml", func(doc []byte) ([]byte, error) { return Set(doc, Path{"streamingConnectionIdleTimeout"}, "5m") }, 1, 1},
+		"a field deleted": {"var/lib/kubelet/config.yaml", func(doc []byte) ([]byte, error) { return Delete(doc, Path{"rotateCertificates"}) }, 0, 1},
+	}
+	for name, tt := range edits {
+		doc := fixture(t, "kubeadm-1.37/root", tt.file)
+		for _, v := range []variant{variants[0], variants[4]} {
+			if v.name != variants[0].name && name != "a flag" && name != "a field" {
+				continue // how lines end is tried with every edit on smaller files
+			}
+			before := []byte(v.make(string(large(doc))))
+			after, err := tt.edit(before)
+			if err != nil {
+				t.Fatalf("%s, %s: %v", name, v.name, err)
+			}
+			d, err := Diff(before, after, DiffOptions{OldName: "a", NewName: "a"})
+			if err != nil || d.TooLarge || d.Added != tt.added || d.Removed != tt.taken {
+				t.Errorf("%s, %s: %v: +%d -%d", name, v.name, err, d.Added, d.Removed)
+			}
 		}
 	}
 }
