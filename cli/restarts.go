@@ -55,11 +55,11 @@ func (l leaving) End() error {
 
 // Freeze stops it where it is; Thaw lets it go on.
 func (l leaving) Freeze() error {
-	return host.Signal(l.proc, l.process.PID, l.process.Ticks, syscall.SIGSTOP)
+	return host.Freeze(l.proc, l.process.PID, l.process.Ticks)
 }
 
 func (l leaving) Thaw() error {
-	return host.Signal(l.proc, l.process.PID, l.process.Ticks, syscall.SIGCONT)
+	return host.Thaw(l.proc, l.process.PID, l.process.Ticks)
 }
 
 // Cleaned looks for the pod's cgroups.

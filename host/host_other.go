@@ -66,6 +66,12 @@ func EndSession(string, int, uint64) error { return errNotHere }
 // Signal fails: nodes are Linux machines.
 func Signal(string, int, uint64, syscall.Signal) error { return errNotHere }
 
+// Freeze is for Linux.
+func Freeze(string, int, uint64) error { return errNotHere }
+
+// Thaw is for Linux.
+func Thaw(string, int, uint64) error { return errNotHere }
+
 // InputHooks fails: there is no Linux kernel to ask.
 func (r *Root) InputHooks() ([]Hook, []string, error) { return nil, nil, ErrOffline }
 

@@ -121,3 +121,11 @@ func Signal(proc string, pid int, ticks uint64, signal syscall.Signal) error {
 	}
 	return nil
 }
+
+// Freeze stops a process where it is, if it still is the one that started at that time; Thaw lets it go on.
+func Freeze(proc string, pid int, ticks uint64) error {
+	return Signal(proc, pid, ticks, syscall.SIGSTOP)
+}
+
+// Thaw lets a process go on that Freeze has stopped.
+func Thaw(proc string, pid int, ticks uint64) error { return Signal(proc, pid, ticks, syscall.SIGCONT) }
