@@ -87,7 +87,7 @@ var encrypt = harden.Remedy{
 		case phaseNotKnown:
 			return nil, errForeignConfig
 		}
-		return nil, errors.New("Secrets are encrypted already; for another key take the remedy rotate-key")
+		return nil, errors.New("they are encrypted already; for another key take the remedy rotate-key")
 	},
 	Next: func(f *harden.Facts, _ harden.Values) harden.Message {
 		if phaseOf(f) != phaseOff {
