@@ -20,6 +20,8 @@ func TestAnOlderKubectlWasNotSeen(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
+	t.Setenv("KUBECTL_PATH", "") // rows come in any order
+	t.Setenv("SUDO_COMMAND", "")
 	t.Setenv("_", "/usr/bin/kubectl")
 	if got := nameOf(program); got != program {
 		t.Errorf("called by its name: %q", got)
