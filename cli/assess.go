@@ -100,6 +100,7 @@ func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
 	if harden.NotANode(f) {
 		return f, nil
 	}
+	f = e.withApplied(f)
 	if why, newer := harden.Untried(f); newer {
 		fmt.Fprintf(a.Err, "warning: %s\n", sentence(why.String()))
 	}

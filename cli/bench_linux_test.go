@@ -18,6 +18,22 @@ func BenchmarkAssess(b *testing.B) {
 	benchmarkRun(b, exitDone, at(root, "assess")...)
 }
 
+// BenchmarkAssessAfterManyRuns is the same on a node on which a lot was applied and undone.
+func BenchmarkAssessAfterManyRuns(b *testing.B) {
+	root := b.TempDir()
+	if err := makeRoot(b, root, "1.37"); err != nil {
+		b.Fatal(err)
+	}
+	for range 10 {
+		for _, args := range [][]string{{"apply", "--all", "--yes"}, {"rollback", "--yes"}} {
+			if err := exec.Command(program, at(root, args...)...).Run(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	benchmarkRun(b, exitDone, at(root, "assess")...)
+}
+
 func benchmarkRun(b *testing.B, want int, args ...string) {
 	var took, cpu []time.Duration
 	for b.Loop() {

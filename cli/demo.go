@@ -398,7 +398,7 @@ func (s *story) again(ctx context.Context, before []harden.Finding) error {
 }
 
 func (s *story) undo(ctx context.Context) error {
-	last, _, err := s.e.lastRun(ctx)
+	last, _, err := s.e.lastRun()
 	if err != nil {
 		return err
 	}

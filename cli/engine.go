@@ -68,9 +68,6 @@ func (e *engine) Facts(context.Context) (*harden.Facts, error) {
 	if f.Waivers, err = e.waivers(); err != nil {
 		f.Missing[needWaivers] = harden.Msg("%s", err.Error())
 	}
-	if f.Applied, err = e.applied(); err != nil {
-		f.Missing[needApplied] = harden.Msg("%s", err.Error())
-	}
 	return f, nil
 }
 
@@ -323,10 +320,14 @@ func (e *engine) historyAndPlans() ([]harden.TransactionSummary, []harden.Plan, 
 	plans := make([]harden.Plan, len(out))
 	for i := range out {
 		t := &out[i]
-		if _, err := e.store.Load(t.ID); err != nil {
+		var p harden.Plan
+		rec, err := e.store.Load(t.ID)
+		if err == nil {
+			p, err = decodePlan(t.ID, rec.Plan)
+		} else {
 			t.Damage = sentence(strings.TrimPrefix(err.Error(), "transaction "+t.ID+": "))
+			p, err = e.loadPlan(t.ID) // the plan may be whole where a saved content is not
 		}
-		p, err := e.loadPlan(t.ID)
 		if err != nil {
 			t.Damage, t.ByHand = sentence(strings.TrimPrefix(err.Error(), "transaction "+t.ID+": ")), true
 			continue

@@ -31,7 +31,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 			if len(args) == 1 {
 				return a.undoAll(cmd.Context(), e, args, control)
 			}
-			last, damaged, err := e.lastRun(cmd.Context())
+			last, damaged, err := e.lastRun()
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -113,6 +114,10 @@ func (e *engine) loadPlan(id string) (harden.Plan, error) {
 	if err != nil {
 		return harden.Plan{}, err
 	}
+	return decodePlan(id, data)
+}
+
+func decodePlan(id string, data []byte) (harden.Plan, error) {
 	var p harden.Plan
 	if err := json.Unmarshal(data, &p); err != nil {
 		return harden.Plan{}, fmt.Errorf("reading the plan of transaction %s: %w", id, err)
@@ -123,24 +128,41 @@ func (e *engine) loadPlan(id string) (harden.Plan, error) {
 // needApplied names the transactions among facts that could not be read. No control needs them.
 const needApplied harden.Need = "transactions"
 
-// applied is what the node's transactions that stand have asked for, oldest first.
+// withApplied adds what the node's transactions that stand have asked for to a copy of the facts.
+func (e *engine) withApplied(f *harden.Facts) *harden.Facts {
+	out := *f
+	out.Missing = maps.Clone(f.Missing)
+	var err error
+	if out.Applied, err = e.applied(); err != nil {
+		out.Missing[needApplied] = harden.Msg("%s", err.Error())
+	}
+	return &out
+}
+
+// applied reads the plans of those transactions only that stand, or undo a part of one; oldest first.
 func (e *engine) applied() ([]harden.AppliedFact, error) {
-	history, plans, err := e.historyAndPlans()
+	list, err := e.store.List()
 	if err != nil {
 		return nil, err
 	}
 	var out []harden.AppliedFact
 	undone := map[string][]string{} // controls, by the transaction that they were undone in
-	for i, t := range history {
-		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 || t.ByHand || t.Restored || t.Scope != harden.ScopeNode {
+	wholly := map[string]bool{}
+	for _, t := range e.summaries(list) {
+		if t.Outcome != harden.OutcomeApplied || wholly[t.ID] || t.Restored || t.Scope != harden.ScopeNode {
 			continue
 		}
-		if t.Undoes != "" {
-			undone[t.Undoes] = append(undone[t.Undoes], plans[i].UndoesControls...)
-			continue
-		}
-		if a := harden.Applied(harden.Done{ID: t.ID, Plan: plans[i]}, undone[t.ID]); len(a.Asks) > 0 {
-			out = append(out, a)
+		p, err := e.loadPlan(t.ID)
+		switch {
+		case err != nil: // what it has asked for is not known
+		case t.Undoes != "" && len(p.UndoesControls) == 0:
+			wholly[t.Undoes] = true
+		case t.Undoes != "":
+			undone[t.Undoes] = append(undone[t.Undoes], p.UndoesControls...)
+		default:
+			if a := harden.Applied(harden.Done{ID: t.ID, Plan: p}, undone[t.ID]); len(a.Asks) > 0 {
+				out = append(out, a)
+			}
 		}
 	}
 	slices.Reverse(out)

@@ -125,7 +125,7 @@ func TestWhatWaitsIsUndone(t *testing.T) {
 			return res.Outcome
 		},
 		"by rollback, as it was shown": func(t *testing.T, e *engine, id string) harden.Outcome {
-			last, _, err := e.lastRun(t.Context())
+			last, _, err := e.lastRun()
 			if err != nil || len(last) != 1 || last[0].ID != id {
 				t.Fatalf("the last run is %+v, %v", last, err)
 			}

@@ -101,7 +101,7 @@ func (e *engine) Undo(ctx context.Context, id, control string) ([]harden.Plan, e
 
 // undo plans the undo of one transaction as part of a run.
 func (e *engine) undo(ctx context.Context, u undoing, run string) (harden.Plan, error) {
-	history, err := e.History(ctx)
+	history, plans, err := e.historyAndPlans()
 	if err != nil {
 		return harden.Plan{}, err
 	}
@@ -118,7 +118,7 @@ func (e *engine) undo(ctx context.Context, u undoing, run string) (harden.Plan, 
 	case o != harden.OutcomeApplied && o != harden.OutcomeWaiting:
 		return harden.Plan{}, &hintedError{err: fmt.Errorf("undoing: transaction %s: it is not applied (%s)", u.id, o), hints: []string{program + " history " + u.id}}
 	}
-	in, err := e.undoInput(ctx, history, at, u.controls)
+	in, err := e.undoInput(ctx, history, plans, at, u.controls)
 	if err != nil {
 		return harden.Plan{}, err
 	}
@@ -135,36 +135,35 @@ func (e *engine) undo(ctx context.Context, u undoing, run string) (harden.Plan, 
 	return p, err
 }
 
-func (e *engine) undoInput(ctx context.Context, history []harden.TransactionSummary, at int, controls []string) (harden.UndoInput, error) {
+func (e *engine) undoInput(ctx context.Context, history []harden.TransactionSummary, plans []harden.Plan, at int, controls []string) (harden.UndoInput, error) {
 	in := harden.UndoInput{Controls: controls, Read: e.m.node.State, Writes: e.m.files, Now: e.clock.Now().UTC(), Tool: e.meta.Binary.Version}
 	var err error
 	if in.Facts, err = e.Facts(ctx); err != nil {
 		return in, err
 	}
-	if in.Done.Plan, err = e.loadPlan(history[at].ID); err != nil {
-		return in, err
+	if history[at].ByHand { // read once more, for the error that says what is wrong with it
+		if plans[at], err = e.loadPlan(history[at].ID); err != nil {
+			return in, err
+		}
 	}
-	in.Done.ID = history[at].ID
-	for _, t := range slices.Backward(history[:at]) {
+	in.Done = harden.Done{ID: history[at].ID, Plan: plans[at]}
+	for i, t := range slices.Backward(history[:at]) {
 		if t.Outcome != harden.OutcomeApplied || len(t.UndoneBy) > 0 {
 			continue
 		}
-		if t.Undoes == in.Done.ID {
-			p, err := e.loadPlan(t.ID)
-			if err != nil {
-				return in, err
+		switch {
+		case t.Undoes == in.Done.ID:
+			if t.ByHand {
+				if plans[i], err = e.loadPlan(t.ID); err != nil {
+					return in, err
+				}
 			}
-			in.Undone = append(in.Undone, p.UndoesControls...)
-			continue
+			in.Undone = append(in.Undone, plans[i].UndoesControls...)
+		case t.Undoes != "":
+		case t.ByHand: // it cannot be named where the same lines are in the way; that they are is seen in the file
+		default:
+			in.Later = append(in.Later, harden.Done{ID: t.ID, Plan: plans[i]})
 		}
-		if t.Undoes != "" {
-			continue
-		}
-		p, err := e.loadPlan(t.ID)
-		if err != nil {
-			continue // it cannot be named where the same lines are in the way; that they are is seen in the file
-		}
-		in.Later = append(in.Later, harden.Done{ID: t.ID, Plan: p})
 	}
 	if in.Done.Plan.Scope == harden.ScopeCluster && e.m.connect != nil {
 		c, err := e.m.connect(ctx)
@@ -192,12 +191,8 @@ func (e *clusterError) Error() string { return "undoing: " + e.err.Error() }
 func (e *clusterError) Unwrap() error { return e.err }
 
 // putBack says that restore.sh was run, and that every target is as it was before the transaction.
-func (e *engine) putBack(t harden.TransactionSummary) bool {
-	if !t.Restored {
-		return false
-	}
-	p, err := e.loadPlan(t.ID)
-	return err == nil && !slices.ContainsFunc(p.Steps(), func(s harden.Step) bool {
+func (e *engine) putBack(t harden.TransactionSummary, p harden.Plan) bool {
+	return t.Restored && !t.ByHand && !slices.ContainsFunc(p.Steps(), func(s harden.Step) bool {
 		now, err := e.m.node.State(s.Path)
 		return err != nil || !now.Equal(s.Before)
 	})
@@ -205,26 +200,25 @@ func (e *engine) putBack(t harden.TransactionSummary) bool {
 
 // lastRun are the applied transactions of the newest run that is not undone and can be read, newest first, and the damaged
 // ones above it.
-func (e *engine) lastRun(ctx context.Context) (last, damaged []harden.TransactionSummary, err error) {
-	history, err := e.History(ctx)
+func (e *engine) lastRun() (last, damaged []harden.TransactionSummary, err error) {
+	history, plans, err := e.historyAndPlans()
 	if err != nil {
 		return nil, nil, err
 	}
 	run := ""
-	for _, t := range history {
+	for i, t := range history {
 		there := t.Outcome == harden.OutcomeApplied || t.Outcome == harden.OutcomeWaiting
-		if !there || len(t.UndoneBy) > 0 || t.Undoes != "" && !t.ByHand || e.putBack(t) {
+		if !there || len(t.UndoneBy) > 0 || t.Undoes != "" && !t.ByHand || e.putBack(t, plans[i]) {
 			continue
 		}
-		p, err := e.loadPlan(t.ID)
 		switch {
-		case err != nil && len(last) == 0:
+		case t.ByHand && len(last) == 0:
 			damaged = append(damaged, t)
 			continue
-		case err != nil || len(last) > 0 && p.Run != run:
+		case t.ByHand || len(last) > 0 && plans[i].Run != run:
 			return last, damaged, nil
 		}
-		last, run = append(last, t), p.Run
+		last, run = append(last, t), plans[i].Run
 	}
 	return last, damaged, nil
 }

@@ -29,6 +29,11 @@ func (w walker) Apply(ctx context.Context, p harden.Plan, c tui.Confirmation, ev
 	return w.where.forTheWalk(w.engine.Apply(ctx, p, events))
 }
 
+// SlowFacts adds what transactions have set, too.
+func (w walker) SlowFacts(ctx context.Context, f *harden.Facts) (*harden.Facts, error) {
+	return w.engine.SlowFacts(ctx, w.engine.withApplied(f))
+}
+
 // Plan makes the commands in it pasteable.
 func (w walker) Plan(ctx context.Context, f *harden.Facts, choices []harden.Choice) ([]harden.Plan, error) {
 	plans, err := w.engine.Plan(ctx, f, choices)
