@@ -152,17 +152,25 @@ func (e *engine) applied() ([]harden.AppliedFact, error) {
 		if t.Outcome != harden.OutcomeApplied || wholly[t.ID] || t.Restored || t.Scope != harden.ScopeNode {
 			continue
 		}
-		p, err := e.loadPlan(t.ID)
-		switch {
-		case err != nil: // what it has asked for is not known
-		case t.Undoes != "" && len(p.UndoesControls) == 0:
-			wholly[t.Undoes] = true
-		case t.Undoes != "":
-			undone[t.Undoes] = append(undone[t.Undoes], p.UndoesControls...)
-		default:
-			if a := harden.Applied(harden.Done{ID: t.ID, Plan: p}, undone[t.ID]); len(a.Asks) > 0 {
-				out = append(out, a)
+		data, err := e.store.Plan(t.ID)
+		if err != nil {
+			continue // what it has asked for is not known
+		}
+		if t.Undoes != "" {
+			// Nothing else of an undo counts here, and contents take long to decode.
+			var part struct{ UndoesControls []string }
+			if json.Unmarshal(data, &part) == nil {
+				wholly[t.Undoes] = wholly[t.Undoes] || len(part.UndoesControls) == 0
+				undone[t.Undoes] = append(undone[t.Undoes], part.UndoesControls...)
 			}
+			continue
+		}
+		p, err := decodePlan(t.ID, data)
+		if err != nil {
+			continue
+		}
+		if a := harden.Applied(harden.Done{ID: t.ID, Plan: p}, undone[t.ID]); len(a.Asks) > 0 {
+			out = append(out, a)
 		}
 	}
 	slices.Reverse(out)
