@@ -469,25 +469,6 @@ func TestMouseScrollsOnly(t *testing.T) {
 	}
 }
 
-// TestAControlHadToBeAcceptedBeforeItsDiffWasShown: what is left out is not called "no change", a preview is shown all the
-// same, and the way is said by the key or the word that is there.
-func TestAControlHadToBeAcceptedBeforeItsDiffWasShown(t *testing.T) {
-	w := begun(t, newFake(t), Options{})
-	w.keys("enter", "j", "d").want("Diff of apiserver-anonymous-auth alone", "Not applied before it is accepted: apiserver-anonymous-auth: load balancers",
-		"a on this control accepts", "new directory").wantNot("No change", "--accept")
-	w.keys("esc", "space", "p").want("Plan: no change, 1 control left out", "a on this control accepts").wantNot("No change:", "--accept")
-	w.keys("d").want("Left out: apiserver-anonymous-auth").wantNot("No change")
-	text, _, err := plainly(t, newFake(t), Options{}, "walk", "d", "c", "b", "plan", "q")
-	if err != nil {
-		t.Fatal(err)
-	}
-	inOrder(t, text, "Not applied before it is accepted", "accept unknown, on this control, takes that on your word", "new directory", "Left out",
-		"accept unknown, on this control, takes that on your word")
-	if strings.Contains(text, "--accept") || strings.Contains(text, noChange) {
-		t.Error(text)
-	}
-}
-
 // TestEveryWarningWasSaidForEachPlanOfAControl: a control with a part in two plans warns once.
 func TestEveryWarningWasSaidForEachPlanOfAControl(t *testing.T) {
 	w := begun(t, newFake(t), Options{Height: 60})
