@@ -59,7 +59,7 @@ func (c *Client) ServingRequests(ctx context.Context, node string) (requests []h
 	}
 	query := url.Values{"fieldSelector": {"spec.signerName=" + harden.KubeletServingSigner}}
 	requests, err = list(ctx, c, "requests for certificates", signingRequests+"?"+query.Encode(), func(s signingRequest) []harden.ServingRequest {
-		if r := s.fact(); r.User == "system:node:"+node {
+		if r := s.fact(); r.User == harden.KubeletUser+node {
 			return []harden.ServingRequest{r}
 		}
 		return nil

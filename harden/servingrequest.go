@@ -12,7 +12,7 @@ import (
 // Names of certificates.k8s.io/v1 and of the kubelets' certificates (k8s.io/api/certificates/v1, pkg/apis/certificates/helpers.go).
 const (
 	KubeletServingSigner = "kubernetes.io/kubelet-serving"
-	nodeUser             = "system:node:"
+	KubeletUser          = "system:node:" // before the name of its node
 	nodesGroup           = "system:nodes"
 )
 
@@ -70,11 +70,11 @@ func (r ServingRequest) Check(node string, known []string) error {
 	switch {
 	case r.Signer != KubeletServingSigner:
 		return refuse("it is for the signer %s", r.Signer)
-	case r.User != nodeUser+node:
+	case r.User != KubeletUser+node:
 		return refuse("it was made by %s, not by the node itself", r.User)
 	case !slices.Contains(r.Groups, nodesGroup):
 		return refuse("who made it is not in the group %s", nodesGroup)
-	case csr.Subject.CommonName != nodeUser+node:
+	case csr.Subject.CommonName != KubeletUser+node:
 		return refuse("it is for the name %s", csr.Subject.CommonName)
 	case !slices.Equal(csr.Subject.Organization, []string{nodesGroup}):
 		return refuse("it is for the groups %q", csr.Subject.Organization)

@@ -105,7 +105,7 @@ func (c *Cluster) ask(n objects.Node) (*harden.ServingRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	user := "system:node:" + n.Meta.Name
+	user := harden.KubeletUser + n.Meta.Name
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
 		Subject:  pkix.Name{CommonName: user, Organization: []string{"system:nodes"}},
 		DNSNames: []string{n.Meta.Name}, IPAddresses: []net.IP{net.ParseIP(c.fixture.Address)},
