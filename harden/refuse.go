@@ -87,12 +87,12 @@ func (r refusals) hints(i int) []string {
 // looks are commands that show why a path of the node may not be written to: who can change the way to it, and, where something
 // is there, whether it is immutable.
 func looks(f *Facts, p string, there bool) []string {
-	at := quoted(path.Join("/", f.Identity.Root, p))
+	at := Quote(path.Join("/", f.Identity.Root, p))
 	if !there {
 		return []string{"namei -l " + at}
 	}
 	return []string{"namei -l " + at, "lsattr -d " + at}
 }
 
-// quoted is a word for a POSIX shell.
-func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+// Quote makes one word of POSIX shell.
+func Quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -362,7 +362,9 @@ func (a *Applier) safe(p harden.Plan) error {
 }
 
 // here is a path of the node as a shell on this machine takes it.
-func (a *Applier) here(p string) string { return quote(path.Join("/", a.Facts.Identity.Root, p)) }
+func (a *Applier) here(p string) string {
+	return harden.Quote(path.Join("/", a.Facts.Identity.Root, p))
+}
 
 // hereOrAbove is here of what exists, on the way to a path.
 func (a *Applier) hereOrAbove(p string) string {

@@ -16,8 +16,8 @@ func scriptFor(p harden.Plan) Script {
 	if p.Handover != nil && p.Handover.Obstacle.IsZero() {
 		// The table is gone with the process that holds it; the second line is for a kernel that has kept it.
 		s.Head = append(s.Head,
-			"systemctl kill --signal=KILL "+quote(HandoverUnit)+" 2>/dev/null || :",
-			"nft delete table inet "+quote(HandoverTable)+" 2>/dev/null || :")
+			"systemctl kill --signal=KILL "+harden.Quote(HandoverUnit)+" 2>/dev/null || :",
+			"nft delete table inet "+harden.Quote(HandoverTable)+" 2>/dev/null || :")
 	}
 	for _, st := range p.Stages {
 		s.Check = append(s.Check, keysCheck(p, st)...)
@@ -26,15 +26,15 @@ func scriptFor(p harden.Plan) Script {
 			switch {
 			case p.Target.Offline && e.Kind == harden.EffectUnit:
 				c, _ := harden.ComponentByID(e.Component)
-				s.Tail = append(s.Tail, "say "+quote("it may run with the changed files: systemctl restart "+c.Unit))
+				s.Tail = append(s.Tail, "say "+harden.Quote("it may run with the changed files: systemctl restart "+c.Unit))
 			case p.Target.Offline:
 			case e.Kind == harden.EffectSysctl:
 				for _, k := range sortedKeys(e.Prior) {
-					s.Tail = append(s.Tail, "sysctl -w "+quote(k+"="+e.Prior[k]))
+					s.Tail = append(s.Tail, "sysctl -w "+harden.Quote(k+"="+e.Prior[k]))
 				}
 			case e.Kind == harden.EffectUnit:
 				c, _ := harden.ComponentByID(e.Component)
-				s.Tail = append(s.Tail, "systemctl restart "+quote(c.Unit))
+				s.Tail = append(s.Tail, "systemctl restart "+harden.Quote(c.Unit))
 			}
 		}
 	}
@@ -56,9 +56,9 @@ func keysCheck(p harden.Plan, st harden.Stage) []string {
 	if len(made) == 0 && (p.Undoes != "" || !harden.EncryptionAsked(st.Steps)) {
 		return nil
 	}
-	out := []string{`if [ "${KEYS:-}" != unneeded ]; then`, "\tif " + needed + "; then stop " + quote(stop) + "; fi"}
+	out := []string{`if [ "${KEYS:-}" != unneeded ]; then`, "\tif " + needed + "; then stop " + harden.Quote(stop) + "; fi"}
 	for _, s := range made {
-		out = append(out, "\tp=$ROOT"+quote(s.Path), "\tif [ -e \"$p\" ] && ! is \"$p\" "+s.After.Digest()+"; then stop "+quote(stop)+"; fi")
+		out = append(out, "\tp=$ROOT"+harden.Quote(s.Path), "\tif [ -e \"$p\" ] && ! is \"$p\" "+s.After.Digest()+"; then stop "+harden.Quote(stop)+"; fi")
 	}
 	return append(out, "fi")
 }
@@ -71,7 +71,7 @@ func keysTail(st harden.Stage) []string {
 	}
 	const kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf "
 	what := strings.Join(back.Resources, ",")
-	return []string{"say " + quote("once the API server answers, write everything anew, and keep the key file until then: "+
+	return []string{"say " + harden.Quote("once the API server answers, write everything anew, and keep the key file until then: "+
 		kubectl+"get "+what+" -A -o json | "+kubectl+"replace -f -")}
 }
 
@@ -81,15 +81,15 @@ func objectBack(s harden.Step) string {
 	ref := *s.Object
 	switch {
 	case !s.Before.Exists:
-		cmd := kubectl + "delete --ignore-not-found " + quote(resource(ref)) + " " + quote(ref.Name)
+		cmd := kubectl + "delete --ignore-not-found " + harden.Quote(resource(ref)) + " " + harden.Quote(ref.Name)
 		if ref.Namespace != "" {
-			cmd += " -n " + quote(ref.Namespace)
+			cmd += " -n " + harden.Quote(ref.Namespace)
 		}
 		return cmd
 	case !s.After.Exists:
-		return "printf %s " + quote(string(s.Before.Data)) + " | " + kubectl + "create -f -"
+		return "printf %s " + harden.Quote(string(s.Before.Data)) + " | " + kubectl + "create -f -"
 	}
-	return "printf %s " + quote(string(s.Before.Data)) + " | " + kubectl + "replace -f -"
+	return "printf %s " + harden.Quote(string(s.Before.Data)) + " | " + kubectl + "replace -f -"
 }
 
 // resource names the kind in full ("networkpolicy.v1.networking.k8s.io"): others may have kinds of the same name.
@@ -99,9 +99,4 @@ func resource(ref harden.ObjectRef) string {
 		group, version = "", ref.APIVersion
 	}
 	return strings.ToLower(ref.Kind) + "." + version + "." + group
-}
-
-// quote makes one word of POSIX shell.
-func quote(s string) string {
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
