@@ -91,3 +91,15 @@ func TestWhatPassesOrWasUndoneIsNotLost(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// Facts are JSON for whoever asks: what makes or moves an encryption key stays in its transaction.
+func TestKeysAreNotAmongWhatWasApplied(t *testing.T) {
+	key := harden.NewEncryptionKey(harden.EncryptionFile, "secretbox", "key1", []string{"secrets"})
+	key.Data = make([]byte, harden.EncryptionKeySize)
+	file := harden.Step{Kind: harden.StepFile, Component: harden.APIServer, Secret: true, Asks: []harden.Ask{{Control: "it", Intent: key}}}
+	flag := harden.Step{Kind: harden.StepFile, Component: harden.APIServer, Asks: []harden.Ask{{Control: "it", Intent: harden.SetFlag(harden.APIServer, harden.EncryptionFlag, harden.EncryptionFile)}}}
+	done := harden.Done{Plan: harden.Plan{Stages: []harden.Stage{{Steps: []harden.Step{file, flag}}}}}
+	if got := harden.Applied(done, nil); len(got.Asks) != 1 || got.Asks[0].Intent.Kind != harden.IntentSetFlag {
+		t.Errorf("%+v", got)
+	}
+}
