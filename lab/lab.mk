@@ -33,7 +33,7 @@ lab-down: lab-bin
 #   make e2e E2E='-run kill -full -seed 7'
 E2E ?=
 e2e:
-	cd lab && go vet ./... && go -C parts/netpolicy test ./... && CGO_ENABLED=0 go build -trimpath -o bin/e2e ./e2e && bin/e2e $(E2E)
+	cd lab && go vet ./... && go test ./... && go -C parts/netpolicy test ./... && CGO_ENABLED=0 go build -trimpath -o bin/e2e ./e2e && bin/e2e $(E2E)
 
 # The lab's own tests. The first run builds Kubernetes: minutes.
 lab-test:

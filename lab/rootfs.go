@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"embed"
@@ -30,13 +31,21 @@ var debianPackages = []string{
 	"curl", "git", "less", "openssl", "patch", "strace", "sudo", "tmux", "vim-tiny",
 }
 
+// rootfsDir is where the distribution's root filesystem is kept.
+func rootfsDir(cfg Config) (string, error) {
+	key, err := digest(debianPackages)
+	return filepath.Join(cfg.Dir, "rootfs", debianSuite+"-"+key), err
+}
+
+// debianMirror is debootstrap's own unless the environment names another.
+func debianMirror() string { return cmp.Or(os.Getenv("DEBIAN_MIRROR"), "http://deb.debian.org/debian") }
+
 // ensureRootfs returns the distribution's root filesystem, untouched.
 func ensureRootfs(ctx context.Context, cfg Config) (string, error) {
-	key, err := digest(debianPackages)
+	dir, err := rootfsDir(cfg)
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cfg.Dir, "rootfs", debianSuite+"-"+key)
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -50,10 +59,7 @@ func ensureRootfs(ctx context.Context, cfg Config) (string, error) {
 	defer os.RemoveAll(tmp)
 	err = step(cfg, "fetching a root filesystem (the first time: 1 to 2 minutes)", func() error {
 		cmd := exec.CommandContext(ctx, "debootstrap", "--variant=minbase", "--include="+strings.Join(debianPackages, ","),
-			debianSuite, tmp)
-		if mirror := os.Getenv("DEBIAN_MIRROR"); mirror != "" {
-			cmd.Args = append(cmd.Args, mirror)
-		}
+			debianSuite, tmp, debianMirror())
 		return runWatched(cmd, cfg.Log)
 	})
 	if err != nil {

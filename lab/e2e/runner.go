@@ -27,6 +27,14 @@ type scenario struct {
 	run  func(*T)
 }
 
+// limit is how long a scenario may take. Those of the usual set take minutes.
+func (s scenario) limit() time.Duration {
+	if s.long != "" {
+		return 4 * time.Hour
+	}
+	return 12 * time.Minute
+}
+
 // scenarios are all, by their numbers.
 func scenarios() []scenario {
 	return slices.Concat(walkScenarios, restartScenarios, handoverScenarios, rehearsalScenarios, failureScenarios, switchScenarios, encryptionScenarios, killScenarios, editScenarios, memberScenarios, badInputScenarios)
@@ -36,9 +44,10 @@ func scenarios() []scenario {
 type verdict string
 
 const (
-	passed verdict = "pass"
-	failed verdict = "FAIL"
-	notRun verdict = "NOT RUN"
+	passed      verdict = "pass"
+	passedAgain verdict = "pass (2nd try)"
+	failed      verdict = "FAIL"
+	notRun      verdict = "NOT RUN"
 	// leftOut is nobody's failure: it was not asked for.
 	leftOut verdict = "left out"
 )
@@ -72,6 +81,8 @@ type worker struct {
 
 func (r *runner) run(ctx context.Context, chosen []scenario) int {
 	r.say("seed %d: the same choices again with -seed %d", r.seed, r.seed)
+	ctx, stop := r.deadline(ctx)
+	defer stop()
 	buildErr := r.build(ctx)
 	results := make([]result, 0, len(chosen))
 	var alone, together []scenario
@@ -93,9 +104,9 @@ func (r *runner) run(ctx context.Context, chosen []scenario) int {
 			case buildErr != nil:
 				res.why = []string{buildErr.Error()}
 			case ctx.Err() != nil:
-				res.why = []string{"interrupted"}
+				res.why = []string{context.Cause(ctx).Error()}
 			default:
-				res = w.one(ctx, s)
+				res = w.tried(ctx, s)
 			}
 			mu.Lock()
 			results = append(results, res)
@@ -130,7 +141,7 @@ func (r *runner) run(ctx context.Context, chosen []scenario) int {
 	}
 	slices.SortStableFunc(results, func(a, b result) int { return strings.Compare(a.scenario.name, b.scenario.name) })
 	printTable(os.Stdout, results, time.Since(r.started))
-	if slices.ContainsFunc(results, func(r result) bool { return r.verdict != passed && r.verdict != leftOut }) {
+	if slices.ContainsFunc(results, func(r result) bool { return r.verdict == failed || r.verdict == notRun }) {
 		return 1
 	}
 	return 0
@@ -148,8 +159,46 @@ func queue(scenarios []scenario) <-chan scenario {
 	return q
 }
 
-// one runs a scenario on a pristine cluster of its kind.
-func (w *worker) one(ctx context.Context, s scenario) result {
+// deadline is that of the whole run, where it has one.
+func (r *runner) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.within == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, r.within, fmt.Errorf("the time for all scenarios was over after %s", r.within))
+}
+
+// tried runs a scenario, and once more where it failed and that was asked for. Why the first try failed is told either way.
+func (w *worker) tried(ctx context.Context, s scenario) result {
+	first := w.one(ctx, s, s.name)
+	if first.verdict == passed || !w.retry || ctx.Err() != nil {
+		return first
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < first.took {
+		first.why = append(first.why, "no time was left for another try")
+		return first
+	}
+	w.say("%s: another try", s.name)
+	again := w.one(ctx, s, s.name+"-2nd-try")
+	return first.after(again)
+}
+
+// after is the first try's result with another's after it.
+func (first result) after(again result) result {
+	for i, why := range first.why {
+		first.why[i] = "1st try: " + why
+	}
+	for _, why := range again.why {
+		first.why = append(first.why, "2nd try: "+why)
+	}
+	if again.verdict == passed {
+		again.verdict, again.logs = passedAgain, first.logs
+	}
+	again.why = first.why
+	return again
+}
+
+// one runs a scenario on a pristine cluster of its kind. Its logs are kept by a name.
+func (w *worker) one(ctx context.Context, s scenario, logs string) result {
 	w.say("%s: %s", s.name, s.proves)
 	start := time.Now()
 	if err := w.ready(ctx, s); err != nil {
@@ -157,8 +206,10 @@ func (w *worker) one(ctx context.Context, s scenario) result {
 		return result{scenario: s, verdict: notRun, took: time.Since(start), why: []string{err.Error()}}
 	}
 	w.pristine = false
+	ctx, cancel := context.WithTimeoutCause(ctx, s.limit(), fmt.Errorf("it was not over after %s", s.limit()))
+	defer cancel()
 	start = time.Now()
-	t := &T{worker: w, ctx: ctx, name: s.name, started: start, node: w.cluster.Nodes()[0]}
+	t := &T{worker: w, ctx: ctx, name: s.name, logsName: logs, started: start, node: w.cluster.Nodes()[0]}
 	res := result{scenario: s, verdict: passed}
 	t.do(func(t *T) {
 		// Before what it defers is done: that takes away what may explain a failure.
@@ -172,6 +223,10 @@ func (w *worker) one(ctx context.Context, s scenario) result {
 	res.took, res.figures, res.why = time.Since(start), t.figures, t.failures
 	if len(t.failures) > 0 {
 		res.verdict = failed
+		if ctx.Err() != nil {
+			// What else is said to have failed may be no more than that.
+			res.why = append([]string{context.Cause(ctx).Error()}, res.why...)
+		}
 	}
 	w.say("%s: %s in %s", s.name, res.verdict, seconds(res.took))
 	return res
@@ -268,7 +323,7 @@ func (p *prefixed) Write(b []byte) (int, error) {
 func (t *T) keepLogs() string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	dir := filepath.Join(t.logs, t.name)
+	dir := filepath.Join(t.logs, t.logsName)
 	keep := func(name string, data []byte, err error) {
 		if err != nil {
 			data = append(data, "\n"+err.Error()...)

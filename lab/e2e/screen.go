@@ -62,7 +62,7 @@ func (s *screen) await(limit time.Duration, patterns ...string) string {
 			s.t.detail("on the screen after %s: %q\n%s", seconds(time.Since(start)), patterns, text)
 			return text
 		case s.t.ctx.Err() != nil:
-			s.t.fatalf("interrupted")
+			s.t.fatalf("%q did not come onto the screen: %v", missing, context.Cause(s.t.ctx))
 		case time.Since(start) > limit, strings.Contains(text, "ended with exit code") && missing != "":
 			s.t.fatalf("%q did not come onto the screen within %s:\n%s", missing, limit, text)
 		}

@@ -18,6 +18,7 @@ type T struct {
 	*worker
 	ctx      context.Context
 	name     string
+	logsName string
 	started  time.Time
 	node     *lab.Node // the first control-plane node
 	log      strings.Builder
@@ -116,7 +117,7 @@ func (t *T) within(limit time.Duration, what string, holds func() (bool, string)
 		case ok:
 			return took
 		case t.ctx.Err() != nil:
-			t.fatalf("interrupted")
+			t.fatalf("%s: %v", what, context.Cause(t.ctx))
 		case took > limit:
 			t.fatalf("%s: not within %s: %s", what, limit, pending)
 		}

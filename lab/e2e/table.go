@@ -14,14 +14,14 @@ func printTable(w io.Writer, results []result, took time.Duration) {
 	for _, r := range results {
 		width = max(width, len(r.scenario.name))
 	}
-	fmt.Fprintf(w, "\n%-*s  %-8s %8s  figures\n", width, "scenario", "result", "seconds")
+	fmt.Fprintf(w, "\n%-*s  %-14s %8s  figures\n", width, "scenario", "result", "seconds")
 	count := map[verdict]int{}
 	for _, r := range results {
 		count[r.verdict]++
 		lines := wrapped(r.figures, 100)
-		fmt.Fprintf(w, "%-*s  %-8s %8.1f  %s\n", width, r.scenario.name, r.verdict, r.took.Seconds(), lines[0])
+		fmt.Fprintf(w, "%-*s  %-14s %8.1f  %s\n", width, r.scenario.name, r.verdict, r.took.Seconds(), lines[0])
 		for _, l := range lines[1:] {
-			fmt.Fprintf(w, "%-*s  %-8s %8s  %s\n", width, "", "", "", l)
+			fmt.Fprintf(w, "%-*s  %-14s %8s  %s\n", width, "", "", "", l)
 		}
 		for _, why := range r.why {
 			fmt.Fprintf(w, "%-*s    %s\n", width, "", indented(shortened(why, 6), width+4))
@@ -30,7 +30,10 @@ func printTable(w io.Writer, results []result, took time.Duration) {
 			fmt.Fprintf(w, "%-*s    kept: %s\n", width, "", r.logs)
 		}
 	}
-	fmt.Fprintf(w, "\n%d passed, %d failed, %d not run, %d left out, in %s\n", count[passed], count[failed], count[notRun], count[leftOut], took.Round(time.Second))
+	fmt.Fprintf(w, "\n%d scenarios passed (%d of them at the second try), %d failed, %d were not run, %d left out, in %s\n",
+		count[passed]+count[passedAgain], count[passedAgain], count[failed], count[notRun], count[leftOut], took.Round(time.Second))
+	// A form that test runners have, and that programs read.
+	fmt.Fprintf(w, "e2e: %d passed, %d failed, %d skipped\n", count[passed]+count[passedAgain], count[failed]+count[notRun], count[leftOut])
 }
 
 // wrapped joins figures to lines of at most so many columns.

@@ -183,8 +183,6 @@ func (t *T) applyInTheUI() time.Duration {
 	s.press("Space")
 	s.press("a")
 	s.await(10*time.Second, "accepted|on your word")
-	s.press("Escape")
-	time.Sleep(300 * time.Millisecond)
 	s.press("p")
 	s.await(20*time.Second, "Plan: ", "kube-apiserver restarts")
 	s.press("d")

@@ -21,6 +21,7 @@ import (
 
 const usage = `usage: lab [flags] COMMAND
 
+  check                 say what this machine lacks to carry a lab: exit code 3 where something is
   up                    start the cluster, building first what is missing
   status                say what runs
   shell                 a root shell in the node
@@ -76,6 +77,8 @@ func run(args []string) int {
 	case errors.Is(err, errUsage):
 		flags.Usage()
 		return 2
+	case errors.Is(err, errLacks):
+		return 3
 	case errors.As(err, &exit) && slices.Contains([]string{"exec", "outside", "shell"}, flags.Arg(0)):
 		return exit.ExitCode() // the command has said what is wrong
 	}
@@ -86,7 +89,10 @@ func run(args []string) int {
 	return 1
 }
 
-var errUsage = errors.New("usage")
+var (
+	errUsage = errors.New("usage")
+	errLacks = errors.New("this machine cannot carry a lab") // what it lacks has been said
+)
 
 func command(ctx context.Context, cfg lab.Config, nodeName string, args []string) error {
 	if len(args) == 0 {
@@ -97,6 +103,8 @@ func command(ctx context.Context, cfg lab.Config, nodeName string, args []string
 		args = args[1:]
 	}
 	switch name {
+	case "check":
+		return check(ctx, cfg)
 	case "up":
 		c, err := lab.Start(ctx, cfg)
 		if err != nil {
@@ -150,6 +158,18 @@ func command(ctx context.Context, cfg lab.Config, nodeName string, args []string
 		return print(os.Stdout)(node.PodLogs(ctx))
 	}
 	return errUsage
+}
+
+// check prints what is missing, one a line, where a script can take it.
+func check(ctx context.Context, cfg lab.Config) error {
+	lacks, err := lab.Check(ctx, cfg)
+	for _, l := range lacks {
+		fmt.Println(strings.ReplaceAll(l, "\n", " "))
+	}
+	if err == nil && len(lacks) > 0 {
+		return errLacks
+	}
+	return err
 }
 
 // attach runs a command on our own terminal.
