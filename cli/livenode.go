@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -284,6 +283,7 @@ func (n *hostNode) Instance(ctx context.Context, c harden.Component) (apply.Inst
 	return apply.Instance{}, apply.ErrNotRunning
 }
 
+// newestOf is named by its container, as the runtime would name it: when a process started is known by the clock, which may be set.
 func newestOf(ps []harden.ProcessFact) (apply.Instance, error) {
 	if len(ps) == 0 {
 		return apply.Instance{}, apply.ErrNotRunning
@@ -294,8 +294,7 @@ func newestOf(ps []harden.ProcessFact) (apply.Instance, error) {
 			newest = p
 		}
 	}
-	id := "process " + strconv.Itoa(newest.PID) + " since " + newest.Started.UTC().Format(time.RFC3339Nano)
-	return apply.Instance{ID: id, PID: newest.PID, Args: newest.Args, Started: newest.Started}, nil
+	return apply.Instance{ID: newest.Container, PID: newest.PID, Args: newest.Args, Started: newest.Started}, nil
 }
 
 // Crashes counts dead containers as they are seen: the kubelet keeps only the last one.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/host"
@@ -52,5 +53,17 @@ func TestWhoseProcessesCount(t *testing.T) {
 		if err != nil || fmt.Sprint(got) != want {
 			t.Errorf("%s: processes %v, want %s, %v", name, got, want, err)
 		}
+	}
+}
+
+// Without a runtime the same process was another instance once somebody had set the clock.
+func TestAnInstanceIsTheSameAfterTheClockIsSet(t *testing.T) {
+	before := harden.ProcessFact{PID: 20, Container: strings.Repeat("ab", 32), Started: time.Unix(1700000020, 0)}
+	after := before
+	after.Started = before.Started.Add(-time.Hour)
+	one, err := newestOf([]harden.ProcessFact{before})
+	two, err2 := newestOf([]harden.ProcessFact{after})
+	if err != nil || err2 != nil || one.ID != two.ID || one.ID != before.Container {
+		t.Errorf("%q and %q, wanted the container's id twice; %v, %v", one.ID, two.ID, err, err2)
 	}
 }
