@@ -108,12 +108,28 @@ func load(opts Options) (raw *clientcmdapi.Config, subject string, err error) {
 	}
 	rules.WarnIfAllMissing = false
 	if raw, err = rules.Load(); err != nil {
+		if closed := unreadable(rules); closed != nil {
+			err = closed
+		}
 		return nil, subject, plain(err)
 	}
 	if clientcmdapi.IsConfigEmpty(raw) {
 		return nil, subject, errors.New("there are no clusters in it")
 	}
 	return raw, subject, nil
+}
+
+// unreadable is why a file cannot be opened, where that is so: loading it says that in words alone.
+func unreadable(rules *clientcmd.ClientConfigLoadingRules) error {
+	for _, file := range append([]string{rules.ExplicitPath}, rules.Precedence...) {
+		f, err := os.Open(file)
+		if err == nil {
+			f.Close()
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // inside refuses an admin.conf that leads out of a root that is not the running machine's own.

@@ -52,6 +52,20 @@ func TestConnectOnAWorkstation(t *testing.T) {
 	}
 }
 
+// Without root admin.conf was told to be no kubeconfig, where it could not be opened.
+func TestAKubeconfigThatCannotBeOpenedIsNotCalledGarbage(t *testing.T) {
+	loop := filepath.Join(t.TempDir(), "loop")
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Skip(err) // systems without symbolic links
+	}
+	t.Setenv("KUBECONFIG", loop)
+	for _, opts := range []Options{{}, {Kubeconfig: loop}} {
+		if _, err := Connect(opts); err == nil || !strings.Contains(err.Error(), "symbolic links") {
+			t.Errorf("%+v: %v", opts, err)
+		}
+	}
+}
+
 func TestConnectRefuses(t *testing.T) {
 	const secret = "c2VjcmV0LXRva2Vu"
 	a := newAPI(t, pkiOptions{})
