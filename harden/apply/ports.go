@@ -37,7 +37,7 @@ var ErrKept = errors.New("it is kept")
 
 // Instance is one life of a static pod's container.
 type Instance struct {
-	ID      string // container id, or process id and start time where there is no runtime to ask
+	ID      string // container id, or process id and start time of a unit
 	PID     int
 	Args    []string
 	Started time.Time

@@ -10,7 +10,7 @@ import (
 
 var badInputScenarios = []scenario{{
 	name:   "13-bad-input",
-	proves: "no root, no systemd, no runtime socket, no free port, a firewall that drops, a full /var: each is said, and the rest works",
+	proves: "no root, no systemd, no runtime socket, an unknown runtime, no free port, a firewall that drops, a full /var: each is said, and the rest works",
 	run:    badInput,
 }}
 
@@ -69,6 +69,15 @@ func badInput(t *T) {
 	t.expect("no runtime socket: rollback", t.without(socket, undo...), 0)
 	t.healthy("no runtime socket")
 	t.same(before, "no runtime socket")
+
+	// Something listens where the kubelet's files say that its runtime does, and does not speak as one.
+	t.shell(`systemd-run --quiet --unit=no-runtime socat UNIX-LISTEN:/run/other.sock,fork EXEC:/bin/cat
+mv /etc/default/kubelet /root/default-kubelet
+echo KUBELET_EXTRA_ARGS=--container-runtime-endpoint=unix:///run/other.sock >/etc/default/kubelet`)
+	t.expect("an unknown runtime: assess", t.harden("assess"), 0)
+	t.expect("an unknown runtime: apply", t.harden(change...), 8, "/run/other.sock")
+	t.shell("systemctl stop no-runtime; mv /root/default-kubelet /etc/default/kubelet")
+	t.same(before, "an unknown runtime")
 
 	const span = "/proc/sys/net/ipv4/ip_local_port_range"
 	ports := strings.TrimSpace(t.shell("cat " + span))
