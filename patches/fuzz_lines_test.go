@@ -48,17 +48,16 @@ func requireOtherLines(t *testing.T, before, after []byte, concerned []lineRange
 	}
 }
 
-// splitLines are lines with their endings; an ending that the last one has not is the writer's to add.
+// linesWithEndings are lines with their endings; an ending that the last one has not is the writer's to add, like the one before.
 func linesWithEndings(doc []byte) []string {
-	ending := "\n"
-	if strings.Contains(string(doc), "\r\n") {
-		ending = "\r\n"
-	}
 	lines := strings.SplitAfter(string(doc), "\n")
-	if last := len(lines) - 1; lines[last] == "" {
+	switch last := len(lines) - 1; {
+	case lines[last] == "":
 		lines = lines[:last]
-	} else {
-		lines[last] += ending
+	case last > 0 && strings.HasSuffix(lines[last-1], "\r\n"):
+		lines[last] += "\r\n"
+	default:
+		lines[last] += "\n"
 	}
 	return lines
 }
@@ -97,13 +96,15 @@ func linesOf(doc []byte, root, key, value *yaml.Node) lineRange {
 		r.first = key.Line
 	}
 	within := value.Line
-	eachNode(value, func(n *yaml.Node) { within = max(within, n.Line) })
+	eachNode(value, func(n *yaml.Node) { within = max(within, n.Line, quotedEnd(lines, n)) })
 	eachNode(root, func(n *yaml.Node) {
 		if n.Line > within {
 			r.last = min(r.last, n.Line-1)
 		}
 	})
 	r.last = max(r.last, within)
+	// An empty value at the end stands on a line that is not there.
+	r.first, within, r.last = min(r.first, len(lines)), min(within, len(lines)), min(r.last, len(lines))
 	if last := lastScalar(value); last.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
 		for r.last > within && isBlankOrComment(lines[r.last-1]) {
 			r.last--
@@ -117,6 +118,52 @@ func linesOf(doc []byte, root, key, value *yaml.Node) lineRange {
 		}
 	}
 	return r
+}
+
+// quotedEnd is the line of a scalar's closing quote; 0 for what is not quoted.
+func quotedEnd(lines []string, n *yaml.Node) int {
+	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 || n.Line > len(lines) {
+		return 0
+	}
+	rest := string([]rune(lines[n.Line-1])[n.Column-1:])
+	at := strings.IndexAny(rest, `"'`)
+	if at < 0 {
+		return 0
+	}
+	quote, rest := rest[at], rest[at+1:]
+	for line := n.Line; ; line, rest = line+1, lines[line] {
+		for i := 0; i < len(rest); i++ {
+			switch {
+			case quote == '"' && rest[i] == '\\', quote == '\'' && strings.HasPrefix(rest[i:], "''"):
+				i++
+			case rest[i] == quote:
+				return line
+			}
+		}
+		if line == len(lines) {
+			return line
+		}
+	}
+}
+
+// textLines are those, 1-based, that can be text of a scalar and not a comment, whatever they look like.
+func textLines(doc []byte) map[int]bool {
+	text := map[int]bool{}
+	root := parsedRoot(doc)
+	if root == nil {
+		return text
+	}
+	lines := linesWithEndings(doc)
+	eachNode(root, func(n *yaml.Node) {
+		end := quotedEnd(lines, n)
+		if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
+			end = linesOf(doc, root, nil, n).last
+		}
+		for line := n.Line + 1; line <= end; line++ {
+			text[line] = true
+		}
+	})
+	return text
 }
 
 func isBlankOrComment(line string) bool {

@@ -152,8 +152,9 @@ func checkComments(t *testing.T, before, after []byte) {
 	t.Helper()
 	comments := func(doc []byte) []string {
 		var all []string
-		for _, line := range strings.Split(string(doc), "\n") {
-			if strings.HasPrefix(strings.TrimLeft(line, " "), "#") {
+		text := textLines(doc)
+		for i, line := range strings.Split(string(doc), "\n") {
+			if strings.HasPrefix(strings.TrimLeft(line, " "), "#") && !text[i+1] {
 				all = append(all, strings.TrimSuffix(line, "\r"))
 			}
 		}

@@ -1,6 +1,7 @@
 package patches
 
 import (
+	"bytes"
 	"fmt"
 	"path"
 	"regexp"
@@ -252,6 +253,9 @@ func (d *document) changeList(trail []spot, e argEdit) ([]splice, *yaml.Node, er
 	}
 	l := d.layout(trail)
 	if !e.adds && len(e.drop) == len(s.node.Content) {
+		if line, found := d.commentWithin(s); found {
+			return nil, nil, refuse(line, "move the comment out of the list", "a comment stands in a list that would be left with nothing else")
+		}
 		splices, err := d.remove(trail, l)
 		return splices, nil, err
 	}
@@ -293,4 +297,18 @@ func (d *document) changeList(trail []spot, e argEdit) ([]splice, *yaml.Node, er
 		all = append(all, splices...)
 	}
 	return all, &node, nil
+}
+
+// commentWithin finds a comment that has a line of its own between a key and the end of its value.
+func (d *document) commentWithin(s spot) (line int, found bool) {
+	end, err := d.end(s.node)
+	if err != nil {
+		return 0, false
+	}
+	for line := s.key.Line + 1; line <= d.line(end); line++ {
+		if bytes.HasPrefix(bytes.TrimLeft(d.text(line), " "), []byte("#")) {
+			return line, true
+		}
+	}
+	return 0, false
 }

@@ -261,6 +261,23 @@ func TestFlagPlacement(t *testing.T) {
 	}
 }
 
+// TestTheLastArgumentTookAComment: the key goes with the last argument, and a comment between them would have gone too.
+func TestTheLastArgumentTookAComment(t *testing.T) {
+	for name, lines := range map[string][]string{
+		"above":        {"    command:", "    # why", "    - --a=1"},
+		"below a dash": {"    command:", "    -", "      # why", "      --a=1"},
+	} {
+		_, err := RemoveFlag(podOf(lines...), "c", "a")
+		var r *Refusal
+		if !errors.As(err, &r) || !strings.Contains(r.Found, "a comment stands in a list") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if got, err := RemoveFlag(podOf("    # why", "    command:", "    - --a=1", "    image: i"), "c", "a"); err != nil || !bytes.Equal(got, podOf("    # why", "    image: i")) {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestPodRefusals(t *testing.T) {
 	tooMany := "spec:\n  containers:\n  - name: c\n    command:\n    - p\n  - name: c\n    command:\n    - p\n"
 	for _, row := range []struct {

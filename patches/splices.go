@@ -26,7 +26,8 @@ func (d *document) replaceLines(first, last int, lines []string) splice {
 	from, to := d.lineStart(first), d.lineEnd(last)
 	ended := to > 0 && d.src[to-1] == '\n'
 	if len(lines) == 0 {
-		if !ended && first > 1 {
+		// The new last line has no ending either; an empty one would be gone with it.
+		if !ended && first > 1 && len(d.text(first-1)) > 0 {
 			from = d.lineStart(first-1) + len(d.text(first-1))
 		}
 		return splice{from, to, ""}
