@@ -25,10 +25,12 @@ build:
 test:
 	go test ./...
 
-# Every kill, fault and lost write that the store and the applier are brought through, counted.
+# Every kill, fault and lost write that the store and the applier are brought through, counted: after lost writes
+# a sample of the states beside the other tests, then all of them.
 proofs:
 	@out=$$(mktemp); \
-	go test -count=1 -v -timeout 30m -run 'Kill|Fault|Loss|Dies|Death|Dead|Restore|Journal' ./backups ./harden/apply >$$out 2>&1; status=$$?; \
+	go test -count=1 -v -timeout 30m -run 'Kill|Fault|Loss|Dies|Death|Dead|Restore|Journal' ./backups ./harden/apply >$$out 2>&1 && \
+	go test -count=1 -v -timeout 60m -run '^TestLoss$$' ./backups -every-state >>$$out 2>&1; status=$$?; \
 	grep -E '^(--- |ok|FAIL)|^ +[a-z_]+_test.go:[0-9]+: ' $$out; rm $$out; exit $$status
 
 race:

@@ -2,7 +2,9 @@ package backups_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
+	"math"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,9 +23,15 @@ func (s scenario) disk(t testing.TB) *backupstest.Disk {
 	return d
 }
 
+// everyState makes TestLoss go through all states of each point, which takes minutes.
+var everyState = flag.Bool("every-state", false, "recover from every state that is legal after a loss, not from a sample")
+
 // TestLoss takes the power away after every operation, in every way that is legal, and recovers.
 func TestLoss(t *testing.T) {
 	limit := 120 / every(10)
+	if *everyState {
+		limit = math.MaxInt32
+	}
 	for name, run := range map[string]func(scenario, *backups.Store) error{
 		"commit":   scenario.commit,
 		"rollback": scenario.rollback,
