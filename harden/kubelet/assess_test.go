@@ -271,6 +271,8 @@ func TestVersionsDiffer(t *testing.T) {
 		{"kubelet-streaming-connection-idle-timeout", "1.35", "its default of 4h0m0s", nil},
 		{"kubelet-streaming-connection-idle-timeout", "1.36", "compliance only", nil},
 		{"kubelet-streaming-connection-idle-timeout", "1.37", "compliance only", nil},
+		{"kubelet-streaming-connection-idle-timeout", "unknown", "and from 1.36 on it does nothing", nil},
+		{"kubelet-event-record-qps", "unknown", "low default up to 1.36", field("eventRecordQPS: 0")},
 		{"kubelet-event-record-qps", "1.36", "no limit from 1.37 on", field("eventRecordQPS: 0")},
 		{"kubelet-event-record-qps", "1.37", "no limit for kubelet v1.37.0", field("eventRecordQPS: 0")},
 	} {

@@ -24,6 +24,10 @@ var streamingConnectionIdleTimeout = setting{
 		unused := k.Version.AtLeast(1, streamingUnused)
 		d := r.value.(time.Duration)
 		switch written := r.from != fromDefault && d > 0; {
+		case k.Version.IsZero() && written:
+			return harden.StatusPass, harden.Msg("idle connections end after %s; a kubelet from 1.36 on does nothing with it", d)
+		case k.Version.IsZero() && r.from != fromFlag:
+			return harden.StatusFail, harden.Msg("no limit is written down, and scanners report it; the kubelet's default is %s, and from 1.36 on it does nothing with the field", d)
 		case written && unused:
 			return harden.StatusPass, harden.Msg("the limit is %s (compliance only: kubelet %s does nothing with it)", d, k.Version)
 		case written:
@@ -82,6 +86,8 @@ var eventRecordQPS = setting{
 		switch n := r.value.(int64); {
 		case n == 0 && k.Version.AtLeast(1, 37):
 			return harden.StatusFail, harden.Msg("0 means no limit for kubelet %s: one failing pod can flood the API server", k.Version)
+		case n == 0 && k.Version.IsZero():
+			return harden.StatusFail, harden.Msg("0 means the client's low default up to 1.36, and no limit from 1.37 on: one failing pod can flood the API server")
 		case n == 0:
 			return harden.StatusFail, harden.Msg("0 means the client's low default now, and no limit from 1.37 on")
 		case n < 0:
