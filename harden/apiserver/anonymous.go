@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -166,12 +167,35 @@ func anonymousProbes(c *harden.ComponentFacts) []probePath {
 }
 
 func healthOnlyPreconditions(f *harden.Facts, _ harden.Values) []harden.Precondition {
-	return []harden.Precondition{noOIDCFlags(f), probesAreHealth(f), readsRootFiles(f, authnFile), {
+	return []harden.Precondition{noOIDCFlags(f), probesAreHealth(f), readsRootFiles(f, authnFlag), balancerAsksHealth(f)}
+}
+
+// balancerAsksHealth is about what stands between this API server and its clients, if anything does: where kubeadm gave this node's
+// own clients another address, that is it, and a health check of its own on another path takes the API server out of service.
+func balancerAsksHealth(f *harden.Facts) harden.Precondition {
+	pre := harden.Precondition{
 		ID:      "load-balancer-paths",
-		Title:   harden.Msg("load balancers and monitors ask only /livez, /readyz or /healthz"),
+		Title:   harden.Msg("load balancers ask only /livez, /readyz or /healthz"),
 		State:   harden.PreconditionUnknown,
-		Message: harden.Msg("what they ask cannot be seen from here"),
-	}}
+		LockOut: true,
+		Message: harden.Msg("whether one stands before this API server is not known: no kubeconfig of kubeadm's names it"),
+	}
+	own := f.Component(harden.APIServer).Flag("advertise-address").Last()
+	for _, k := range f.Kubeconfigs {
+		if path.Dir(k.Path) != "/etc/kubernetes" {
+			continue
+		}
+		for _, server := range k.Servers {
+			if server != own {
+				pre.State, pre.Evidence = harden.PreconditionUnknown, []harden.Evidence{{Source: k.Path, Value: server}}
+				pre.Message = harden.Msg("this node's own clients reach the API by %s, and what that asks cannot be seen from here", server)
+				return pre
+			}
+			pre.State = harden.Met
+			pre.Message = harden.Msg("this node's own clients reach the API server by its own address, %s: kubeadm knows of none", own)
+		}
+	}
+	return pre
 }
 
 func noOIDCFlags(f *harden.Facts) harden.Precondition {

@@ -188,6 +188,36 @@ func TestFlagFalse(t *testing.T) {
 	}
 }
 
+// TestBalancerThatAsksAnotherPath: a load balancer that asks /version takes this API server out of service, and --all did not care.
+func TestBalancerThatAsksAnotherPath(t *testing.T) {
+	for name, test := range map[string]struct {
+		kubeconfigs []harden.KubeconfigFact
+		want        harden.PreconditionState
+	}{
+		"its own address":    {[]harden.KubeconfigFact{{Path: "/etc/kubernetes/admin.conf", Servers: []string{"192.0.2.11"}}}, harden.Met},
+		"another one":        {[]harden.KubeconfigFact{{Path: "/etc/kubernetes/kubelet.conf", Servers: []string{"192.0.2.11"}}, {Path: "/etc/kubernetes/admin.conf", Servers: []string{"api.example.com"}}}, harden.PreconditionUnknown},
+		"somebody's cluster": {[]harden.KubeconfigFact{{Path: "/etc/kubernetes/admin.conf", Servers: []string{"192.0.2.11"}}, {Path: "/root/.kube/config", Servers: []string{"api.example.com"}}}, harden.Met},
+		"none":               {nil, harden.PreconditionUnknown},
+	} {
+		n := hardentest.APIServer(t, "1.37")
+		f := n.Facts(t)
+		f.Kubeconfigs = test.kubeconfigs
+		choice := harden.Choice{Control: "apiserver-anonymous-auth"}
+		if got := balancerAsksHealth(f); got.State != test.want {
+			t.Errorf("%s: %s: %s", name, got.State, got.Message)
+		}
+		for _, choice.Accept = range []bool{false, true} {
+			p, err := harden.Build(harden.BuildInput{Facts: f, Areas: []harden.Area{Area()}, Choices: []harden.Choice{choice}, Read: n.State, Tool: "test"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if planned := !p.Node.Empty(); planned != (choice.Accept || test.want == harden.Met) {
+				t.Errorf("%s: accepted %t: planned %t", name, choice.Accept, planned)
+			}
+		}
+	}
+}
+
 func TestAnonymousProof(t *testing.T) {
 	p, err := hardentest.APIServer(t, "1.37").Plan(t, Area(), harden.Choice{Control: "apiserver-anonymous-auth"})
 	if err != nil {
