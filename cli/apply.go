@@ -61,12 +61,12 @@ func (a *app) plansToApply(ctx context.Context, e *engine, args []string) ([]har
 	if err := a.sel.checkWithin(); err != nil {
 		return nil, err
 	}
-	plans, err := readPlans(args[0], a.areas)
-	e.within, e.selected = a.sel.confirmWithin, chosenIn(a.areas, plans)
-	for i := range plans {
-		e.setSwitch(ctx, &plans[i])
+	p, err := readPlans(args[0], a.areas)
+	e.within, e.selected = a.sel.confirmWithin, p.again(a.areas)
+	for i := range p.Plans {
+		e.setSwitch(ctx, &p.Plans[i])
 	}
-	return plans, err
+	return p.Plans, err
 }
 
 // confirmAndApply prints the diff, checks that nothing speaks against it, asks unless --yes, and applies plan after plan. It

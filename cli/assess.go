@@ -71,6 +71,10 @@ func (a *app) assessCommand() *cobra.Command {
 					fmt.Fprintf(a.Out, "left out: %s\n", oneLine(s.Reason.String()))
 				}
 			}
+			// What was left half done is judged as it is, and says why it is so.
+			if res, open := e.Pending(); open && res.Outcome == harden.OutcomeUnsettled {
+				a.warnOf(res)
+			}
 			wrong := func(x harden.Finding) bool { return slices.Contains(bad, x.Status) }
 			// What is no node has nothing that could fail, and whoever asks meant another machine.
 			if err == nil && (slices.ContainsFunc(findings, wrong) || len(bad) > 0 && harden.NotANode(f)) {

@@ -70,6 +70,11 @@ func noPlace(f *pflag.FlagSet) error {
 }
 
 func (a *app) demo(ctx context.Context, flags demoFlags) (err error) {
+	if flags.chosen {
+		if _, err := a.sel.selection(); err != nil {
+			return err
+		}
+	}
 	var clock apply.Clock = apply.WallClock{}
 	if flags.yes || flags.fail {
 		clock = fastClock{began: time.Now(), speed: demoSpeed}
@@ -96,7 +101,7 @@ func (a *app) demo(ctx context.Context, flags demoFlags) (err error) {
 	}
 	defer e.m.guards.(*demoGuards).stop()
 	if !flags.yes && !flags.fail {
-		return a.walkWith(ctx, e, true)
+		return a.walkWith(ctx, e, inSandbox{yes: true, kept: flags.keep})
 	}
 	s := &story{app: a, e: e, node: node, cluster: cluster, out: a.Out, fail: flags.fail, chosen: flags.chosen, wall: time.Now()}
 	return s.tell(ctx)

@@ -78,7 +78,7 @@ func TestKeysAreNeverShown(t *testing.T) {
 	show(second)
 	valid := schemas(t)
 	valid("plan", "plan", printed(t, viewPlans(second)))
-	valid("planfile", "plan --out", printed(t, planFile{"harden/v1", "PlanFile", second}))
+	valid("planfile", "plan --out", printed(t, planFile{"harden/v1", "PlanFile", []string{"--all"}, second}))
 	res := e.Check(ctx, second[0])
 	if res.Outcome != harden.OutcomeRefused || !strings.Contains(res.Message.String(), "there is no API by which objects could be written anew") {
 		t.Errorf("in the sandbox: %s: %s", res.Outcome, res.Message)

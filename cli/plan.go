@@ -22,7 +22,9 @@ import (
 type planFile struct {
 	APIVersion string        `json:"apiVersion"`
 	Kind       string        `json:"kind"`
-	Plans      []harden.Plan `json:"plans"`
+	// Selected are the words of the command line that selected what is planned.
+	Selected []string      `json:"selected,omitempty"`
+	Plans    []harden.Plan `json:"plans"`
 }
 
 func (a *app) planCommand() *cobra.Command {
@@ -45,7 +47,7 @@ func (a *app) planCommand() *cobra.Command {
 				return err
 			}
 			if file != "" {
-				if err := savePlans(file, plans); err != nil {
+				if err := savePlans(file, plans, e.selected); err != nil {
 					return err
 				}
 			}
@@ -79,9 +81,13 @@ func (a *app) pending(e *engine, plans []harden.Plan) error {
 	if !slices.ContainsFunc(plans, func(p harden.Plan) bool { return !p.Empty() }) {
 		return a.report(res)
 	}
+	a.warnOf(res)
+	return nil
+}
+
+func (a *app) warnOf(res harden.Result) {
 	fmt.Fprintf(a.Err, "warning: %s\n", sentence(res.Message.String()))
 	a.printHints(res.Hints)
-	return nil
 }
 
 // plans makes the plans of what the flags select.
@@ -117,12 +123,16 @@ func (a *app) plans(ctx context.Context, e *engine) ([]harden.Plan, error) {
 	return plans, err
 }
 
-func savePlans(file string, plans []harden.Plan) error {
-	data, err := json.MarshalIndent(planFile{"harden/v1", "PlanFile", plans}, "", " ")
+func savePlans(file string, plans []harden.Plan, selected []string) error {
+	data, err := json.MarshalIndent(planFile{"harden/v1", "PlanFile", selected, plans}, "", " ")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", file, err)
 	}
-	return writeNew(file, append(data, '\n'), 0o600)
+	err = writeNew(file, append(data, '\n'), 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return &hintedError{err: err, hints: planAgain(file, selected)}
+	}
+	return err
 }
 
 // planAgain plans into a file beside this one, as existing files are not overwritten.
@@ -131,34 +141,42 @@ func planAgain(file string, selected []string) []string {
 	for n := 2; ; n++ {
 		other := fmt.Sprintf("%s-%d%s", stem, n, ext)
 		if _, err := os.Lstat(other); errors.Is(err, fs.ErrNotExist) || n == 100 {
-			return []string{program + " plan " + strings.Join(append(selected, "--out", shellWord(other)), " ")}
+			return []string{program + " plan " + pasted(append(slices.Clone(selected), "--out", other))}
 		}
 	}
 }
 
-func readPlans(file string, areas []harden.Area) ([]harden.Plan, error) {
+// again are the words that select what is planned once more.
+func (p planFile) again(areas []harden.Area) []string {
+	if len(p.Selected) > 0 {
+		return p.Selected
+	}
+	return chosenIn(areas, p.Plans)
+}
+
+func readPlans(file string, areas []harden.Area) (planFile, error) {
 	var p planFile
 	if err := readJSON(file, "plan", &p); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, &hintedError{err: err, hints: []string{program + " plan --all --out " + shellWord(file)}}
+			return planFile{}, &hintedError{err: err, hints: []string{program + " plan --all --out " + shellWord(file)}}
 		}
-		return nil, &hintedError{err: err, hints: planAgain(file, []string{"--all"})}
+		return planFile{}, &hintedError{err: err, hints: planAgain(file, []string{"--all"})}
 	}
 	if p.Kind != "PlanFile" || p.APIVersion != "harden/v1" || len(p.Plans) == 0 {
-		return nil, &hintedError{
+		return planFile{}, &hintedError{
 			err:   fmt.Errorf("reading %s: it is no plan file (apiVersion harden/v1, kind PlanFile)", file),
 			hints: planAgain(file, []string{"--all"}),
 		}
 	}
 	for _, plan := range p.Plans {
 		if plan.Tool != version() {
-			return nil, &hintedError{
+			return planFile{}, &hintedError{
 				err:   &refusedError{fmt.Errorf("reading %s: it was made by version %s of this program, and this is %s", file, plan.Tool, version())},
-				hints: planAgain(file, chosenIn(areas, p.Plans)),
+				hints: planAgain(file, p.again(areas)),
 			}
 		}
 	}
-	return p.Plans, nil
+	return p, nil
 }
 
 // printPlans writes a diff that git apply and patch -p1 take in the root. What a diff cannot say is in lines that begin

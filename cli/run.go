@@ -46,10 +46,10 @@ func (p Program) Run(ctx context.Context, streams Streams, args []string) int {
 	root.SetOut(out)
 	root.SetErr(streams.Err)
 	err := plainly(ctx, root.ExecuteContext(ctx))
+	if out.lost() && (exitCode(err) == exitDone || errors.Is(err, syscall.EPIPE)) {
+		return exitError
+	}
 	if exitCode(err) == exitDone && out.err != nil {
-		if out.lost() {
-			return exitError
-		}
 		err = fmt.Errorf("writing the output: %w", cause(out.err))
 	}
 	a.complain(err)

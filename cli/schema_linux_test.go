@@ -125,7 +125,7 @@ func TestOutputsOfALiveNodeAreAsTheirSchemasSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	valid("plan", "plan", printed(t, viewPlans(plans)))
-	valid("planfile", "plan --out", printed(t, planFile{"harden/v1", "PlanFile", plans}))
+	valid("planfile", "plan --out", printed(t, planFile{"harden/v1", "PlanFile", []string{"--all"}, plans}))
 	for _, p := range plans {
 		if p.Empty() {
 			t.Errorf("there is nothing in the plan of the %s", p.Scope)

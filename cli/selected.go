@@ -8,7 +8,7 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-// words are the selection as it was given on the command line.
+// words are the selection as it was given on the command line, not quoted.
 func (s *selectFlags) words() []string {
 	var out []string
 	if s.all {
@@ -23,7 +23,7 @@ func (s *selectFlags) words() []string {
 	} {
 		for _, v := range f.values {
 			if v != "" {
-				out = append(out, f.flag, shellWord(v))
+				out = append(out, f.flag, v)
 			}
 		}
 	}
@@ -31,6 +31,15 @@ func (s *selectFlags) words() []string {
 		out = append(out, "--confirm-within", s.confirmWithin.String())
 	}
 	return out
+}
+
+// pasted makes a part of a command of words.
+func pasted(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = shellWord(w)
+	}
+	return strings.Join(quoted, " ")
 }
 
 // chosenIn are words that select what plans were made of.
@@ -81,7 +90,7 @@ func (e *engine) withSelection(p harden.Plan, res harden.Result) harden.Result {
 		case !again:
 			continue
 		case p.Undoes == "":
-			h = program + " plan " + strings.Join(selected, " ") + rest
+			h = program + " plan " + pasted(selected) + rest
 		default:
 			h = program + " rollback " + p.Undoes
 			if len(p.UndoesControls) == 1 {

@@ -57,11 +57,14 @@ func (a *app) walk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.walkWith(ctx, e, false)
+	return a.walkWith(ctx, e, inSandbox{})
 }
 
-func (a *app) walkWith(ctx context.Context, e *engine, sandbox bool) error {
-	if e.soak = defaultSoak; sandbox {
+// inSandbox says that the walk is through the sandbox, and that its root stays.
+type inSandbox struct{ yes, kept bool }
+
+func (a *app) walkWith(ctx context.Context, e *engine, sandbox inSandbox) error {
+	if e.soak = defaultSoak; sandbox.yes {
 		e.soak = 3 * time.Second
 	}
 	begin, err := a.preselect(ctx, e)
@@ -74,7 +77,7 @@ func (a *app) walkWith(ctx context.Context, e *engine, sandbox bool) error {
 	})
 	o := tui.Options{
 		In: a.In, Out: a.stdout, Env: os.Environ(), Color: d.Color, ASCII: d.ASCII, Mouse: a.look.mouse,
-		Sandbox: sandbox, ReadOnly: e.m.cannotWrite != nil, Cluster: e.m.context, Command: a.where.called(), Walk: a.called(sandbox), Demo: a.called(true), Preselect: begin,
+		Sandbox: sandbox.yes, SandboxKept: sandbox.kept, ReadOnly: e.m.cannotWrite != nil, Cluster: e.m.context, Command: a.where.called(), Walk: a.called(sandbox.yes), Demo: a.called(true), Preselect: begin,
 	}
 	run := tui.Run
 	if d.Plain {

@@ -63,13 +63,15 @@ type Options struct {
 	ASCII bool
 	Mouse bool
 
-	Sandbox  bool   // a banner says that nothing here is real
-	ReadOnly bool   // apply is not offered
-	DryRun   bool   // apply is rehearsed and writes nothing
-	Cluster  string // context or cluster, for the header; empty: none
-	Command  string // how this program is called, with where it acts: "sudo kubectl-harden --root /mnt"; of a sandbox, on a node
-	Walk     string // how this walk is called; empty: as Command
-	Demo     string // how the sandbox is called
+	Sandbox bool // a banner says that nothing here is real
+	// SandboxKept says that the sandbox's root stays when the walk ends.
+	SandboxKept bool
+	ReadOnly    bool   // apply is not offered
+	DryRun      bool   // apply is rehearsed and writes nothing
+	Cluster     string // context or cluster, for the header; empty: none
+	Command     string // how this program is called, with where it acts: "sudo kubectl-harden --root /mnt"; of a sandbox, on a node
+	Walk        string // how this walk is called; empty: as Command
+	Demo        string // how the sandbox is called
 
 	// Preselect is what the walk begins with; nil: nothing.
 	Preselect Preselection

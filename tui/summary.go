@@ -78,6 +78,8 @@ func (s Summary) String() string {
 	switch {
 	case len(s.Applied) == 0:
 		line("Nothing was changed.")
+	case s.opts.SandboxKept:
+		line("All this was in the sandbox.")
 	case s.opts.Sandbox:
 		line("All this was in the sandbox, which is gone, and its backups with it.")
 	}
