@@ -20,8 +20,8 @@ import (
 
 // planFile is what plan --out writes and apply takes: the exact contents, so it is readable by its owner only.
 type planFile struct {
-	APIVersion string        `json:"apiVersion"`
-	Kind       string        `json:"kind"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
 	// Selected are the words of the command line that selected what is planned.
 	Selected []string      `json:"selected,omitempty"`
 	Plans    []harden.Plan `json:"plans"`

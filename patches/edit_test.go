@@ -118,6 +118,7 @@ func TestEdits(t *testing.T) {
 		{"the first key of an item before a comment", "- a: 1 # x\n  # of b\n  b: 2\n", "[0].a", remove{}, "-\n  # of b\n  b: 2\n"},
 		{"the last line without a final newline", "a: 1\r\nb: 2", "b", remove{}, "a: 1"},
 		{"blank lines before a last line without a final newline", "a: 1\n\n\nb: 2", "b", remove{}, "a: 1\n\n\n"},
+		{"an empty value with a tag", "a: !x\n\n# of b\nb: 1\n", "a", remove{}, "\n# of b\nb: 1\n"},
 		{"an item is deleted", "a:\n  - x\n  # c\n  - y # d\n", "a[1]", remove{}, "a:\n  - x\n  # c\n"},
 		{"a flow value is deleted", "a: {b: [1, 'c}', # d\n  2]}\nb: 1\n", "a", remove{}, "b: 1\n"},
 	} {

@@ -110,6 +110,11 @@ func TestEnvRefusals(t *testing.T) {
 			t.Errorf("%q: %v, want %q", row.file, err, found)
 		}
 	}
+	// Behind a flag without a value, what follows the removed flag would become its value.
+	_, err := RemoveEnvFlag([]byte("V=\"--verbose --a=1 rest\"\n"), "V", "a")
+	if r := (*Refusal)(nil); !errors.As(err, &r) || r.Found != misread {
+		t.Errorf("got %v", err)
+	}
 	if _, err := SetEnvFlag(nil, "A B", "a", "1"); err == nil {
 		t.Error("a variable with a space is taken")
 	}

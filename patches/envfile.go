@@ -19,7 +19,7 @@ func SetEnvFlag(file []byte, variable, flag, value string) ([]byte, error) {
 		err := refuse(0, "", "the value %q would have to be quoted twice", value)
 		return nil, byHand(err, "set --%s in %s", flag, variable)
 	}
-	out, err := editEnv(file, variable, func(args []string, flags []argFlag) argEdit {
+	out, err := editEnv(file, variable, flag, func(args []string, flags []argFlag) argEdit {
 		return setFlag(args, flags, flagName(flag), value)
 	})
 	return out, byHand(err, "set --%s=%s in %s", flag, value, variable)
@@ -30,7 +30,7 @@ func RemoveEnvFlag(file []byte, variable, flag string) ([]byte, error) {
 	if err := checkFlag(flag, ""); err != nil {
 		return nil, err
 	}
-	out, err := editEnv(file, variable, func(args []string, flags []argFlag) argEdit {
+	out, err := editEnv(file, variable, flag, func(args []string, flags []argFlag) argEdit {
 		return removeFlag(flags, flagName(flag))
 	})
 	return out, byHand(err, "remove --%s from %s", flag, variable)
@@ -67,15 +67,19 @@ func SplitArgs(line string) []string {
 	return assignment{words: splitWords([]byte(line), value)}.args()
 }
 
-func editEnv(file []byte, variable string, plan func(args []string, flags []argFlag) argEdit) ([]byte, error) {
+func editEnv(file []byte, variable, flag string, plan func(args []string, flags []argFlag) argEdit) ([]byte, error) {
 	env, all, err := readEnv(file, variable)
 	if err != nil {
 		return nil, err
 	}
 	args := env.args()
-	e := plan(args, scanFlags(args))
+	flags := scanFlags(args)
+	e := plan(args, flags)
 	if e.isEmpty() {
 		return file, nil
+	}
+	if !slices.Equal(others(flags, flag), others(scanFlags(e.apply(args)), flag)) {
+		return nil, refuse(lineAt(file, env.from), "", misread)
 	}
 	d := &document{src: file, starts: lineStarts(file)}
 	var splices []splice

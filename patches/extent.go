@@ -10,17 +10,22 @@ import (
 
 // content is where the value of a node begins, behind its anchor and tag.
 func (d *document) content(n *yaml.Node) int {
+	i, _ := d.properties(n)
+	return i
+}
+
+// properties are passed over: behind them comes the value of a node, where it has one. end is where the last of them ends.
+func (d *document) properties(n *yaml.Node) (value, end int) {
 	i := d.offset(n)
 	if n.Kind == yaml.AliasNode || n.Anchor == "" && n.Style&yaml.TaggedStyle == 0 {
-		return i
+		return i, i
 	}
-	for i < len(d.src) && (d.src[i] == '&' || d.src[i] == '!') {
-		for i < len(d.src) && !isSpace(d.src[i]) {
-			i++
+	for end = i; i < len(d.src) && (d.src[i] == '&' || d.src[i] == '!'); i = d.skip(end) {
+		for end = i; end < len(d.src) && !isSpace(d.src[end]); {
+			end++
 		}
-		i = d.skip(i)
 	}
-	return i
+	return i, end
 }
 
 // skip passes over spaces, line endings and comments.
@@ -77,8 +82,10 @@ func (d *document) flowEnd(n *yaml.Node) (int, error) {
 }
 
 func (d *document) scalarEnd(n *yaml.Node) (int, error) {
-	at := d.content(n)
+	at, empty := d.properties(n)
 	switch {
+	case n.Value == "" && n.Style&^yaml.TaggedStyle == 0:
+		return empty, nil
 	case n.Style&yaml.DoubleQuotedStyle != 0:
 		for i := at + 1; i < len(d.src); i++ {
 			switch d.src[i] {

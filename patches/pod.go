@@ -164,11 +164,13 @@ func editArgs(pod []byte, name, flag string, plan func(args []string, flags []ar
 			return change{}, nil
 		}
 		if !slices.Equal(others(c.flags, flag), others(scanFlags(e.apply(c.args)), flag)) {
-			return change{}, refuse(c.items[0].Line, "", "an edit here would change how other flags are read")
+			return change{}, refuse(c.items[0].Line, "", misread)
 		}
 		return d.changeArgs(c, e)
 	})
 }
+
+const misread = "an edit here would change how other flags are read"
 
 // others are the names and values of the flags but one.
 func others(flags []argFlag, but string) []Flag {
