@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -95,20 +96,22 @@ func (a *app) demo(ctx context.Context, flags demoFlags) (err error) {
 		err = errors.Join(err, node.Remove())
 	}()
 	a.where.sandbox = true
-	e, cluster, err := a.openDemo(ctx, node, clock)
-	if err != nil {
-		return err
-	}
+	e, join := a.openDemo(node, clock)
 	defer e.m.guards.(*demoGuards).stop()
 	if !flags.yes && !flags.fail {
 		return a.walkWith(ctx, e, inSandbox{yes: true, kept: flags.keep})
+	}
+	cluster, err := join(ctx)
+	if err != nil {
+		return err
 	}
 	s := &story{app: a, e: e, node: node, cluster: cluster, out: a.Out, fail: flags.fail, chosen: flags.chosen, wall: time.Now()}
 	return s.tell(ctx)
 }
 
-// openDemo joins the sandbox node and its cluster as open does the real ones.
-func (a *app) openDemo(ctx context.Context, node *sandbox.Node, clock apply.Clock) (*engine, *clustersandbox.Cluster, error) {
+// openDemo joins the sandbox node and its cluster as open does the real ones. The cluster is made when it is first asked for:
+// the walk's first frame does not wait for it.
+func (a *app) openDemo(node *sandbox.Node, clock apply.Clock) (*engine, func(context.Context) (*clustersandbox.Cluster, error)) {
 	m := &machine{
 		root: node.Dir(), sandbox: true, files: node.Files(), node: node, live: node, context: "sandbox",
 		stateDir: defaultStateDir, lockPath: defaultStateDir + "/lock",
@@ -116,20 +119,36 @@ func (a *app) openDemo(ctx context.Context, node *sandbox.Node, clock apply.Cloc
 	e := newEngine(m, a.areas, a.meta("demo", "demo"))
 	e.clock, e.soak = clock, demoSoak
 	m.guards = newDemoGuards(e)
-	f, err := e.Facts(ctx)
-	if err != nil {
-		return nil, nil, err
+	var mu sync.Mutex
+	var made *clustersandbox.Cluster
+	cluster := func(ctx context.Context) (*clustersandbox.Cluster, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if made != nil {
+			return made, nil
+		}
+		f, err := e.Facts(ctx)
+		if err != nil {
+			return nil, err
+		}
+		kubeadm, kubelet, err := sandbox.Kubeadm()
+		if err != nil {
+			return nil, err
+		}
+		made = clustersandbox.New(clustersandbox.Fixture{
+			Identity: f.Identity, Now: clock.Now, Config: node.Configz, Ready: node.Ready, Answer: node.Admin,
+			ClusterConfiguration: kubeadm, KubeletConfiguration: kubelet,
+		})
+		return made, nil
 	}
-	kubeadm, kubelet, err := sandbox.Kubeadm()
-	if err != nil {
-		return nil, nil, err
+	m.connect = func(ctx context.Context) (api, error) {
+		c, err := cluster(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &sandboxAPI{sandbox.ServerAPI{Node: node}, c, node}, nil
 	}
-	c := clustersandbox.New(clustersandbox.Fixture{
-		Identity: f.Identity, Now: clock.Now, Config: node.Configz, Ready: node.Ready, Answer: node.Admin,
-		ClusterConfiguration: kubeadm, KubeletConfiguration: kubelet,
-	})
-	m.connect = func(context.Context) (api, error) { return &sandboxAPI{sandbox.ServerAPI{Node: node}, c, node}, nil }
-	return e, c, nil
+	return e, cluster
 }
 
 // fastClock runs speed times as fast as real time.

@@ -52,10 +52,7 @@ func demoEngine(t *testing.T, a *app) (*engine, *sandbox.Node, *leap) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = node.Remove() })
-	e, _, err := a.openDemo(t.Context(), node, clock)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e, _ := a.openDemo(node, clock)
 	t.Cleanup(e.m.guards.(*demoGuards).stop)
 	return e, node, clock
 }
@@ -222,7 +219,8 @@ func TestDemoProof(t *testing.T) {
 			}
 			defer node.Remove()
 			a := &app{Streams: Streams{Out: io.Discard, Err: io.Discard}, areas: catalog.Areas()}
-			e, cluster, err := a.openDemo(t.Context(), node, clock)
+			e, join := a.openDemo(node, clock)
+			cluster, err := join(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -148,7 +148,7 @@ func flat(e ast.Expr) []string {
 		if s, ok := x.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "called" {
 			return []string{program}
 		}
-		if s, ok := x.Fun.(*ast.SelectorExpr); ok && s.Sel.Name == "Join" {
+		if f, ok := x.Fun.(*ast.Ident); ok && f.Name == "pasted" {
 			return []string{"--all"} // a selection
 		}
 		// Options.shell puts the program before its words.
