@@ -102,6 +102,11 @@ func (t *T) withoutAPI() (back func()) {
 	})
 	return func() {
 		t.shell("mv /root/etcd.yaml /etc/kubernetes/manifests/etcd.yaml")
+		// A kubelet that has started meanwhile waits for an API server that hangs, twice for a minute, before it starts a pod.
+		t.within(5*time.Minute, "the store serves", func() (bool, string) {
+			_, err := t.node.Run(t.ctx, "curl", "-fsS", "--max-time", "2", "-o", "/dev/null", "http://127.0.0.1:2381/readyz")
+			return err == nil, fmt.Sprint(err)
+		})
 		t.forgive() // what needs the store has exited again and again meanwhile
 		t.healthy("with its store back")
 		t.within(3*time.Minute, "those that live by leases are ready", func() (bool, string) {
