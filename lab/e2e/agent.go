@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -318,6 +319,11 @@ func killAt(lines, signal string, command []string) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
+	// On a busy machine the command would be lines ahead before it is hit.
+	runtime.LockOSThread()
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, -20); err != nil {
+		return err
+	}
 
 	var k killed
 	for over := false; !over; {
