@@ -113,7 +113,7 @@ func (a *app) demo(ctx context.Context, flags demoFlags) (err error) {
 // the walk's first frame does not wait for it.
 func (a *app) openDemo(node *sandbox.Node, clock apply.Clock) (*engine, func(context.Context) (*clustersandbox.Cluster, error)) {
 	m := &machine{
-		root: node.Dir(), sandbox: true, files: node.Files(), node: node, live: node, context: "sandbox",
+		root: node.Dir(), sandbox: true, files: node.Files(), node: node, live: node, kubeadm: node, context: "sandbox",
 		stateDir: defaultStateDir, lockPath: defaultStateDir + "/lock",
 	}
 	e := newEngine(m, a.areas, a.meta("demo", "demo"))

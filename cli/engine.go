@@ -106,6 +106,9 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 		Read: e.m.node.State, Writes: e.m.files, Now: e.clock.Now().UTC(), Tool: e.meta.Binary.Version,
 		NewKey: newKey,
 	}
+	if e.m.kubeadm != nil {
+		in.Renew = once(func(names []string) (harden.Renewed, error) { return e.m.kubeadm.Renew(ctx, names) })
+	}
 	if f.Cluster != nil {
 		c, err := e.m.connect(ctx)
 		if err != nil {
@@ -135,6 +138,22 @@ func (e *engine) planOf(ctx context.Context, f *harden.Facts, choices []harden.C
 		return nil, &refusedError{err}
 	}
 	return plans, nil
+}
+
+// once remembers what kubeadm has made: a plan that is built again without a control has the same certificates.
+func once(renew func([]string) (harden.Renewed, error)) func([]string) (harden.Renewed, error) {
+	known := map[string]harden.Renewed{}
+	return func(names []string) (harden.Renewed, error) {
+		key := strings.Join(names, " ")
+		if r, ok := known[key]; ok {
+			return r, nil
+		}
+		r, err := renew(names)
+		if err == nil {
+			known[key] = r
+		}
+		return r, err
+	}
 }
 
 // Apply runs one plan under the lock. Of the undo of a transaction that waits, nothing new has to be begun.

@@ -348,6 +348,16 @@ func (n *hostNode) Probe(ctx context.Context, p harden.Probe) apply.ProbeResult 
 	return apply.ProbeResult{Status: r.Status, Err: r.Err}
 }
 
+// Renew is kubeadm's own work, on copies.
+func (n *hostNode) Renew(ctx context.Context, names []string) (harden.Renewed, error) {
+	files, said, err := n.root.RenewCertificates(ctx, names)
+	return harden.Renewed{Files: files, Said: said}, err
+}
+
+func (n *hostNode) Served(ctx context.Context, address string) ([]byte, error) {
+	return host.Served(ctx, address)
+}
+
 func (n *hostNode) Unit(ctx context.Context, unit string) (apply.Unit, error) {
 	s, err := n.root.Systemd()
 	if err != nil {

@@ -18,6 +18,8 @@ type machine struct {
 	files files
 	node  apply.Node
 	live  collect.Live // nil for an offline root
+	// kubeadm is nil where it cannot be run.
+	kubeadm collect.Kubeadm
 	// connect reaches the cluster's API; nil with --no-cluster and where there is none.
 	connect func(context.Context) (api, error)
 	// context names the cluster for people.

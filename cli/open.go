@@ -56,7 +56,7 @@ func (a *app) openMachine() (*machine, error) {
 		stateDir: path.Clean(w.stateDir), lockPath: defaultStateDir + "/lock",
 	}
 	if live {
-		m.live = node
+		m.live, m.kubeadm = node, node
 		m.cannotWrite = needRoot()
 		m.guards = guardsOf(root)
 		m.start, m.desks = starterOn(root), defaultDesks

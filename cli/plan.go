@@ -293,6 +293,9 @@ func printStep(w io.Writer, s harden.Step, people bool) error {
 	if s.Kind == harden.StepDir {
 		return nil
 	}
+	for _, m := range s.Certificates().Words() {
+		comment(w, m.String())
+	}
 	d, err := diffOf(s)
 	if err != nil {
 		return err

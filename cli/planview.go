@@ -53,6 +53,8 @@ type stepView struct {
 	Before    stateView          `json:"before"`
 	After     stateView          `json:"after"`
 	Secret    bool               `json:"secret,omitempty"` // its content is never shown
+	// Certificates is of a target that kubeadm renews.
+	Certificates *harden.CertificateChange `json:"certificates,omitempty"`
 }
 
 type stateView struct {
@@ -81,6 +83,7 @@ func viewPlans(plans []harden.Plan) plansView {
 				sv.Steps = append(sv.Steps, stepView{
 					ID: s.ID, Kind: s.Kind, Path: s.Path, Object: s.Object, Component: s.Component, Controls: s.Controls(),
 					Before: viewState(s.Before), After: viewState(s.After), Secret: s.Secret,
+					Certificates: s.Certificates(),
 				})
 			}
 			v.Stages = append(v.Stages, sv)

@@ -183,3 +183,19 @@ func (c *ComponentFacts) HostPath(inContainer string) (string, bool) {
 	}
 	return hostPath(c.Pod, ct, inContainer)
 }
+
+// Reader is the static pod that is given a file of the host by a flag; "": none is.
+func (f *Facts) Reader(path string) ComponentID {
+	for _, c := range Components {
+		facts := f.Component(c.ID)
+		if facts == nil {
+			continue
+		}
+		for _, fl := range patches.ParseArgs(facts.Args) {
+			if host, ok := facts.HostPath(fl.Value); ok && host == path {
+				return c.ID
+			}
+		}
+	}
+	return ""
+}

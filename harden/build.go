@@ -23,8 +23,10 @@ type BuildInput struct {
 	Edited func(ref ObjectRef, edit func(State) (State, error)) (ObjectPreview, error)
 	// NewKey makes an encryption key of EncryptionKeySize bytes. Nil: none can be made here.
 	NewKey func() []byte
-	Now    time.Time
-	Tool   string
+	// Renew lets kubeadm renew certificates, by its names for them, in copies of their files. Nil: it cannot be run here.
+	Renew func(names []string) (Renewed, error)
+	Now   time.Time
+	Tool  string
 }
 
 // ObjectPreview is an object before and after, by the server's own dry run.
@@ -170,6 +172,15 @@ func (p *planner) take(c Choice) error {
 	}
 	if at == partCluster && p.in.Preview == nil {
 		p.skip(c, remedy.ID, Msg("it needs the cluster's API, and there is none here"))
+		return nil
+	}
+	asked := len(intents)
+	if intents, err = p.renewedIntents(intents); err != nil {
+		p.skip(c, remedy.ID, Msg("%s", err.Error()))
+		return nil
+	}
+	if asked > 0 && len(intents) == 0 {
+		p.leaveAsItIs(c, Msg("none of its certificates would be good for longer"))
 		return nil
 	}
 	for _, i := range intents {

@@ -366,7 +366,7 @@ func checkAsks(p Plan, f *Facts, wanted map[string]bool) error {
 // askKey tells asks apart; whether one was asked along plays no part, nor does a key, which is another one each time.
 func askKey(control string, i Intent) string {
 	i.Along = false
-	if i.Kind == IntentNewKey {
+	if i.Kind == IntentNewKey || i.Kind == IntentRenew {
 		i.Data = nil
 	}
 	data, err := json.Marshal(i)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -133,7 +134,13 @@ func DropEncryptionKey(path, name string) Intent {
 
 // secret says that the intent's target holds what must never be shown.
 func (i Intent) secret() bool {
-	return i.Kind == IntentNewKey || i.Kind == IntentFirstKey || i.Kind == IntentDropKey
+	switch i.Kind {
+	case IntentNewKey, IntentFirstKey, IntentDropKey:
+		return true
+	case IntentRenew:
+		return path.Ext(i.Path) != certificateFile
+	}
+	return false
 }
 
 func secretAsks(asks []Ask) bool {

@@ -87,6 +87,7 @@ type CertificateFact struct {
 	CommonName    string    `json:"commonName"`
 	Organizations []string  `json:"organizations,omitempty"`
 	Issuer        string    `json:"issuer"` // its common name
+	Serial        string    `json:"serial"` // in hex
 	DNSNames      []string  `json:"dnsNames,omitempty"`
 	Addresses     []string  `json:"addresses,omitempty"`
 	NotBefore     time.Time `json:"notBefore"`

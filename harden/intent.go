@@ -31,6 +31,7 @@ const (
 	IntentNewKey        IntentKind = "NewKey"        // Path (an encryption configuration), Key (provider), Variable (the key's name), Add (resources), Data (the key)
 	IntentFirstKey      IntentKind = "FirstKey"      // Path, Variable
 	IntentDropKey       IntentKind = "DropKey"       // Path, Variable
+	IntentRenew         IntentKind = "Renew"         // Path (a certificate, its key or a kubeconfig), Key (kubeadm's name of it), Data (what it becomes)
 )
 
 // Intent is what a remedy asks for, as data: which fields count depends on Kind.
@@ -120,6 +121,14 @@ func AddItem(path, list, name string, fields map[string]any, restarts ComponentI
 // RemoveEnvFlag asks for the absence of a flag from a variable of an environment file that restarts names the reader of.
 func RemoveEnvFlag(path, variable, flag string, restarts ComponentID) Intent {
 	return Intent{Kind: IntentRemoveEnvFlag, Path: path, Variable: variable, Key: flag, Restarts: restarts}
+}
+
+// RestartAnnotation is changed to have the kubelet restart a static pod.
+const RestartAnnotation = "kubectl-harden.io/restarted-for"
+
+// Restart asks that a component has started since something, which is written down in its manifest.
+func Restart(c ComponentID, since string) Intent {
+	return Intent{Kind: IntentAnnotate, Component: c, Key: RestartAnnotation, Value: since}
 }
 
 // SetField asks for a value at a path of a YAML file that restarts names the reader of.

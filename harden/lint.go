@@ -54,7 +54,7 @@ func wellFormed(f *Facts, st Stage) []Check {
 			out = append(out, problemCheck(Check{Component: c.ID}, string(c.ID), found[c.ID]))
 		}
 	}
-	return out
+	return append(out, pairChecks(st)...)
 }
 
 func problemCheck(c Check, what string, problems []Message) Check {

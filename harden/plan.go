@@ -204,6 +204,8 @@ const (
 	ProofPodRefused ProofKind = "privileged pod in the namespace"
 	// ProofServing: the kubelet serves with a certificate of the cluster's CA. Its request for one is checked and approved for that.
 	ProofServing ProofKind = "serving certificate"
+	// ProofServed: Component serves with the certificate that lies in the file Path, at the address Request, or at its own.
+	ProofServed  ProofKind = "it serves with"
 	ProofConfigz ProofKind = "kubelet configz" // field Path of the kubelet's live configuration is Want
 )
 
@@ -211,8 +213,10 @@ const (
 type Proof struct {
 	Control string    `json:"control"`
 	Kind    ProofKind `json:"kind"`
-	Path    string    `json:"path"`
-	Status  int       `json:"status,omitempty"`
+	// Component that is asked, where its kind does not say it.
+	Component ComponentID `json:"component,omitempty"`
+	Path      string      `json:"path"`
+	Status    int         `json:"status,omitempty"`
 	// Request is the path of the GET that shows up in an audit log, or that a token is sent with.
 	Request string `json:"request,omitempty"`
 	Want    any    `json:"want,omitempty"`

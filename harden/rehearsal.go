@@ -243,6 +243,9 @@ var secondWriter = []string{
 	"storage-backend", "storage-media-type", "storage-config",
 }
 
+// ownCredentials are those of secondWriter that say who it is to etcd: what lies in their files changes nothing that it does there.
+var ownCredentials = []string{"etcd-certfile", "etcd-keyfile"}
+
 func actsOnCluster(flag string) bool {
 	return slices.Contains(secondWriter, flag) || strings.HasPrefix(flag, "etcd-")
 }
@@ -296,7 +299,7 @@ func changedWriter(st Stage, c Component) string {
 		for name, values := range is {
 			for _, v := range values {
 				host, ok := hostPath(pod, after, v)
-				if ok && actsOnCluster(name) && slices.ContainsFunc(st.Steps, func(o Step) bool { return o.Path == host }) {
+				if ok && actsOnCluster(name) && !slices.Contains(ownCredentials, name) && slices.ContainsFunc(st.Steps, func(o Step) bool { return o.Path == host }) {
 					return name
 				}
 			}

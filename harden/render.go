@@ -35,6 +35,8 @@ func (i Intent) render(s State, container string) (State, error) {
 		return State{Exists: true, Data: i.Data}, nil
 	case IntentNewKey, IntentFirstKey, IntentDropKey:
 		return i.renderEncryption(s)
+	case IntentRenew:
+		return i.renderRenewal(s)
 	case IntentSetMode, IntentSetOwner:
 		switch {
 		case !s.Exists:

@@ -79,7 +79,10 @@ func stageOf(title Message, steps []Step, f *Facts, proofs []Proof) (Stage, erro
 }
 
 func proofComponent(p Proof) ComponentID {
-	if p.Kind == ProofConfigz || p.Kind == ProofServing {
+	switch {
+	case p.Component != "":
+		return p.Component
+	case p.Kind == ProofConfigz || p.Kind == ProofServing:
 		return Kubelet
 	}
 	return APIServer

@@ -91,6 +91,7 @@ func Undo(in UndoInput) (Plan, error) {
 	undoSysctls(st, in, in.Facts.Sysctls)
 	p.Stages = stages
 	p.Preflight = append(p.Preflight, targetChecks(in.Writes, steps)...)
+	p.Preflight = append(p.Preflight, endedChecks(steps, in.Facts.CollectedAt)...)
 	p.Preflight = append(p.Preflight, wellFormed(in.Facts, in.merged(*st))...)
 	return p, nil
 }
@@ -306,7 +307,7 @@ func reverse(in UndoInput, done Step, want, now State) (State, error) {
 	if string(done.After.Data) == string(want.Data) {
 		return back, nil // only attributes were changed
 	}
-	if done.Secret {
+	if done.Secret || done.renews() {
 		return State{}, conflict() // keys are taken away only where it is known what they are needed for
 	}
 	merged, ok, err := done.takenBack(done.After.Data, want.Data, now.Data)

@@ -75,6 +75,11 @@ func Thaw(string, int, uint64) error { return errNotHere }
 // InputHooks fails: there is no Linux kernel to ask.
 func (r *Root) InputHooks() ([]Hook, []string, error) { return nil, nil, ErrOffline }
 
+// RenewCertificates fails: nodes are Linux machines.
+func (r *Root) RenewCertificates(context.Context, []string) (map[string][]byte, string, error) {
+	return nil, "", errNotHere
+}
+
 // Present fails: nodes are Linux machines.
 func (r *Root) Present(string) error     { return errNotHere }
 func (r *Root) TidyPresent(string) error { return errNotHere }

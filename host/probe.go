@@ -154,3 +154,24 @@ func reason(ctx context.Context, err error) error {
 	}
 	return err
 }
+
+// Served is the first certificate that a TLS server at the address shows, in DER, whatever it is. A server that wants one of its
+// clients is told none, and may end the connection then.
+func Served(ctx context.Context, address string) ([]byte, error) {
+	var shown []byte
+	d := tls.Dialer{Config: &tls.Config{
+		InsecureSkipVerify: true,
+		VerifyConnection: func(s tls.ConnectionState) error {
+			shown = s.PeerCertificates[0].Raw
+			return nil
+		},
+	}}
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err == nil {
+		_ = conn.Close()
+	}
+	if shown == nil {
+		return nil, fmt.Errorf("asking %q for its certificate: %w", address, reason(ctx, err))
+	}
+	return shown, nil
+}

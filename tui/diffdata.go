@@ -43,6 +43,7 @@ func newTarget(s harden.Step) target {
 		}
 	}
 	out.notes = stateNotes(s)
+	out.notes = append(out.notes, certificateNotes(s)...)
 	if s.Secret {
 		out.notes = append(out.notes, "secret: its content is never shown", "before  "+fingerprint(s.Before), "after   "+fingerprint(s.After))
 		return out
@@ -144,6 +145,15 @@ func ownerNotes(s harden.Step) []string {
 	return []string{fmt.Sprintf("owner %d:%d becomes %d:%d", b.UID, b.GID, a.UID, a.GID)}
 }
 
+// certificateNotes say how a renewed certificate differs, which its lines do not show.
+func certificateNotes(s harden.Step) []string {
+	var out []string
+	for _, m := range s.Certificates().Words() {
+		out = append(out, m.String())
+	}
+	return out
+}
+
 func changedXAttrs(b, a map[string][]byte) []string {
 	var out []string
 	for k, v := range b {
@@ -211,8 +221,8 @@ func unified(fs []target) []byte {
 			}
 			b.WriteByte('\n')
 		default:
-			for _, n := range ownerNotes(f.step) {
-				fmt.Fprintf(&b, "# %s: %s\n", Inert(f.name, false), n)
+			for _, n := range append(ownerNotes(f.step), certificateNotes(f.step)...) {
+				fmt.Fprintf(&b, "# %s: %s\n", Inert(f.name, false), Inert(n, false))
 			}
 			b.Write(text)
 		}

@@ -63,6 +63,8 @@ type node struct {
 	next    int   // the number of the next process
 	starts  func(id harden.ComponentID, text string)
 
+	served map[string][]byte // certificates by the address that shows them
+
 	// What may go wrong. Functions get the manifest, or configuration, that the instance has read.
 	dies    func(c harden.ComponentID, text string) bool // every new instance exits after a second
 	lost    func(c harden.ComponentID, text string) bool // the kubelet never starts it
@@ -414,4 +416,11 @@ func (n *node) LoadSysctls(_ context.Context, settings map[string]string) error 
 
 func (n *node) LogHas(path, marker string) (bool, error) {
 	return strings.Contains(n.logs[path], marker), nil
+}
+
+func (n *node) Served(_ context.Context, address string) ([]byte, error) {
+	if der, ok := n.served[address]; ok {
+		return der, nil
+	}
+	return nil, errors.New("connection refused")
 }

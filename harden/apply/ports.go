@@ -19,6 +19,8 @@ type Node interface {
 	Crashes(ctx context.Context, c harden.Component, since time.Time) (n int, lastWords string, err error)
 	// Probe asks once, anonymously, as the kubelet does.
 	Probe(ctx context.Context, p harden.Probe) ProbeResult
+	// Served is the first certificate that a server at the address shows, in DER.
+	Served(ctx context.Context, address string) ([]byte, error)
 	// Unit describes a systemd unit.
 	Unit(ctx context.Context, unit string) (Unit, error)
 	RestartUnit(ctx context.Context, unit string) error

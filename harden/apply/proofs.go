@@ -67,6 +67,7 @@ func (r *run) assert(ctx context.Context, q question, p harden.Proof) error {
 		harden.ProofRefused:   r.askRefused,
 		harden.ProofConfigz:   r.askConfigz(),
 		harden.ProofServing:   r.askServing(),
+		harden.ProofServed:    r.askServed,
 
 		harden.ProofAdmission:  r.askAdmission(),
 		harden.ProofOldToken:   r.askOldToken(),

@@ -1,7 +1,9 @@
 package apply
 
 import (
+	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -79,4 +81,31 @@ func (r *run) approve(ctx context.Context, q question, s harden.ServingRequest, 
 		return false, oneLine(err), nil
 	}
 	return false, fmt.Sprintf("the request %s is approved, and the kubelet does not serve with its certificate yet", s.Name), nil
+}
+
+// askServed compares the certificate that a component shows with the one that lies on the disk.
+func (r *run) askServed(ctx context.Context, q question, p harden.Proof) (bool, string, error) {
+	address := p.Request
+	if address == "" {
+		at, ok := r.ownAddress(q.gate)
+		if !ok {
+			return false, "", errors.New("the component has no probe to learn its address from")
+		}
+		address = hostPort(at.Host, at.Port)
+	}
+	file, err := r.Node.State(p.Path)
+	if err != nil {
+		return false, "", err
+	}
+	block, _ := pem.Decode(file.Data)
+	if block == nil {
+		return false, "", fmt.Errorf("%s holds no certificate", p.Path)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	served, err := r.Node.Served(ctx, address)
+	if err != nil {
+		return false, oneLine(err), nil
+	}
+	return bytes.Equal(served, block.Bytes), fmt.Sprintf("%s serves with another certificate than that in %s", address, p.Path), nil
 }

@@ -101,3 +101,51 @@ func TestTheKubeletsRequestIsCheckedAndApproved(t *testing.T) {
 		})
 	}
 }
+
+// A component that goes on with the certificate from before its renewal is not what was planned.
+func TestARenewedCertificateHasToBeServed(t *testing.T) {
+	const file = "/etc/kubernetes/pki/apiserver.crt"
+	proof := harden.Proof{Kind: harden.ProofServed, Component: harden.Scheduler, Path: file}
+	tests := map[string]struct {
+		served  map[string][]byte
+		proof   func(*harden.Proof)
+		outcome harden.Outcome
+		says    string
+	}{
+		"the one on the disk": {outcome: harden.OutcomeApplied},
+		"at an address of its own": {
+			served: map[string][]byte{"127.0.0.1:2379": nil}, proof: func(p *harden.Proof) { p.Request = "127.0.0.1:2379" }, outcome: harden.OutcomeApplied,
+		},
+		"another one": {
+			served: map[string][]byte{"127.0.0.1:10259": []byte("old")}, outcome: harden.OutcomeRolledBack,
+			says: "127.0.0.1:10259 serves with another certificate than that in " + file,
+		},
+		"nobody answers": {served: map[string][]byte{}, outcome: harden.OutcomeRolledBack, says: "connection refused"},
+		"no certificate there": {
+			proof: func(p *harden.Proof) { p.Path = apiserverManifest }, outcome: harden.OutcomeRolledBack, says: apiserverManifest + " holds no certificate",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			p := proof
+			if tt.proof != nil {
+				tt.proof(&p)
+			}
+			w.areas = []harden.Area{{ID: "test", Controls: []harden.Control{control("renew", []harden.Proof{p}, harden.SetFlag(harden.Scheduler, "profiling", "false"))}}}
+			block, _ := pem.Decode(w.before[file].Data)
+			if tt.served == nil {
+				tt.served = map[string][]byte{"127.0.0.1:10259": nil}
+			}
+			w.node.served = tt.served
+			for address, der := range tt.served {
+				if der == nil {
+					w.node.served[address] = block.Bytes
+				}
+			}
+			if res := w.apply(w.plan("renew")); res.Outcome != tt.outcome || !strings.Contains(res.Message.String(), tt.says) {
+				t.Fatalf("%s: %s", res.Outcome, res.Message)
+			}
+		})
+	}
+}

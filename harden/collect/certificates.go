@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"fmt"
 	"net/url"
 	"path"
 	"slices"
@@ -206,6 +207,7 @@ func parseCertificates(data []byte) []*x509.Certificate {
 
 func (c *certCollector) add(cert *x509.Certificate, out harden.CertificateFact) {
 	out.CommonName, out.Organizations, out.Issuer = cert.Subject.CommonName, cert.Subject.Organization, cert.Issuer.CommonName
+	out.Serial = fmt.Sprintf("%x", cert.SerialNumber)
 	out.DNSNames = cert.DNSNames
 	for _, ip := range cert.IPAddresses {
 		out.Addresses = append(out.Addresses, ip.String())

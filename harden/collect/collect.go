@@ -37,6 +37,12 @@ type Live interface {
 	Machine() (harden.MachineFact, error)
 }
 
+// Kubeadm is the node's own.
+type Kubeadm interface {
+	// Renew has it renew certificates, by its names for them, in copies of the node's files, which stay as they are.
+	Renew(ctx context.Context, names []string) (harden.Renewed, error)
+}
+
 // Cluster is what is asked of the API.
 type Cluster interface {
 	// CheckIdentity refuses when the API is not the node's own (promise 15).

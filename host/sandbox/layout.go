@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"kubectl-harden.io/kubectl-harden/backups"
 )
 
-// kubeadm is what kubeadm 1.37 writes on a first control-plane node, but for private keys, and the modes of it all.
+// kubeadm is what kubeadm 1.37 writes on a first control-plane node, but for private keys, and the modes of it all. Certificates are
+// signed again (pki.go).
 //
 //go:embed fixtures/kubeadm-1.37/root fixtures/kubeadm-1.37/modes.tsv fixtures/kubeadm-1.37/cluster
 var kubeadm embed.FS
@@ -62,8 +64,10 @@ type entry struct {
 	data []byte
 }
 
-// entries are all paths of the root, parents first.
-func entries() ([]entry, error) {
+// entries are all paths of the root, parents first. All sandboxes of a process have the same.
+var entries = sync.OnceValues(makeEntries)
+
+func makeEntries() ([]entry, error) {
 	found := map[string]entry{}
 	for _, m := range machine {
 		found[m.path] = entry{m.path, 0o644, []byte(m.text)}
@@ -85,6 +89,9 @@ func entries() ([]entry, error) {
 			}
 		}
 		found[path] = e
+	}
+	if err := signAgain(found); err != nil {
+		return nil, fmt.Errorf("signing the fixture's certificates: %w", err)
 	}
 	for path := range found {
 		for i, c := range path {
