@@ -202,9 +202,7 @@ func (a *app) printFindings(f *harden.Facts, findings []harden.Finding) {
 		}
 		fmt.Fprintf(a.Out, "\n%s\n", area.Title)
 		table(a.Out, rows)
-		if area.ID == "certificates" {
-			a.printTimeline(f)
-		}
+		a.printEnds(f, area)
 	}
 	fmt.Fprintf(a.Out, "\n%s\n", tallyLine(harden.Count(findings)))
 	_, only := harden.AssessOnly(f)

@@ -27,6 +27,8 @@ type Control struct {
 	Applies func(*Facts) (bool, Message)
 	// Assess is pure. It returns Pass, Fail, Manual or NotApplicable; Unknown and Waived are the engine's.
 	Assess func(*Facts) Verdict
+	// Ends are what the verdict goes by in time, where it does; nil else.
+	Ends func(*Facts) []End
 	// Remedies in order of recommendation; the first one that holds for the version is the default.
 	Remedies []Remedy
 }

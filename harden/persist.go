@@ -253,7 +253,7 @@ func lostAtUpgrade(f *Facts, i Intent) bool {
 	case IntentMount, IntentTCPProbes:
 		return true
 	case IntentAnnotate:
-		return i.Key != FilesAnnotation
+		return i.Key != FilesAnnotation && i.Key != RestartAnnotation
 	case IntentSetField:
 		return f.Kubelet != nil && i.Path == f.Kubelet.Config.Path
 	}

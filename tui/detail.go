@@ -90,7 +90,12 @@ func (m *Model) describe(d *doc, c harden.Control) {
 	}
 	d.heading("Why")
 	d.text(2, c.Why.String())
-	if len(f.Evidence) > 0 {
+	if ends := m.ends(c, d.w); ends != nil {
+		d.heading("When they end")
+		for _, l := range ends {
+			d.raw("  " + d.t.cut(d.t.inert(l), d.w-2))
+		}
+	} else if len(f.Evidence) > 0 {
 		d.heading("Seen")
 		for _, e := range f.Evidence {
 			d.text(2, e.Value)
@@ -102,6 +107,14 @@ func (m *Model) describe(d *doc, c harden.Control) {
 	for _, r := range references(c) {
 		d.pair(r[0], 10, r[1])
 	}
+}
+
+// ends is a control's timeline; nil where it has none.
+func (m *Model) ends(c harden.Control, w int) []string {
+	if c.Ends == nil || m.facts == nil {
+		return nil
+	}
+	return harden.DrawEnds(c.Ends(m.facts), w-2)
 }
 
 func (m *Model) describeRemedy(d *doc, c harden.Control) {

@@ -1,5 +1,5 @@
 // Package certificates holds the controls of the certificates on a node, as data: how long they are good, how strong they
-// are, whom they speak for. All of them are looked at only: keys are made by kubeadm, not here.
+// are, whom they speak for. Keys are made by kubeadm, not here.
 package certificates
 
 import (
@@ -18,7 +18,7 @@ func Area() harden.Area {
 		Title: "Certificates",
 		About: harden.Msg("Every component of the cluster proves with a certificate who it is. They end after a year, and what has ended stops the cluster. " +
 			"New ones are made by kubeadm, and the components that read them at their start are restarted one by one."),
-		Controls: []harden.Control{expiry, inUse, keyStrength, leafNotCA, keysMatch, apiserverNames, etcdCA, kubeletClientRights, mastersGroup},
+		Controls: []harden.Control{expiry, etcdExpiry, inUse, keyStrength, leafNotCA, keysMatch, apiserverNames, etcdCA, kubeletClientRights, mastersGroup},
 	}
 }
 
@@ -70,6 +70,9 @@ func evidence(list []harden.CertificateFact, value func(harden.CertificateFact) 
 	}
 	return out
 }
+
+// key is its kind and size: "RSA 2048".
+func key(c harden.CertificateFact) string { return fmt.Sprintf("%s %d", c.KeyKind, c.KeyBits) }
 
 func names(list []harden.CertificateFact) string {
 	var out []string

@@ -193,13 +193,35 @@ func TestVerdicts(t *testing.T) {
 		}, harden.StatusPass, "apiserver.crt, on 2027-01-01"},
 		{"29 days to go", "certificates-expiry", func(t *testing.T, n *node) {
 			n.put(t, pki+"/apiserver", issue(t, "kube-apiserver", &n.ca, until(29*day)))
-		}, harden.StatusFail, "ends on 2026-12-30, in 29 days: /etc/kubernetes/pki/apiserver.crt; back up with"},
+		}, harden.StatusFail, "ends on 2026-12-30, in 29 days: /etc/kubernetes/pki/apiserver.crt; kubeadm renews it once the node runs"},
 		{"ended", "certificates-expiry", func(t *testing.T, n *node) {
 			n.put(t, pki+"/apiserver", issue(t, "kube-apiserver", &n.ca, until(-time.Minute)))
-		}, harden.StatusFail, "ended on 2026-12-01: /etc/kubernetes/pki/apiserver.crt; back up with \"cp -a"},
+		}, harden.StatusFail, "ended on 2026-12-01: /etc/kubernetes/pki/apiserver.crt; kubeadm renews it once"},
 		{"ended in a kubeconfig", "certificates-expiry", func(t *testing.T, n *node) {
 			n.embed(t, "/etc/kubernetes/admin.conf", issue(t, "kubernetes-admin", &n.ca, until(-day)))
 		}, harden.StatusFail, "/etc/kubernetes/admin.conf (kubernetes-admin)"},
+		{"a copy of admin.conf", "certificates-expiry", func(t *testing.T, n *node) {
+			n.Files["/root/.kube"] = harden.State{Exists: true, Dir: true, Mode: 0o700}
+			n.embed(t, "/root/.kube/config", issue(t, "kubernetes-admin", &n.ca, until(3*day)))
+		}, harden.StatusFail, "copy /etc/kubernetes/admin.conf over it"},
+		{"etcd's are another control's", "certificates-expiry", func(t *testing.T, n *node) {
+			n.put(t, pki+"/etcd/server", issue(t, "cp1", &n.ca, until(3*day)))
+		}, harden.StatusPass, ""},
+		{"etcd's server", "certificates-etcd-expiry", func(t *testing.T, n *node) {
+			own := issue(t, "etcd-ca", nil, ca)
+			n.put(t, pki+"/etcd/ca", own)
+			n.put(t, pki+"/etcd/server", issue(t, "cp1", &own, until(3*day)))
+		}, harden.StatusFail, "in 3 days: /etc/kubernetes/pki/etcd/server.crt; kubeadm renews it once"},
+		{"the API server's for etcd is no etcd's", "certificates-etcd-expiry", func(t *testing.T, n *node) {
+			n.put(t, pki+"/apiserver-etcd-client", issue(t, "kube-apiserver-etcd-client", &n.ca, until(3*day)))
+		}, harden.StatusPass, ""},
+		{"no etcd here", "certificates-etcd-expiry", func(t *testing.T, n *node) {
+			for p := range n.Files {
+				if strings.HasPrefix(p, pki+"/etcd/") || strings.HasSuffix(p, "etcd.yaml") {
+					delete(n.Files, p)
+				}
+			}
+		}, harden.StatusNotApplicable, ""},
 		{"not yet good", "certificates-expiry", func(t *testing.T, n *node) {
 			n.put(t, pki+"/apiserver", issue(t, "kube-apiserver", &n.ca, func(c *x509.Certificate) { c.NotBefore = hardentest.Now.Add(day) }))
 		}, harden.StatusFail, "is the clock of this node right?"},
@@ -337,19 +359,5 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("%s: %s\n%v", got.Status, got.Message, got.Evidence)
 			}
 		})
-	}
-}
-
-func TestTimelineBeginsWithTheFirstEnd(t *testing.T) {
-	n := newNode(t, "1.37")
-	n.put(t, pki+"/apiserver", issue(t, "kube-apiserver", &n.ca, until(3*day+time.Hour)))
-	rows := certificates.Timeline(n.facts(t))
-	if len(rows) != 15 || rows[0].Name != pki+"/apiserver.crt" || rows[0].Days != 3 || rows[0].CA || !rows[14].CA {
-		t.Errorf("%d rows, first %+v", len(rows), rows[0])
-	}
-	for i := range rows[1:] {
-		if rows[i+1].NotAfter.Before(rows[i].NotAfter) {
-			t.Errorf("row %d is out of order", i+1)
-		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -17,21 +16,16 @@ const (
 	caSoon = 365
 )
 
-// Row is a certificate in the table of ends.
-type Row struct {
-	Name     string // its file, with the user for one in a kubeconfig
-	CA       bool
-	NotAfter time.Time
-	Days     int // whole ones that are left; negative once it has ended
-}
-
-// Timeline are all certificates by their end, the first one first.
-func Timeline(f *harden.Facts) []Row {
-	var out []Row
-	for _, c := range f.Certificates {
-		out = append(out, Row{Name: c.Name(), CA: c.CA, NotAfter: c.NotAfter, Days: days(f, c.NotAfter)})
+// timeline are the ends of certificates.
+func timeline(f *harden.Facts, takes func(*harden.Facts, harden.CertificateFact) bool) []harden.End {
+	var out []harden.End
+	for _, c := range some(f, func(c harden.CertificateFact) bool { return takes(f, c) }) {
+		name := c.Name()
+		if path.Dir(c.Path) == "/etc/kubernetes" {
+			name = c.Path // its user is known by its name
+		}
+		out = append(out, harden.End{Name: name, Key: key(c), CA: c.CA, At: c.NotAfter, Days: days(f, c.NotAfter)})
 	}
-	slices.SortStableFunc(out, func(a, b Row) int { return a.NotAfter.Compare(b.NotAfter) })
 	return out
 }
 
@@ -43,13 +37,48 @@ var expiry = harden.Control{
 	Refs:    harden.Refs{Seed: []string{seedTLS}, Docs: []string{docsCerts}},
 	Needs:   []harden.Need{harden.NeedCertificates},
 	Applies: certificatesHere,
-	Assess:  assessExpiry,
+	Assess:  func(f *harden.Facts) harden.Verdict { return assessEnds(f, notEtcds) },
+	Ends:    func(f *harden.Facts) []harden.End { return timeline(f, notEtcds) },
+	Remedies: []harden.Remedy{renewRemedy("certificates-expiry",
+		harden.Msg("Those of kube-apiserver, kube-controller-manager and kube-scheduler whose certificates are renewed restart once each."),
+		[]harden.Message{
+			harden.Msg("Copies of admin.conf, as in ~/.kube/config, keep the certificate that they were made with. It works until its own end, for whoever has it: it cannot be called back. Copy the new file to where people use it before that."),
+			harden.Msg("The kubelet's certificate is not among them, as the kubelet renews it by itself; CAs and the key of the service accounts stay as they are."),
+		}, notEtcds)},
 }
 
-func assessExpiry(f *harden.Facts) harden.Verdict {
-	sorted := slices.Clone(f.Certificates)
+var etcdExpiry = harden.Control{
+	ID: "certificates-etcd-expiry", Title: "No certificate of etcd's ends soon", Severity: harden.High,
+	Why: harden.Msg("When the certificate that etcd serves with has ended, no API server talks to it any more, and the cluster stands still; " +
+		"members of etcd do not talk to each other either. Leaf certificates of kubeadm's are good for a year and are renewed by an upgrade or by hand."),
+	Refs:  harden.Refs{Seed: []string{seedTLS}, Docs: []string{docsCerts}},
+	Needs: []harden.Need{harden.NeedCertificates, harden.NeedEtcd},
+	Applies: func(f *harden.Facts) (bool, harden.Message) {
+		return len(some(f, func(c harden.CertificateFact) bool { return etcds(f, c) })) > 0, harden.Msg("no certificate of etcd's was found on this node")
+	},
+	Assess: func(f *harden.Facts) harden.Verdict { return assessEnds(f, etcds) },
+	Ends:   func(f *harden.Facts) []harden.End { return timeline(f, etcds) },
+	Remedies: []harden.Remedy{renewRemedy("certificates-etcd-expiry",
+		harden.Msg("Etcd restarts; where it is the only member, the API answers nobody for up to a minute, and the controller manager and the scheduler start again."),
+		[]harden.Message{harden.Msg("Each member of etcd has certificates of its own: those of the others are renewed on their nodes.")}, etcds)},
+}
+
+// etcds says that a certificate is one of etcd's own: it serves with it, or it lies with those in kubeadm's folder for etcd.
+func etcds(f *harden.Facts, c harden.CertificateFact) bool {
+	return strings.HasPrefix(c.Path, etcdDir+"/") || c.Path == flagFile(f, harden.Etcd, "cert-file") || c.Path == flagFile(f, harden.Etcd, "peer-cert-file")
+}
+
+func notEtcds(f *harden.Facts, c harden.CertificateFact) bool { return !etcds(f, c) }
+
+func assessEnds(f *harden.Facts, takes func(*harden.Facts, harden.CertificateFact) bool) harden.Verdict {
+	sorted := some(f, func(c harden.CertificateFact) bool { return takes(f, c) })
+	if len(sorted) == 0 {
+		return harden.NotFor(harden.Msg("no certificate was found on this node"))
+	}
 	slices.SortStableFunc(sorted, func(a, b harden.CertificateFact) int { return a.NotAfter.Compare(b.NotAfter) })
-	seen := evidence(sorted, func(c harden.CertificateFact) string { return ends(f, c) })
+	seen := evidence(sorted, func(c harden.CertificateFact) string {
+		return fmt.Sprintf("%s; %s, signed by %s with %s, serial %s", ends(f, c), key(c), c.Issuer, c.Signature, c.Serial)
+	})
 	var ended, close, caClose, early []harden.CertificateFact
 	for _, c := range sorted {
 		left := days(f, c.NotAfter)
@@ -66,13 +95,13 @@ func assessExpiry(f *harden.Facts) harden.Verdict {
 	}
 	switch {
 	case len(ended) > 0:
-		return harden.Failed(harden.Msg("ended on %s: %s; %s", date(ended[0].NotAfter), names(ended), renewal(f, ended[0])), seen...)
+		return harden.Failed(harden.Msg("ended on %s: %s; %s", date(ended[0].NotAfter), names(ended), wayOut(f, ended[0])), seen...)
 	case len(early) > 0:
 		return harden.Failed(harden.Msg("good from %s on only: %s; is the clock of this node right?", date(early[0].NotBefore), names(early)), seen...)
 	case len(close) > 0:
-		return harden.Failed(harden.Msg("%s: %s; %s", ends(f, close[0]), names(close), renewal(f, close[0])), seen...)
+		return harden.Failed(harden.Msg("%s: %s; %s", ends(f, close[0]), names(close), wayOut(f, close[0])), seen...)
 	case len(caClose) > 0:
-		return harden.NeedsPerson(harden.Msg("%s: %s; %s", ends(f, caClose[0]), names(caClose), renewal(f, caClose[0])), seen...)
+		return harden.NeedsPerson(harden.Msg("%s: %s; %s", ends(f, caClose[0]), names(caClose), wayOut(f, caClose[0])), seen...)
 	}
 	return harden.Passed(harden.Msg("the first one to end is %s, on %s", sorted[0].Name(), date(sorted[0].NotAfter)), seen...)
 }
@@ -88,12 +117,8 @@ func ends(f *harden.Facts, c harden.CertificateFact) string {
 	}
 }
 
-// restarts are what has to read renewed certificates: it reads them at its start only.
-const restarts = "then restart kube-apiserver, kube-controller-manager, kube-scheduler and etcd one at a time " +
-	"(move its file out of " + harden.StaticPodDir + ", wait until \"crictl ps\" shows it gone, move it back, wait until it is ready), and copy admin.conf to where people use it"
-
-// renewal says how to get a new one.
-func renewal(f *harden.Facts, c harden.CertificateFact) harden.Message {
+// wayOut says how to get a new one.
+func wayOut(f *harden.Facts, c harden.CertificateFact) harden.Message {
 	switch {
 	case strings.HasPrefix(c.Path, kubeletPKI+"/kubelet-client"), c.Path == "/etc/kubernetes/kubelet.conf":
 		return harden.Msg("the kubelet renews this one by itself and has not: look at \"journalctl -u kubelet\" and \"kubectl get csr\"")
@@ -101,74 +126,27 @@ func renewal(f *harden.Facts, c harden.CertificateFact) harden.Message {
 		return harden.Msg("the kubelet makes this one at its start when there is none: move it away with its key and restart the kubelet")
 	case c.CA:
 		return harden.Msg("a CA's end is every certificate's, kubeconfig's and token's: plan its rotation by the steps of https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/")
-	case !strings.HasPrefix(c.Path, "/etc/kubernetes/"):
-		return harden.Msg("this one is not kubeadm's: ask whoever made it")
+	case copied(c):
+		return harden.Msg("a copy keeps the certificate that it was made with: copy %s over it when that one has been renewed", adminConf)
+	case kubeadmName(c) == "":
+		return harden.Msg("kubeadm does not renew this one: ask whoever made it")
 	case !caKeyHere(f, c):
 		return harden.Msg("the key of the CA that signed it is not on this node: have it signed where that key is (kubeadm certs generate-csr)")
+	case f.Identity.Offline:
+		return harden.Msg("kubeadm renews it once the node runs")
 	}
-	return harden.Msg("back up with \"cp -a /etc/kubernetes /root/kubernetes-before\", run \"kubeadm certs renew all\", %s", restarts)
-}
-
-// caKeyHere says that the CA of a certificate can sign on this node. Where the CA itself is not here, nobody knows.
-func caKeyHere(f *harden.Facts, c harden.CertificateFact) bool {
-	signer := c.SignedBy
-	if signer == "" {
-		signer = path.Join(pkiDir, "ca.crt")
+	if !f.CollectedAt.Before(c.NotAfter) {
+		return harden.Msg("kubeadm renews it; where the control plane is down for it, nothing can be proven from here: %s", byHand)
 	}
-	ca, ok := find(f, signer)
-	return ok && ca.Key == harden.KeyMatches
+	return harden.Msg("kubeadm renews it")
 }
 
-// readAtStart are the files that components read once.
-var readAtStart = []struct {
-	id    harden.ComponentID
-	flags []string
-}{
-	{harden.ControllerManager, []string{"kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"}},
-	{harden.Scheduler, []string{"kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"}},
-}
+// byHand is a renewal without this program.
+const byHand = "back up with \"cp -a /etc/kubernetes /root/kubernetes-before\", run \"kubeadm certs renew all\", then restart etcd, kube-apiserver, " +
+	"kube-controller-manager and kube-scheduler one after the other (move its file out of " + harden.StaticPodDir +
+	", wait until \"crictl ps\" shows it gone, move it back, wait until it is ready)"
 
-var inUse = harden.Control{
-	ID: "certificates-in-use", Title: "Running components use the certificates that lie on the disk", Severity: harden.High,
-	Why: harden.Msg("The controller manager and the scheduler read their credentials when they start, and never again. " +
-		"After a renewal without a restart everything looks right on the disk, until the old certificates end in memory and both stop at once."),
-	Refs:  harden.Refs{Seed: []string{seedTLS}, Docs: []string{docsCerts}},
-	Needs: []harden.Need{harden.NeedFiles, harden.NeedControllerManager, harden.NeedScheduler},
-	Applies: func(f *harden.Facts) (bool, harden.Message) {
-		for _, r := range readAtStart {
-			if c := f.Component(r.id); c != nil && c.Process != nil {
-				return true, harden.Message{}
-			}
-		}
-		return false, harden.Msg("neither controller manager nor scheduler runs here")
-	},
-	Assess: func(f *harden.Facts) harden.Verdict {
-		var seen []harden.Evidence
-		var old []string
-		for _, r := range readAtStart {
-			c := f.Component(r.id)
-			if c == nil || c.Process == nil {
-				continue
-			}
-			seen = append(seen, harden.Evidence{
-				Source: fmt.Sprintf("process %d (%s)", c.Process.PID, r.id), Value: "started " + c.Process.Started.UTC().Format(time.RFC3339),
-			})
-			for _, flag := range r.flags {
-				s, ok := f.Stat(flagFile(f, r.id, flag))
-				if !ok || slices.ContainsFunc(seen, func(e harden.Evidence) bool { return e.Source == s.Path }) {
-					continue
-				}
-				seen = append(seen, harden.Evidence{Source: s.Path, Value: "written " + s.Modified.UTC().Format(time.RFC3339)})
-				// The start is known to a second only.
-				if s.Modified.After(c.Process.Started.Add(2 * time.Second)) {
-					old = append(old, string(r.id))
-				}
-			}
-		}
-		if len(old) > 0 {
-			return harden.Failed(harden.Msg("%s started before its kubeconfig was written, and uses the one before: restart it (move its file out of %s, wait until it is gone, move it back)",
-				strings.Join(slices.Compact(old), " and "), harden.StaticPodDir), seen...)
-		}
-		return harden.Passed(harden.Msg("they started after their kubeconfigs were written"), seen...)
-	},
+// copied says that a certificate is an administrator's of kubeadm's, in a kubeconfig elsewhere.
+func copied(c harden.CertificateFact) bool {
+	return c.User != "" && path.Dir(c.Path) != "/etc/kubernetes" && slices.Contains([]string{"kubernetes-admin", "kubernetes-super-admin"}, c.CommonName)
 }

@@ -15,7 +15,7 @@ const (
 )
 
 func describe(c harden.CertificateFact) string {
-	return fmt.Sprintf("%s %d, signed with %s", c.KeyKind, c.KeyBits, c.Signature)
+	return fmt.Sprintf("%s, signed with %s", key(c), c.Signature)
 }
 
 func weak(c harden.CertificateFact) bool {
