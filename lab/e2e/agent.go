@@ -30,7 +30,7 @@ import (
 const agentPath = "/usr/local/lib/e2e-agent"
 
 func agent(args []string) error {
-	usage := errors.New("usage: agent instances NAME... | files PATH... | stored secrets | watch NAME... | poll URL... | keep SERVER | killat LINES SIGNAL COMMAND... | strike DELAY SIGNAL WORD COMMAND...")
+	usage := errors.New("usage: agent instances NAME... | files PATH... | stored secrets | served ADDRESS... | watch NAME... | poll URL... | keep SERVER | killat LINES SIGNAL COMMAND... | strike DELAY SIGNAL WORD COMMAND...")
 	if len(args) < 2 {
 		return usage
 	}
@@ -49,6 +49,12 @@ func agent(args []string) error {
 		return json.NewEncoder(os.Stdout).Encode(found)
 	case name == "stored":
 		found, err := beginnings()
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(found)
+	case name == "served":
+		found, err := showCertificates(args)
 		if err != nil {
 			return err
 		}
