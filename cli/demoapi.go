@@ -75,6 +75,10 @@ func (s *sandboxAPI) AdminGet(ctx context.Context, path, userAgent string) (int,
 	return s.now().AdminGet(ctx, path, userAgent)
 }
 
+func (s *sandboxAPI) GetAt(_ context.Context, host string, port int, path string) (int, error) {
+	return s.node.GetAt(host, port, path)
+}
+
 func (s *sandboxAPI) ControlPlanes(ctx context.Context) ([]harden.ControlPlane, error) {
 	return s.now().ControlPlanes(ctx)
 }

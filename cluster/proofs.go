@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,6 +81,34 @@ func (c *Client) GetWith(ctx context.Context, token, path string) (status int, e
 		return 0, &objects.Error{Doing: doing, Subject: c.server.Redacted(), Reason: objects.Credentials, Cause: err}
 	}
 	status, _, err = other.get(ctx, doing, path, "")
+	return status, err
+}
+
+// GetAt asks another component of this node for a path with the client's certificate, and gives the answer's status, whatever it is.
+// The component does not prove who it is, so nothing is sent to it that others could use, and it is asked at the loopback address
+// only.
+func (c *Client) GetAt(ctx context.Context, host string, port int, path string) (status int, err error) {
+	const doing = "asking a component of this node"
+	address := net.JoinHostPort(host, strconv.Itoa(port))
+	refuse := func(why string) (int, error) {
+		return 0, &objects.Error{Doing: doing, Subject: address, Reason: objects.Credentials, Cause: errors.New(why)}
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+		return refuse("it is not at a loopback address")
+	}
+	cfg := rest.AnonymousClientConfig(c.config)
+	cfg.Host, cfg.ContentConfig = "https://"+address, c.config.ContentConfig
+	cfg.Proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
+	own := c.config.TLSClientConfig
+	cfg.TLSClientConfig = rest.TLSClientConfig{Insecure: true, CertData: own.CertData, KeyData: own.KeyData, CertFile: own.CertFile, KeyFile: own.KeyFile}
+	if len(own.CertData) == 0 && own.CertFile == "" {
+		return refuse("the administrator has no certificate")
+	}
+	there := &Client{config: cfg, timeout: c.timeout, context: c.context, clientCert: c.clientCert, onNode: c.onNode}
+	if err := there.dial(cfg); err != nil {
+		return 0, &objects.Error{Doing: doing, Subject: address, Reason: objects.Credentials, Cause: err}
+	}
+	status, _, err = there.get(ctx, doing, path, "")
 	return status, err
 }
 

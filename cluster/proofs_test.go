@@ -1,13 +1,18 @@
 package cluster
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"kubectl-harden.io/kubectl-harden/cluster/objects"
 )
 
 func TestAdmissionPlugins(t *testing.T) {
@@ -113,5 +118,33 @@ func TestTrialPodIsNotKept(t *testing.T) {
 	}
 	if _, err := a.client(t).TrialPod(t.Context(), "../../nodes"); err == nil {
 		t.Error("a namespace that is a path")
+	}
+}
+
+// A component that cannot prove who it is gets to see a certificate, and no token, at a loopback address only.
+func TestAComponentIsAskedWithTheCertificateAlone(t *testing.T) {
+	a := newAPI(t, pkiOptions{})
+	c := a.client(t)
+	var shown int
+	var sent string
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown, sent = len(r.TLS.PeerCertificates), r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert} // its own certificate is nobody's
+	s.StartTLS()
+	defer s.Close()
+	port := s.Listener.Addr().(*net.TCPAddr).Port
+	c.config.BearerToken = "secret"
+	status, err := c.GetAt(t.Context(), "127.0.0.1", port, "/debug/pprof/")
+	if err != nil || status != 404 || shown != 1 || sent != "" {
+		t.Errorf("%d, %d certificates, %q, %v", status, shown, sent, err)
+	}
+	if _, err := c.GetAt(t.Context(), "192.0.2.11", port, "/"); reasonOf(err) != objects.Credentials {
+		t.Errorf("another machine was asked: %v", err)
+	}
+	c.config.CertData, c.config.CertFile = nil, ""
+	if _, err := c.GetAt(t.Context(), "127.0.0.1", port, "/"); reasonOf(err) != objects.Credentials {
+		t.Errorf("without a certificate: %v", err)
 	}
 }

@@ -222,6 +222,11 @@ type Proof struct {
 	Want    any    `json:"want,omitempty"`
 }
 
+// NoProfiles wants a component to answer the administrator that there are no profiles of it.
+func NoProfiles(control string, c ComponentID) Proof {
+	return Proof{Control: control, Kind: ProofAdmin, Component: c, Path: "/debug/pprof/", Status: 404}
+}
+
 // Check is a precondition and the control, or component, that it belongs to.
 type Check struct {
 	Control   string      `json:"control,omitempty"`

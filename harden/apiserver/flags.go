@@ -34,7 +34,7 @@ var flagControls = []harden.Control{
 				return out, nil
 			},
 			Proofs: func(*harden.Facts, harden.Values) []harden.Proof {
-				return []harden.Proof{{Control: "apiserver-profiling", Kind: harden.ProofAdmin, Path: "/debug/pprof/", Status: 404}}
+				return []harden.Proof{harden.NoProfiles("apiserver-profiling", harden.APIServer)}
 			},
 		}},
 	},

@@ -15,6 +15,7 @@ type cluster struct {
 	next    int
 	calls   int // of what changes objects
 
+	at    func(host string, port int) (status int, err error) // of other components; nil: 404
 	node  *node
 	trial error // of a write on the live one
 
@@ -157,6 +158,14 @@ func (c *cluster) Allowed(_ context.Context, user, verb, resource string) (bool,
 }
 
 func (c *cluster) AdminGet(context.Context, string, string) (int, error) { return c.status, c.up() }
+
+// GetAt is of other components, each by its port.
+func (c *cluster) GetAt(_ context.Context, host string, port int, _ string) (int, error) {
+	if c.at != nil {
+		return c.at(host, port)
+	}
+	return 404, c.up()
+}
 
 // Leases are renewed by this node's components all the time.
 func (c *cluster) Leases(context.Context) (map[string]harden.Lease, error) {

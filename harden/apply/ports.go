@@ -86,6 +86,9 @@ type Cluster interface {
 	// At asks the API server at another address of this node, which proves itself as the usual one does.
 	At(host string, port int) API
 	API
+	// GetAt asks another component of this node, at a loopback address, with the administrator's certificate and nothing else: such a
+	// component makes its own certificate for itself, so that it cannot prove who it is.
+	GetAt(ctx context.Context, host string, port int, path string) (status int, err error)
 	// NodeReady says whether the Node reports Ready with a heartbeat after since.
 	NodeReady(ctx context.Context, node string, since time.Time) (ready bool, reason string, err error)
 	// Leases are those of kube-system by name.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -60,7 +61,7 @@ func (q question) say(live, canary harden.Message) harden.Message {
 func (r *run) assert(ctx context.Context, q question, p harden.Proof) error {
 	ask, ok := map[harden.ProofKind]func(context.Context, question, harden.Proof) (bool, string, error){
 		harden.ProofAnonymous: r.askAnonymous,
-		harden.ProofAdmin:     r.askAdmin,
+		harden.ProofAdmin:     r.askAdmin(),
 		harden.ProofAuditLine: r.askAudit(r.recordedAnonymous),
 		harden.ProofAdminLine: r.askAudit(r.recordedAdmin),
 		harden.ProofAuditLog:  r.askAuditLog,
@@ -115,15 +116,45 @@ func (r *run) askAnonymous(ctx context.Context, q question, p harden.Proof) (boo
 	return res.Err == nil && res.Status == p.Status, fmt.Sprintf("anonymous GET %s: wanted %d, got %s", p.Path, p.Status, got), nil
 }
 
-func (r *run) askAdmin(ctx context.Context, q question, p harden.Proof) (bool, string, error) {
-	if q.api == nil {
-		return false, "", fmt.Errorf("%w: there are no administrator's credentials", errUnaskable)
+// askAdmin asks the API server, or another component of this node. That one asks the API server who the administrator is: that it
+// refuses them says nothing about the change.
+func (r *run) askAdmin() ask {
+	patience := patience{}
+	return func(ctx context.Context, q question, p harden.Proof) (bool, string, error) {
+		if q.api == nil {
+			return false, "", fmt.Errorf("%w: there are no administrator's credentials", errUnaskable)
+		}
+		own := q.gate.Component != harden.APIServer
+		status, err := 0, error(nil)
+		if own {
+			status, err = r.getAt(ctx, q.gate, p.Path)
+		} else {
+			status, err = q.api.AdminGet(ctx, p.Path, "kubectl-harden")
+		}
+		switch {
+		case own && err != nil:
+			return patience.after(ctx, err)
+		case own && (status == 401 || status == 403):
+			return patience.after(ctx, fmt.Errorf("GET %s: it refuses the administrator with %d", p.Path, status))
+		case err != nil:
+			return false, fmt.Sprintf("GET %s: %s", p.Path, oneLine(err)), nil
+		}
+		return status == p.Status, fmt.Sprintf("GET %s: wanted %d, got %d", p.Path, p.Status, status), nil
 	}
-	status, err := q.api.AdminGet(ctx, p.Path, "kubectl-harden")
-	if err != nil {
-		return false, fmt.Sprintf("GET %s: %s", p.Path, oneLine(err)), nil
+}
+
+// getAt asks a component where it listens, by the loopback address.
+func (r *run) getAt(ctx context.Context, g harden.Gate, path string) (status int, err error) {
+	at, ok := r.ownAddress(g)
+	if !ok {
+		return 0, errors.New("the component has no probe to learn its port from")
 	}
-	return status == p.Status, fmt.Sprintf("GET %s: wanted %d, got %d", p.Path, p.Status, status), nil
+	if ip, err := netip.ParseAddr(at.Host); err != nil || !ip.IsLoopback() {
+		at.Host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	return r.Cluster.GetAt(ctx, at.Host, at.Port, path)
 }
 
 // askAudit makes a request that the planned policy records, and looks for it in the log.

@@ -1,6 +1,7 @@
 package apply_test
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -75,5 +76,49 @@ func TestProbeWithoutAHostAsksTheNodesAddress(t *testing.T) {
 	}
 	if !maps.Equal(w.cluster.hosts, map[string]bool{"192.0.2.11": true}) {
 		t.Errorf("the administrator asked at %v", w.cluster.hosts)
+	}
+}
+
+// What a component besides the API server does not serve any more is asked of itself. That it refuses the administrator says nothing
+// about the change; what it still serves does.
+func TestAnotherComponentIsAskedItself(t *testing.T) {
+	tests := map[string]struct {
+		status   int
+		err      error
+		outcome  harden.Outcome
+		says     string
+		unproven string
+	}{
+		"gone":          {status: 404, outcome: harden.OutcomeApplied},
+		"still served":  {status: 200, outcome: harden.OutcomeRolledBack, says: "GET /debug/pprof/: wanted 404, got 200"},
+		"refused":       {status: 403, outcome: harden.OutcomeApplied, unproven: "it refuses the administrator with 403"},
+		"not reachable": {err: errors.New("connection refused"), outcome: harden.OutcomeApplied, unproven: "connection refused"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.areas = []harden.Area{{ID: "test", Controls: []harden.Control{
+				control("quiet", []harden.Proof{harden.NoProfiles("quiet", harden.Scheduler)}, harden.SetFlag(harden.Scheduler, "profiling", "false")),
+			}}}
+			w.cluster.at = func(host string, port int) (int, error) {
+				if host != "127.0.0.1" || port != 10259 {
+					t.Errorf("asked at %s:%d", host, port)
+				}
+				return tt.status, tt.err
+			}
+			res := w.apply(w.plan("quiet"))
+			if res.Outcome != tt.outcome || !strings.Contains(res.Message.String(), tt.says) {
+				t.Fatalf("%s: %s", res.Outcome, res.Message)
+			}
+			said := ""
+			for _, e := range w.events {
+				if e.Kind == harden.EventUnproven {
+					said += e.Message.String()
+				}
+			}
+			if !strings.Contains(said, tt.unproven) || tt.unproven == "" && strings.Contains(said, "quiet") {
+				t.Errorf("unproven: %q", said)
+			}
+		})
 	}
 }

@@ -31,6 +31,9 @@ var flagControls = []harden.Control{
 			Intents: func(*harden.Facts, harden.Values) ([]harden.Intent, error) {
 				return []harden.Intent{harden.SetFlag(harden.ControllerManager, "profiling", "false")}, nil
 			},
+			Proofs: func(*harden.Facts, harden.Values) []harden.Proof {
+				return []harden.Proof{harden.NoProfiles("controllermanager-profiling", harden.ControllerManager)}
+			},
 		}},
 	},
 	{

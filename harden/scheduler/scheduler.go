@@ -58,6 +58,9 @@ var profiling = harden.Control{
 			harden.Msg("Where the configuration file counts, scanners that know only the flag go on reporting it."),
 		},
 		Intents: profilingIntents,
+		Proofs: func(*harden.Facts, harden.Values) []harden.Proof {
+			return []harden.Proof{harden.NoProfiles("scheduler-profiling", harden.Scheduler)}
+		},
 	}},
 }
 

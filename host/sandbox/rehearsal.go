@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/apply"
+	"kubectl-harden.io/kubectl-harden/patches"
 )
 
 const (
@@ -208,6 +210,24 @@ func (c ServerAPI) AdminGet(_ context.Context, uri, agent string) (int, error) {
 	status := p.live.server.admin(path)
 	c.Node.record(p, administrator, uri, agent, status, now)
 	return status, nil
+}
+
+// GetAt is the status of the administrator's GET at another component: of its profiles, the only thing that is asked for.
+func (n *Node) GetAt(host string, port int, path string) (int, error) {
+	_, done := n.look()
+	defer done()
+	ids := map[int]harden.ComponentID{10257: harden.ControllerManager, 10259: harden.Scheduler}
+	p := n.pod(ids[port])
+	if p == nil || p.live == nil {
+		return 0, fmt.Errorf("dial tcp %s:%d: connect: connection refused", host, port)
+	}
+	profiled := path == "/debug/pprof/" && !slices.ContainsFunc(patches.ParseArgs(p.live.args), func(f patches.Flag) bool {
+		return f.Name == "profiling" && f.Value == "false"
+	})
+	if profiled {
+		return http.StatusOK, nil
+	}
+	return http.StatusNotFound, nil
 }
 
 // Readyz passes all checks once the roles are read.
