@@ -235,6 +235,9 @@ func TestVerdicts(t *testing.T) {
 			n.Write(kubelet+"/kubelet-client-2026.pem", p.pem()+p.keyPEM(t), 0o600)
 			n.Links[kubelet+"/kubelet-client-current.pem"] = kubelet + "/kubelet-client-2026.pem"
 		}, harden.StatusFail, "journalctl -u kubelet"},
+		{"one in the kubelet's kubeconfig", "certificates-expiry", func(t *testing.T, n *node) {
+			n.embed(t, "/etc/kubernetes/kubelet.conf", issue(t, "system:node:cp1", &n.ca, until(3*day)))
+		}, harden.StatusFail, "have it name /var/lib/kubelet/pki/kubelet-client-current.pem"},
 		{"the kubelet's self-signed one", "certificates-expiry", func(t *testing.T, n *node) {
 			n.Files[kubelet] = harden.State{Exists: true, Dir: true, Mode: 0o755}
 			n.put(t, kubelet+"/kubelet", issue(t, "cp1-ca", nil, until(3*day)))

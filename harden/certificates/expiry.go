@@ -120,7 +120,9 @@ func ends(f *harden.Facts, c harden.CertificateFact) string {
 // wayOut says how to get a new one.
 func wayOut(f *harden.Facts, c harden.CertificateFact) harden.Message {
 	switch {
-	case strings.HasPrefix(c.Path, kubeletPKI+"/kubelet-client"), c.Path == "/etc/kubernetes/kubelet.conf":
+	case c.Path == "/etc/kubernetes/kubelet.conf":
+		return harden.Msg("nobody renews a certificate inside of this file: have it name %s/kubelet-client-current.pem, which the kubelet renews (kubeadm init phase kubelet-finalize all)", kubeletPKI)
+	case strings.HasPrefix(c.Path, kubeletPKI+"/kubelet-client"):
 		return harden.Msg("the kubelet renews this one by itself and has not: look at \"journalctl -u kubelet\" and \"kubectl get csr\"")
 	case strings.HasPrefix(c.Path, kubeletPKI+"/"):
 		return harden.Msg("the kubelet makes this one at its start when there is none: move it away with its key and restart the kubelet")
