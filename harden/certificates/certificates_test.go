@@ -275,7 +275,7 @@ func TestVerdicts(t *testing.T) {
 				t.Skip(err)
 			}
 			n.put(t, pki+"/apiserver", issueFor(t, key, "kube-apiserver", &n.ca, nil))
-		}, harden.StatusFail, "RSA 1024"},
+		}, harden.StatusFail, "RSA 1024, signed with ECDSA-SHA256); kubeadm renews it once the node runs"},
 		{"small curves", "certificates-key-strength", func(t *testing.T, n *node) {
 			key, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 			if err != nil {
@@ -291,7 +291,7 @@ func TestVerdicts(t *testing.T) {
 			n.put(t, pki+"/apiserver", issue(t, "kube-apiserver", &n.ca, func(c *x509.Certificate) {
 				c.IsCA, c.ExtKeyUsage = true, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 			}))
-		}, harden.StatusFail, "apiserver.crt"},
+		}, harden.StatusFail, "apiserver.crt; kubeadm renews it once the node runs"},
 		{"a CA that serves", "certificates-leaf-not-ca", func(t *testing.T, n *node) {
 			n.Edit(t, hardentest.ManifestPath, "--tls-cert-file=/etc/kubernetes/pki/apiserver.crt", "--tls-cert-file=/etc/kubernetes/pki/ca.crt")
 		}, harden.StatusFail, "ca.crt"},

@@ -42,12 +42,18 @@ var keyStrength = harden.Control{
 		if len(bad) == 0 {
 			return harden.Passed(harden.Msg("%d looked at; each has a strong key and signature", len(f.Certificates)), evidence(f.Certificates, describe)...)
 		}
-		return harden.Failed(harden.Msg("weak: %s (%s); %s", names(bad), describe(bad[0]), renewal(f, bad[0])), evidence(bad, describe)...)
+		return harden.Failed(harden.Msg("weak: %s (%s); %s", names(bad), describe(bad[0]), wayOut(f, bad[0])), evidence(bad, describe)...)
 	},
 }
 
 // leaf says that a certificate is used to prove a server or a client.
 func leaf(c harden.CertificateFact) bool { return c.Server || c.Client }
+
+// asLeaf is what a certificate should be.
+func asLeaf(c harden.CertificateFact) harden.CertificateFact {
+	c.CA = false
+	return c
+}
 
 var leafNotCA = harden.Control{
 	ID: "certificates-leaf-not-ca", Title: "What proves a server or a client cannot sign certificates", Severity: harden.High,
@@ -64,7 +70,7 @@ var leafNotCA = harden.Control{
 		leaves := some(f, leaf)
 		switch {
 		case len(bad) > 0:
-			return harden.Failed(harden.Msg("in use, and may sign other certificates: %s; %s", names(bad), renewal(f, harden.CertificateFact{Path: bad[0].Path, SignedBy: bad[0].SignedBy})), evidence(bad, value)...)
+			return harden.Failed(harden.Msg("in use, and may sign other certificates: %s; %s", names(bad), wayOut(f, asLeaf(bad[0]))), evidence(bad, value)...)
 		case len(leaves) == 0:
 			return harden.NotFor(harden.Msg("no certificate of a server or client was found on this node"))
 		}
