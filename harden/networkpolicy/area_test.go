@@ -182,7 +182,7 @@ func TestPlan(t *testing.T) {
 		t.Errorf("without the operator's word: %v", p)
 	}
 	p := build(harden.Choice{Control: denyControl, Named: true, Accept: true})
-	if steps := p.Steps(); len(steps) != 11 || steps[0].Object.Name != "allow-same-namespace" || steps[1].Object.Name != "deny-all-ingress" {
+	if steps := p.Steps(); len(steps) != 12 || steps[0].Object.Name != "allow-same-namespace" || steps[1].Object.Name != "deny-all-ingress" {
 		t.Errorf("%d steps", len(p.Steps()))
 	}
 	apply(t, f, nil)

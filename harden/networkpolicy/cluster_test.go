@@ -44,6 +44,8 @@ func theirs(namespace, name string, selector metav1.LabelSelector, rules ...netw
 
 // town is a cluster with a little of everything.
 func town() *harden.Facts {
+	depot := service("shop", "depot", corev1.ServiceTypeClusterIP, kv{"app": "depot"}, to(7000, "7000"))
+	depot.ExternalIPs = []string{"203.0.113.7"}
 	metrics := pod("shop", "worker", kv{"app": "worker"}, tcp("metrics", 9100))
 	metrics.Scraped = true
 	edge := pod("shop", "edge", kv{"app": "edge"}, harden.PortFact{Port: 8081, Protocol: corev1.ProtocolTCP, HostPort: 8081})
@@ -62,6 +64,7 @@ func town() *harden.Facts {
 			pod("shop", "web", kv{"app": "web"}, tcp("http", 8080), tcp("debug", 6060)), next,
 			pod("shop", "db", kv{"app": "db"}, tcp("pg", 5432), tcp("", 9187)),
 			pod("shop", "gate", kv{"app": "gate"}, tcp("", 8443), tcp("", 9000)),
+			pod("shop", "depot", kv{"app": "depot"}, tcp("", 7000)),
 			metrics, edge, hostIngress,
 			pod("shop", "dns", kv{"app": "dns"}, tcp("tcp", 53), harden.PortFact{Name: "udp", Port: 53, Protocol: corev1.ProtocolUDP}),
 			pod("hooks", "policy", kv{"app": "policy"}, tcp("webhook", 9443), tcp("health", 8080), tcp("api", 7443)),
@@ -74,6 +77,7 @@ func town() *harden.Facts {
 			service("shop", "gate", corev1.ServiceTypeNodePort, kv{"app": "gate"}, to(443, "8443")),
 			service("shop", "dns", corev1.ServiceTypeClusterIP, kv{"app": "dns"}, harden.ServicePortFact{Port: 53, Protocol: corev1.ProtocolUDP}),
 			service("shop", "same-namespace", corev1.ServiceTypeLoadBalancer, kv{"app": "gate"}, to(444, "9000")),
+			depot,
 			service("shop", "by-hand", corev1.ServiceTypeClusterIP, nil, to(80, "80")),
 			service("shop", "elsewhere", corev1.ServiceTypeExternalName, kv{"app": "web"}, to(80, "6060")),
 			service("hooks", "policy", corev1.ServiceTypeClusterIP, kv{"app": "policy"}, to(443, "webhook"), to(8080, "health"), to(7443, "api")),

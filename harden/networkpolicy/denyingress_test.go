@@ -37,6 +37,7 @@ func TestReachability(t *testing.T) {
 		{"web-next-0", 8090, false}: "pods",      // the same name, another number
 		{"gate-0", 8443, false}:     "everybody", // a node port
 		{"gate-0", 9000, false}:     "everybody", // a load balancer
+		{"depot-0", 7000, false}:    "everybody", // an external IP
 		{"dns-0", 53, true}:         "pods",
 		{"policy-0", 9443, false}:   "everybody", // a webhook
 		{"policy-0", 7443, false}:   "everybody", // an aggregated API
@@ -81,7 +82,7 @@ func TestObjects(t *testing.T) {
 	want := []string{
 		"empty/allow-same-namespace", "empty/deny-all-ingress",
 		"hooks/allow-same-namespace", "hooks/allow-policy", "hooks/deny-all-ingress",
-		"shop/allow-same-namespace", "shop/allow-dns", "shop/allow-gate", "shop/allow-same-namespace-service", "shop/allow-web", "shop/deny-all-ingress",
+		"shop/allow-same-namespace", "shop/allow-depot", "shop/allow-dns", "shop/allow-gate", "shop/allow-same-namespace-service", "shop/allow-web", "shop/deny-all-ingress",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("got  %v\nwant %v", names, want)
@@ -196,7 +197,7 @@ func TestEvidenceSaysWhatIsLeftOut(t *testing.T) {
 		"network":      "left out: the network plugin runs in it",
 		"going":        "left out: it is being deleted",
 		"empty":        "no policy denies ingress by default; pods: 0, Services: 0, policies: 0",
-		"shop":         "no policy denies ingress by default; pods: 8, Services: 7, policies: 1; on the host's network, out of reach of policies: Deployment/host-ingress",
+		"shop":         "no policy denies ingress by default; pods: 9, Services: 8, policies: 1; on the host's network, out of reach of policies: Deployment/host-ingress",
 	} {
 		if seen["namespace "+namespace] != want {
 			t.Errorf("%s: %q", namespace, seen["namespace "+namespace])

@@ -89,8 +89,8 @@ func ingress(pods metav1.LabelSelector, rules ...networkingv1.NetworkPolicyIngre
 	return networkingv1.NetworkPolicySpec{PodSelector: pods, Ingress: rules, PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}}
 }
 
-// openings are what a Service exposes: to everybody where clients are not pods (node ports, load balancers, the API
-// server with its node's address), else to the pods of all namespaces.
+// openings are what a Service exposes: to everybody where clients are not pods (node ports, load balancers, external IPs,
+// the API server with its node's address), else to the pods of all namespaces.
 func openings(c *harden.ClusterFacts, s harden.ServiceFact) []networkingv1.NetworkPolicyIngressRule {
 	if len(s.Selector) == 0 || s.Type == corev1.ServiceTypeExternalName {
 		return nil
@@ -119,7 +119,7 @@ func openings(c *harden.ClusterFacts, s harden.ServiceFact) []networkingv1.Netwo
 }
 
 func fromAnywhere(c *harden.ClusterFacts, s harden.ServiceFact, p harden.ServicePortFact) bool {
-	if s.Type == corev1.ServiceTypeNodePort || s.Type == corev1.ServiceTypeLoadBalancer {
+	if s.Type == corev1.ServiceTypeNodePort || s.Type == corev1.ServiceTypeLoadBalancer || len(s.ExternalIPs) > 0 {
 		return true
 	}
 	return slices.ContainsFunc(apiServerCalls(c), func(e call) bool {
