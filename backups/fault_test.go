@@ -125,7 +125,10 @@ func (f fault) strike(t *testing.T, forward bool) (r struck, err error) {
 	r.struck = 1
 	if err == nil {
 		r.unnoticed = 1
-		_, err = inMemory.check(d)
+		outcome, err := inMemory.check(d)
+		if want := map[bool]string{true: backups.Committed, false: backups.RolledBack}[forward]; err == nil && outcome != want {
+			err = fmt.Errorf("it was said to have ended as %q, and is %q", want, outcome)
+		}
 		return r, err
 	}
 	if f.err != errShort && !errors.Is(err, f.err) {
