@@ -215,6 +215,24 @@ func TestWhatCannotBeWrittenIsKnownBeforehand(t *testing.T) {
 	}
 }
 
+// A change of a mode alone was planned on a read-only file system, and failed once it was made.
+func TestAModeOnAReadOnlyFileSystemWasTakenForChangeable(t *testing.T) {
+	asRoot(t)
+	r, dir := newRoot(t)
+	put(t, dir, manifest, "before")
+	full := filepath.Join(dir, "etc/kubernetes")
+	must(t, unix.Mount(full, full, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { must(t, unix.Unmount(full, unix.MNT_DETACH)) })
+	must(t, r.CheckAttributes(manifest))
+	must(t, r.CheckAttributes("/etc/kubernetes"))
+	must(t, unix.Mount("", full, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+	for _, p := range []string{manifest, "/etc/kubernetes"} {
+		if err := r.CheckAttributes(p); !errors.Is(err, unix.EROFS) {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+}
+
 // The flags have to be seen through statx and, where a file system leaves them out there, through the ioctl.
 func TestBothWaysToSeeFlagsAgree(t *testing.T) {
 	asRoot(t)

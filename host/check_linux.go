@@ -26,13 +26,20 @@ func (r *Root) CheckReplace(p string) error {
 }
 
 // CheckAttributes says, without writing, what would refuse to change the mode, owner or extended attributes of path, as
-// [Root.CheckReplace] does for its content.
+// [Root.CheckReplace] does for its content. Whether we are the owner is not asked.
 func (r *Root) CheckAttributes(p string) error {
 	t, base, err := r.walk(p, true, false)
 	if err != nil {
 		return failed("checking", p, err)
 	}
 	defer t.close()
-	_, err = t.check(base, unix.S_IFREG, unix.S_IFDIR)
-	return failed("checking", p, err)
+	if _, err := t.check(base, unix.S_IFREG, unix.S_IFDIR); err != nil {
+		return failed("checking", p, err)
+	}
+	// Whoever owns a file may change its mode without a right to write it: what counts is the file system.
+	readOnly, err := r.ReadOnlyFS(p)
+	if err == nil && readOnly {
+		err = unix.EROFS
+	}
+	return failed("changing", p, err)
 }
