@@ -94,12 +94,16 @@ func onDisk(real backupstest.OS) scenario {
 	}
 }
 
-// realNode makes a fresh node in a directory, with a state directory's parents.
+// realNode makes a fresh node in a directory, with a state directory's parents. Where every change is tested (CI), it has owners
+// and extended attributes.
 func realNode(t testing.TB, root string) (backupstest.OS, scenario) {
 	t.Helper()
 	real := backupstest.OS{Root: root, NoSync: true}
 	must(t, os.MkdirAll(filepath.Join(root, "var/lib"), 0o755))
 	s := onDisk(real)
+	if os.Getenv("CI") != "" && !(s.odd && s.xattrs) {
+		t.Fatalf("this test needs root (%v) and a file system with extended attributes (%v)", s.odd, s.xattrs)
+	}
 	must(t, s.build(real))
 	return real, s
 }
