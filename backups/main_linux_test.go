@@ -159,7 +159,11 @@ func setfattr(args []string) error {
 	}
 	file = args[0]
 	if remove {
-		return unix.Lremovexattr(file, name)
+		err := unix.Lremovexattr(file, name)
+		if errors.Is(err, unix.ENODATA) {
+			return fmt.Errorf("setfattr: %s: No such attribute", file)
+		}
+		return err
 	}
 	return unix.Lsetxattr(file, name, value, 0)
 }

@@ -78,11 +78,22 @@ keep() {
 # clear FILE: removes what an earlier run left of its own
 clear() { if [ -d "$1" ] && [ ! -L "$1" ]; then rmdir "$1"; else rm -f "$1"; fi; }
 if ! command -v sha256sum >/dev/null; then stop 'sha256sum is needed'; fi
-if ! command -v setfattr >/dev/null; then
+if command -v setfattr >/dev/null; then
+	# drop NAME FILE: removes an extended attribute, if it is there
+	drop() {
+		if why=$(LC_ALL=C setfattr -x "$1" "$2" 2>&1); then return 0; fi
+		case $why in
+		*': No such attribute' | *': No data available') return 0 ;;
+		esac
+		printf 'restore.sh: extended attribute %%s of %%s cannot be removed: %%s\n' "$1" "$now" "${why##*: }" >&2
+		incomplete=yes
+	}
+else
 	setfattr() {
 		printf 'restore.sh: setfattr is not installed: extended attribute %%s of %%s is left as it is\n' "$2" "$now" >&2
 		incomplete=yes
 	}
+	drop() { setfattr -x "$@"; }
 fi
 `
 
@@ -90,7 +101,7 @@ const scriptFoot = `
 now='the end'
 sync
 if [ -n "$lost" ]; then stop 'all else is as before'; fi
-if [ -n "$incomplete" ]; then stop 'all is as before, except for extended attributes: install setfattr and run it again'; fi
+if [ -n "$incomplete" ]; then stop 'all is as before, except for what is said above: see to that and run it again'; fi
 say 'done: all is as before'
 `
 
@@ -177,7 +188,7 @@ func writeAttrs(b *strings.Builder, file string, t target) {
 	// Five digits: with fewer, chmod keeps setuid and setgid on directories.
 	fmt.Fprintf(b, "chmod %05o \"$%s\"\n", t.Before.Mode, file)
 	for _, name := range strayXAttrs(t.Before.XAttrs, t.After.XAttrs) {
-		fmt.Fprintf(b, "setfattr -x %s \"$%s\" 2>/dev/null || :\n", quote(name), file)
+		fmt.Fprintf(b, "drop %s \"$%s\"\n", quote(name), file)
 	}
 	for _, name := range xattrNames(t.Before.XAttrs) {
 		value := ""

@@ -350,6 +350,37 @@ func TestRestoreScriptCommands(t *testing.T) {
 	}
 }
 
+// An attribute of ours that could not be removed stayed, and all was said to be as before.
+func TestRestoreScriptSaidDoneWhereAnAttributeStayed(t *testing.T) {
+	const key = "/etc/kubernetes/pki/ca.key"
+	self, err := os.Executable()
+	must(t, err)
+	for _, shell := range shells() {
+		real, s := realNode(t, t.TempDir())
+		if !s.xattrs {
+			t.Skip("this file system has no extended attributes")
+		}
+		must(t, s.commit(open(real)))
+		list, err := open(real).List()
+		must(t, err)
+		path := tools(t, map[string]string{"setfattr": fmt.Sprintf(
+			"[ \"$1 $2\" != '-x user.added' ] || { echo \"setfattr: $3: Operation not permitted\" >&2; exit 1; }\n%s=setfattr exec '%s' \"$@\"\n", childVar, self)})
+		out, err := restore(shell, path, real.Root, list[0].ID)
+		if err == nil || strings.Contains(out, "done") ||
+			!strings.Contains(out, "extended attribute user.added of "+key+" cannot be removed: Operation not permitted\n") ||
+			!strings.Contains(out, "all is as before, except for what is said above") {
+			t.Errorf("%v: %v\n%s", shell, err, out)
+		}
+		want := s.before()
+		want[key].XAttrs["user.added"] = []byte("5")
+		got, err := snapshot(real)
+		must(t, err)
+		if diff := differences(want, got); diff != "" {
+			t.Errorf("%v:\n%s\n%s", shell, diff, out)
+		}
+	}
+}
+
 // TestRestoreScriptWithoutSetfattr restores all but the attributes, and fails so that nobody takes it for done.
 func TestRestoreScriptWithoutSetfattr(t *testing.T) {
 	real, s := realNode(t, t.TempDir())
