@@ -140,6 +140,13 @@ var gateRows = []row{
 		then: harden.OutcomeRolledBack, arrange: func(w *world, _ func()) { w.node.restart = func(string) error { return errors.New("no") } }},
 	{name: "the kubelet dies of its configuration", outcome: harden.OutcomeRolledBack, says: "systemd has restarted it 2 times",
 		arrange: func(w *world, _ func()) { w.node.dies = has(newField) }},
+	{name: "the kubelet dies once before it is healthy", outcome: harden.OutcomeApplied,
+		arrange: func(w *world, _ func()) { w.kubeletDiesOnce(time.Second) }},
+	// It was taken for good because the next one lived as long as the gate looked.
+	{name: "the kubelet was healthy and died", outcome: harden.OutcomeRolledBack,
+		says: "gate of kubelet: it was healthy, and systemd has restarted it since", arrange: func(w *world, _ func()) { w.kubeletDiesOnce(8 * time.Second) }},
+	{name: "the kubelet was restarted before and died", outcome: harden.OutcomeRolledBack, says: "it was healthy, and systemd has restarted it since",
+		arrange: func(w *world, _ func()) { w.node.unit.Restarts = 7; w.kubeletDiesOnce(8 * time.Second) }},
 	{name: "the kubelet was restarted before", outcome: harden.OutcomeApplied,
 		arrange: func(w *world, _ func()) { w.node.unit.Restarts = 7 }},
 	{name: "the node does not become Ready", outcome: harden.OutcomeRolledBack, says: "the node is not Ready: NotReady",

@@ -21,7 +21,8 @@ const (
 	// refusalGrace is how long probes may be answered with 401 or 403: an API server that has just begun to serve refuses
 	// anonymous requests by 403 until it has read its RBAC objects, seen to take about two seconds.
 	refusalGrace = 10 * time.Second
-	// crashLimit is how many instances may die before the gate gives up early.
+	// crashLimit is how many instances may die before the gate gives up early: a first try may come too early for what it needs.
+	// A unit that has been healthy once is allowed none.
 	crashLimit = 2
 	// readyWait is how long the Node object may take to tell of the new kubelet.
 	readyWait = 45 * time.Second
@@ -116,9 +117,11 @@ type settling struct {
 	hold time.Duration
 	end  time.Time
 
-	now     Instance  // the new instance, once it runs
-	healthy time.Time // since when all its probes succeed
-	refused time.Time // since when one of them is refused
+	now      Instance  // the new instance, once it runs
+	healthy  time.Time // since when all its probes succeed
+	refused  time.Time // since when one of them is refused
+	well     bool      // one has been healthy; restarts of the unit count anew from there
+	restarts int       // of its unit, as last seen
 }
 
 func (s *settling) wanted() harden.Message {
@@ -162,6 +165,9 @@ func (s *settling) look(ctx context.Context) (done bool, pending string, err err
 	now := s.Clock.Now()
 	if s.healthy.IsZero() {
 		s.healthy = now
+	}
+	if !s.well {
+		s.well, s.want.restarts = true, s.restarts
 	}
 	return now.Sub(s.healthy) >= s.hold, "it was not healthy for long enough", nil
 }
@@ -223,11 +229,14 @@ func (s *settling) crashed(ctx context.Context) error {
 		if err != nil {
 			return nil
 		}
-		n := u.Restarts - s.want.restarts
-		if n < 0 {
-			n = u.Restarts // a restart by hand counts from 0 again
+		if u.Restarts < s.want.restarts {
+			s.want.restarts = 0 // a restart by hand counts from 0 again
 		}
-		if n >= crashLimit {
+		s.restarts = u.Restarts
+		switch n := s.restarts - s.want.restarts; {
+		case s.well && n > 0:
+			return errors.New("it was healthy, and systemd has restarted it since")
+		case n >= crashLimit:
 			return fmt.Errorf("systemd has restarted it %d times", n)
 		}
 		return nil

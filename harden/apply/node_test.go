@@ -67,6 +67,7 @@ type node struct {
 
 	// What may go wrong. Functions get the manifest, or configuration, that the instance has read.
 	dies    func(c harden.ComponentID, text string) bool // every new instance exits after a second
+	life    time.Duration                                // how long the kubelet lives then, if not a second
 	lost    func(c harden.ComponentID, text string) bool // the kubelet never starts it
 	args    func(c harden.ComponentID, args []string) []string
 	answer  func(n *node, p harden.Probe, text string) *apply.ProbeResult
@@ -234,11 +235,19 @@ func (n *node) tickKubelet(now time.Time) {
 		return
 	}
 	switch {
-	case n.unit.Active && now.Sub(n.unit.Since) >= time.Second:
+	case n.unit.Active && now.Sub(n.unit.Since) >= max(n.life, time.Second):
 		n.unit.Active, n.unit.PID, n.unit.Since = false, 0, now
 	case !n.unit.Active && now.Sub(n.unit.Since) >= 10*time.Second:
 		n.startKubelet()
 		n.unit.Restarts++
+	}
+}
+
+// kubeletDiesOnce lets systemd restart the kubelet with the changed configuration once.
+func (w *world) kubeletDiesOnce(after time.Duration) {
+	w.node.life = after
+	w.node.dies = func(c harden.ComponentID, text string) bool {
+		return c == harden.Kubelet && strings.Contains(text, newField) && w.node.unit.Restarts == 0
 	}
 }
 
@@ -401,6 +410,7 @@ func (n *node) RestartUnit(ctx context.Context, unit string) error {
 	}
 	n.restarts++
 	n.startKubelet()
+	n.unit.Restarts = 0 // systemd counts its own since then
 	return n.clock.Sleep(context.WithoutCancel(ctx), time.Second)
 }
 
