@@ -299,24 +299,3 @@ func TestUndoObjects(t *testing.T) {
 	}
 	w.holds(map[harden.ObjectRef]string{denyAll: "-", other: "other, old\n"})
 }
-
-func TestScript(t *testing.T) {
-	w := newWorld(t)
-	w.cluster.set(other, "it's old\n")
-	res := w.apply(w.plan("deny", "other"))
-	script := w.node.text(res.Script)
-	for _, want := range []string{
-		"kubectl --kubeconfig /etc/kubernetes/admin.conf delete --ignore-not-found 'networkpolicy.v1.networking.k8s.io' 'deny-all' -n 'shop'\n",
-		"printf %s 'it'\\''s old\n' | kubectl --kubeconfig /etc/kubernetes/admin.conf replace -f -\n",
-	} {
-		if !strings.Contains(script, want) {
-			t.Errorf("restore.sh does not have %q", want)
-		}
-	}
-	script = w.node.text(w.apply(w.plan("pids", "kernel")).Script)
-	for _, want := range []string{"systemctl restart 'kubelet.service'\n", "sysctl -w 'vm.overcommit_memory=0'\n"} {
-		if !strings.Contains(script, want) {
-			t.Errorf("restore.sh does not have %q", want)
-		}
-	}
-}

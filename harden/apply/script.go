@@ -1,6 +1,8 @@
 package apply
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -38,11 +40,12 @@ func scriptFor(p harden.Plan) Script {
 			}
 		}
 	}
-	steps := p.Steps()
-	for i := len(steps) - 1; i >= 0; i-- {
-		if steps[i].Kind == harden.StepObject {
-			s.Tail = append(s.Tail, objectBack(steps[i]))
-		}
+	objects := slices.DeleteFunc(p.Steps(), func(s harden.Step) bool { return s.Kind != harden.StepObject })
+	if len(objects) > 0 {
+		s.Tail = append(s.Tail, strings.Split(objectFuncs, "\n")...)
+	}
+	for _, o := range slices.Backward(objects) {
+		s.Tail = append(s.Tail, objectBack(o)...)
 	}
 	return s
 }
@@ -75,21 +78,87 @@ func keysTail(st harden.Stage) []string {
 		kubectl+"get "+what+" -A -o json | "+kubectl+"replace -f -")}
 }
 
-// objectBack is the line that makes an object what it was.
-func objectBack(s harden.Step) string {
-	const kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf "
-	ref := *s.Object
-	switch {
-	case !s.Before.Exists:
-		cmd := kubectl + "delete --ignore-not-found " + harden.Quote(resource(ref)) + " " + harden.Quote(ref.Name)
-		if ref.Namespace != "" {
-			cmd += " -n " + harden.Quote(ref.Namespace)
-		}
-		return cmd
-	case !s.After.Exists:
-		return "printf %s " + harden.Quote(string(s.Before.Data)) + " | " + kubectl + "create -f -"
+// objectFuncs are what objectBack calls. A function that is asked by "if" runs on after what fails in it: those say stop themselves.
+const objectFuncs = `kubectl() { command kubectl --kubeconfig /etc/kubernetes/admin.conf "$@"; }
+# written: kubectl-harden changed this object, or may have; $made is the UID of one that it made
+written() {
+	made=
+	if [ ! -e "$here/journal.jsonl" ]; then return 0; fi
+	entry=$(grep -F "$step" "$here/journal.jsonl" | tail -n 1)
+	case $entry in
+	'' | *'"failed":true'*) say "was not changed: $now"; return 1 ;;
+	esac
+	made=$(printf '%s\n' "$entry" | sed -n 's/.*"uid":"\([^"]*\)".*/\1/p')
+}
+# there KIND NAME [-n NAMESPACE]: one of that name is there; what it holds is saved; $uid is its UID
+there() {
+	uid=$(kubectl get --ignore-not-found -o 'jsonpath={.metadata.uid}' "$@") || stop "$now cannot be looked at"
+	if [ -z "$uid" ]; then return 1; fi
+	mkdir -p "$here/kept" && kubectl get -o yaml "$@" >"$here/kept/object" || stop "$now cannot be saved"
+	kept=kept/object-$(sum "$here/kept/object")
+	mv -f "$here/kept/object" "$here/$kept" || stop "$now cannot be saved"
+	say "what is there as $now is saved in $here/$kept"
+}
+# left WHY: the object is for whoever runs this to look at
+left() {
+	printf 'restore.sh: %s is left as it is: %s\n' "$now" "$1" >&2
+	incomplete=yes
+}
+# remove_object KIND NAME [-n NAMESPACE]
+remove_object() {
+	if ! written || ! there "$@"; then return 0; fi
+	if [ -z "$made" ]; then
+		left "whether kubectl-harden made it is not known; if it did: kubectl --kubeconfig /etc/kubernetes/admin.conf delete $*"
+	elif [ "$uid" != "$made" ]; then
+		left 'it is another object of that name now'
+	else
+		kubectl delete --ignore-not-found "$@"
+	fi
+}
+# replace_object UID KIND NAME [-n NAMESPACE]: makes it hold $before
+replace_object() {
+	was=$1
+	shift
+	if ! written; then return 0; fi
+	if ! there "$@"; then
+		left 'it is gone'
+	elif [ "$uid" != "$was" ]; then
+		left 'it is another object of that name now'
+	else
+		printf %s "$before" | kubectl replace -f -
+	fi
+}
+# create_object UID KIND NAME [-n NAMESPACE]: makes one anew that holds $before, if that one was removed
+create_object() {
+	was=$1
+	shift
+	if ! written; then return 0; fi
+	if ! there "$@"; then
+		mkdir -p "$here/kept"
+		uid=$(printf %s "$before" | kubectl create -f - -o 'jsonpath={.metadata.uid}')
+		: >"$here/kept/made-$uid"
+	elif [ "$uid" != "$was" ] && [ ! -e "$here/kept/made-$uid" ]; then
+		left 'it is another object of that name now'
+	fi
+}`
+
+// objectBack are the lines that make an object what it was, if it still is the one that was changed.
+func objectBack(s harden.Step) []string {
+	entry, _ := json.Marshal(objectEntry{Step: s.ID})
+	step, _, _ := strings.Cut(string(entry), `"done"`)
+	lines := []string{"now=" + harden.Quote(s.ID), "step=" + harden.Quote(`"kind":"`+kindObject+`","data":`+step)}
+	named := harden.Quote(resource(*s.Object)) + " " + harden.Quote(s.Object.Name)
+	if s.Object.Namespace != "" {
+		named += " -n " + harden.Quote(s.Object.Namespace)
 	}
-	return "printf %s " + harden.Quote(string(s.Before.Data)) + " | " + kubectl + "replace -f -"
+	if !s.Before.Exists {
+		return append(lines, "remove_object "+named)
+	}
+	back := "replace_object "
+	if !s.After.Exists {
+		back = "create_object "
+	}
+	return append(lines, "before="+harden.Quote(string(s.Before.Data)), back+harden.Quote(s.UID)+" "+named)
 }
 
 // resource names the kind in full ("networkpolicy.v1.networking.k8s.io"): others may have kinds of the same name.
