@@ -14,25 +14,32 @@ import (
 const grace = 500 * time.Millisecond
 
 // tooSoon is said of those keys.
-const tooSoon = "left out: what is typed within half a second of a question may have been meant for the screen before it; type it again"
+const tooSoon = "left out: what is typed within half a second of a question may have been meant for the screen before it; pause, then type it again"
 
 // deaf screens swallow keys for the time of grace.
 type deaf interface{ since() time.Time }
 
 func (m *Model) deaf() bool {
 	s, ok := m.top().(deaf)
-	return ok && m.opts.Now().Sub(s.since()) < grace
+	if !ok || m.opts.Now().Sub(s.since()) >= grace {
+		return false
+	}
+	if c, ok := s.(*confirmScreen); ok {
+		c.quietSince = m.opts.Now() // a name that lost its first letters is no name: all of it is left out, until a pause
+	}
+	return true
 }
 
 // confirmScreen asks for the node's name before a plan is applied. Everything but that name cancels or asks again.
 type confirmScreen struct {
 	review *reviewScreen
 	node   string
-	opened time.Time
 	input  input
 	scroll scroller
 	longer bool // than the screen
 	x, y   int
+
+	quietSince time.Time // when it was opened, or a key was left out
 }
 
 func (s *confirmScreen) verb() string {
@@ -57,7 +64,7 @@ func (s *confirmScreen) actions(*Model) []action {
 	return append(out, act(Keys.DeleteLine, "clear"))
 }
 
-func (s *confirmScreen) since() time.Time { return s.opened }
+func (s *confirmScreen) since() time.Time { return s.quietSince }
 
 func (s *confirmScreen) line() *input { return &s.input }
 

@@ -161,7 +161,10 @@ func (s *stopScreen) since() time.Time { return s.opened }
 
 func (s *stopScreen) title(*Model) (string, string) { return "A change is being made", "" }
 
-func (s *stopScreen) actions(*Model) []action {
+func (s *stopScreen) actions(m *Model) []action {
+	if p := m.following(); p != nil && p.stopping {
+		return []action{act(Keys.Cancel, "back to it (default)"), act(Keys.StopApply, "leave this screen")}
+	}
 	return []action{act(Keys.Cancel, "go on (default)"), act(Keys.StopApply, "stop and undo")}
 }
 
@@ -230,16 +233,25 @@ func (s *stopScreen) view(m *Model, w, h int) []string {
 	d.raw("")
 	d.text(0, p.now(m))
 	var written []string
+	reverted := map[string]bool{}
 	for _, e := range p.events {
-		if e.Kind == harden.EventWritten {
+		switch e.Kind {
+		case harden.EventWritten:
 			written = append(written, e.Target)
+			delete(reverted, e.Target)
+		case harden.EventReverted:
+			reverted[e.Target] = true
 		}
 	}
 	if len(written) == 0 {
 		d.text(2, "No target was written yet.")
 	}
 	for _, target := range slices.Backward(written) {
-		d.text(2, "written: "+target)
+		if reverted[target] {
+			d.text(2, "taken back: "+target)
+		} else {
+			d.text(2, "written: "+target)
+		}
 	}
 	return d.head(h, larger)
 }

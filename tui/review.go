@@ -174,7 +174,7 @@ func (s *reviewScreen) apply(m *Model) tea.Cmd {
 		m.warn("look at the diff first: d shows it, then A applies")
 		return nil
 	}
-	m.push(&confirmScreen{review: s, node: m.facts.Identity.Node, opened: m.opts.Now()})
+	m.push(&confirmScreen{review: s, node: m.facts.Identity.Node, quietSince: m.opts.Now()})
 	return nil
 }
 
