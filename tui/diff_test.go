@@ -48,3 +48,10 @@ func TestEveryLineOfAnUndoWasMarked(t *testing.T) {
 		}
 	}
 }
+
+// On a narrow terminal v said that it works on a diff, while one was looking at a diff.
+func TestTooNarrowForTwoSidesSaysHowManyColumnsItNeeds(t *testing.T) {
+	w := begun(t, newFake(t), Options{Width: 80, Height: 24})
+	w.keys("*", "p", "d", "v").want("side by side needs 140 columns, and this terminal has 80")
+	w.keys("?", "'side by side").want("from 140 columns")
+}

@@ -139,7 +139,9 @@ func (s *diffScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 	case is(k, Keys.Expand):
 		s.whole = !s.whole
 		s.at, s.top, s.sub = 0, 0, 0
-	case is(k, Keys.Split) && m.width >= diffWidth:
+	case is(k, Keys.Split) && m.width < diffWidth:
+		m.warn(fmt.Sprintf("side by side needs %d columns, and this terminal has %d", diffWidth, m.width))
+	case is(k, Keys.Split):
 		s.unified = !s.unified
 	case is(k, Keys.Write):
 		return s.openWrite(m)

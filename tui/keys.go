@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"fmt"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -70,7 +71,7 @@ var Keys = KeyMap{
 	NextHunk: bind("n", "next change", "n"),
 	PrevHunk: bind("N", "previous change", "N"),
 	Expand:   bind("e", "whole file, or changes only", "e"),
-	Split:    bind("v", "side by side, or unified", "v"),
+	Split:    bind("v", fmt.Sprintf("side by side (from %d columns), or unified", diffWidth), "v"),
 	Write:    bind("w", "write the diff to a file", "w"),
 	Yank:     bind("y", "copy the diff (OSC 52)", "y"),
 
