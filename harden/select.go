@@ -151,6 +151,9 @@ func noDefault(f *Facts, c Control) Skip {
 			return Skip{Control: c.ID, Remedy: r.ID, Reason: Msg("only the literal remedy holds for this version"), Way: ByRemedy}
 		}
 	}
+	if len(c.Remedies) == 0 {
+		return Skip{Control: c.ID, Reason: Msg("this is to be decided or done by hand; the control says how")}
+	}
 	return Skip{Control: c.ID, Reason: Msg("there is no remedy for this version; the control says what to do by hand")}
 }
 

@@ -66,6 +66,8 @@ func (m *Model) choosableBy(c harden.Control, choice harden.Choice) string {
 		return said
 	case f.Status == harden.StatusNotApplicable:
 		return "nothing to do: " + f.Message.String()
+	case len(c.Remedies) == 0:
+		return "this is to be decided or done by hand; its detail says how"
 	case len(m.remedies(c)) == 0:
 		return "there is no remedy for this version; its detail says what to do by hand"
 	}

@@ -35,3 +35,11 @@ func TestANameTypedTooSoonIsLeftOutAsAWhole(t *testing.T) {
 	w.wantNot("> c")
 	w.settle().keys("'cp1", "enter").want("Applied.")
 }
+
+// Of a control that has no remedy in any version it was said that there is none for this one.
+func TestWhatIsDecidedByHandIsNoMatterOfTheVersion(t *testing.T) {
+	e := newFake(t)
+	e.areas[0].Controls[3].Remedies = nil
+	w := begun(t, e, Options{})
+	w.keys("enter", "j", "j", "j", "space").want("to be decided or done by hand; its detail says how").wantNot("for this version")
+}
