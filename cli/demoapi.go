@@ -86,6 +86,10 @@ func (s *sandboxAPI) ControlPlanes(ctx context.Context) ([]harden.ControlPlane, 
 func (s *sandboxAPI) ReadyAt(ctx context.Context, address string) error {
 	return s.now().ReadyAt(ctx, address)
 }
+func (s *sandboxAPI) Working(ctx context.Context, namespaces []string) (map[string]string, error) {
+	return s.now().Working(ctx, namespaces)
+}
+
 func (s *sandboxAPI) Endpoints(ctx context.Context) ([]string, error) { return s.now().Endpoints(ctx) }
 
 func (s *sandboxAPI) Leases(ctx context.Context) (map[string]harden.Lease, error) {

@@ -266,7 +266,7 @@ func (p *planner) permitted(c Choice, control Control, r Remedy, values Values) 
 		case pre.State == Unmet:
 			p.skip(c, r.ID, Msg("%s: %s", pre.Title, pre.Message))
 			ok = false
-		case pre.State == PreconditionUnknown && (r.Risk != RiskNode || pre.LockOut || newer) && !c.Accept:
+		case pre.State == PreconditionUnknown && (r.Risk != RiskNode || pre.Needed || newer) && !c.Accept:
 			p.leave(c, Skip{Remedy: r.ID, Reason: Msg("%s: not known (%s)", pre.Title, pre.Message), Way: ByAccept})
 			ok = false
 		}

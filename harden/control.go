@@ -171,8 +171,8 @@ type Precondition struct {
 	State    PreconditionState `json:"state"`
 	Message  Message           `json:"message,omitzero"`
 	Evidence []Evidence        `json:"evidence,omitempty"`
-	// LockOut says that operators may lose access where it does not hold: unknown, it blocks remedies of the node's own risk too.
-	LockOut bool `json:"lockOut,omitempty"`
+	// Needed says that a component or its users are lost where it does not hold: unknown, it blocks remedies of the node's own risk too.
+	Needed bool `json:"needed,omitempty"`
 }
 
 // Finding is a control's verdict on a node, by the engine.

@@ -170,6 +170,8 @@ type Gate struct {
 	Proofs []Proof `json:"proofs,omitempty"`
 	// Objects are read back and compared.
 	Objects []ObjectRef `json:"objects,omitempty"`
+	// Traffic is of these namespaces the one that the objects can cut: what worked before them has to work with them.
+	Traffic []string `json:"traffic,omitempty"`
 	// Stored is looked for in etcd.
 	Stored *Stored `json:"stored,omitempty"`
 	// Timeout for the whole gate.

@@ -299,6 +299,9 @@ func headersOf(c *ComponentFacts) []string {
 func componentChecks(f *Facts, st Stage) []Check {
 	var out []Check
 	for _, e := range st.Effects {
+		if e.Component == Kubelet && e.Kind == EffectUnit && f.Kubelet != nil && f.Kubelet.Process != nil {
+			out = append(out, Check{Component: e.Component, Blocks: true, Precondition: kubeletRuns(f)})
+		}
 		c := f.Component(e.Component)
 		if c == nil {
 			continue
@@ -333,6 +336,9 @@ func objectStage(steps []Step) Stage {
 	g := Gate{Timeout: time.Minute}
 	for _, s := range steps {
 		g.Objects = append(g.Objects, *s.Object)
+		if s.Object.Kind == "NetworkPolicy" && s.After.Exists && !slices.Contains(g.Traffic, s.Object.Namespace) {
+			g.Traffic = append(g.Traffic, s.Object.Namespace)
+		}
 	}
 	return Stage{Title: Msg("the cluster's objects"), Steps: steps, Effects: []Effect{}, Gates: []Gate{g}}
 }

@@ -150,9 +150,8 @@ func checkFuzzedFlag(t *testing.T, before, after []byte, container, flag string,
 // checkComments verifies that every comment that has a line of its own is still there, in its order.
 func checkComments(t *testing.T, before, after []byte) {
 	t.Helper()
-	comments := func(doc []byte) []string {
+	comments := func(doc []byte, text map[int]bool) []string {
 		var all []string
-		text := textLines(doc)
 		for i, line := range strings.Split(string(doc), "\n") {
 			if strings.HasPrefix(strings.TrimLeft(line, " "), "#") && !text[i+1] {
 				all = append(all, strings.TrimSuffix(line, "\r"))
@@ -160,8 +159,8 @@ func checkComments(t *testing.T, before, after []byte) {
 		}
 		return all
 	}
-	rest := comments(after)
-	for _, comment := range comments(before) {
+	rest := comments(after, nil)
+	for _, comment := range comments(before, textLines(before)) {
 		at := slices.Index(rest, comment)
 		if at < 0 {
 			t.Errorf("the comment %q is gone:\n%s\n---\n%s", comment, before, after)

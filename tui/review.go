@@ -276,6 +276,9 @@ func (s *reviewScreen) consequences(m *Model, d *doc) {
 				if len(g.Objects) > 0 {
 					d.item("  - ", 4, plural(len(g.Objects), "object is", "objects are")+" written to the cluster and read back")
 				}
+				if len(g.Traffic) > 0 {
+					d.item("  - ", 4, "Afterwards it is asked whether pods can still be made, aggregated APIs answer, and Services have ready endpoints, where they did before")
+				}
 			}
 		}
 	}

@@ -233,6 +233,24 @@ func (c *Cluster) ReadyAt(ctx context.Context, address string) error {
 	return nil
 }
 
+// Working says that pods can be made in the namespaces and that the aggregated APIs answer: no policy is enforced here.
+func (c *Cluster) Working(ctx context.Context, namespaces []string) (map[string]string, error) {
+	if err := c.enter(ctx, "asking what works"); err != nil {
+		return nil, err
+	}
+	defer c.mu.Unlock()
+	out := map[string]string{}
+	for _, ns := range append([]string{"kube-system"}, namespaces...) {
+		out["pods can be made in "+ns] = ""
+	}
+	each(c, "APIService", func(a objects.APIService) {
+		if _, aggregated := a.Fact(); aggregated {
+			out["the aggregated API "+a.Meta.Name+" answers"] = ""
+		}
+	})
+	return out, nil
+}
+
 // Endpoints is the address of its only node.
 func (c *Cluster) Endpoints(ctx context.Context) ([]string, error) {
 	if err := c.enter(ctx, "listing endpoints of the API"); err != nil {

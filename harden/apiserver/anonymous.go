@@ -89,7 +89,10 @@ var anonymousFlagFalse = harden.Remedy{
 	Intents: func(*harden.Facts, harden.Values) ([]harden.Intent, error) {
 		return []harden.Intent{harden.SetFlag(harden.APIServer, anonymousFlag, "false"), harden.TCPProbes(harden.APIServer)}, nil
 	},
-	Proofs: func(*harden.Facts, harden.Values) []harden.Proof { return anonymousProofs },
+	// An open port is not health: with TCP probes the server has to say of itself that it is ready.
+	Proofs: func(*harden.Facts, harden.Values) []harden.Proof {
+		return append([]harden.Proof{{Control: "apiserver-anonymous-auth", Kind: harden.ProofAdmin, Path: "/readyz", Status: 200}}, anonymousProofs...)
+	},
 }
 
 func assessAnonymous(f *harden.Facts) harden.Verdict {
@@ -177,7 +180,7 @@ func balancerAsksHealth(f *harden.Facts) harden.Precondition {
 		ID:      "load-balancer-paths",
 		Title:   harden.Msg("load balancers ask only /livez, /readyz or /healthz"),
 		State:   harden.PreconditionUnknown,
-		LockOut: true,
+		Needed:  true,
 		Message: harden.Msg("whether one stands before this API server is not known: no kubeconfig of kubeadm's names it"),
 	}
 	own := f.Component(harden.APIServer).Flag("advertise-address").Last()

@@ -188,6 +188,18 @@ func TestFlagFalse(t *testing.T) {
 	}
 }
 
+// TestAnOpenPortIsNotHealth: with TCP probes a server that is not ready passed every gate.
+func TestAnOpenPortIsNotHealth(t *testing.T) {
+	p, err := hardentest.APIServer(t, "1.37").Plan(t, Area(), harden.Choice{Control: "apiserver-anonymous-auth", Remedy: "flag-false", Named: true, Accept: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := harden.Proof{Control: "apiserver-anonymous-auth", Kind: harden.ProofAdmin, Path: "/readyz", Status: 200}
+	if got := p.Stages[0].Gates[0].Proofs; !slices.Contains(got, ready) {
+		t.Errorf("proofs = %v, want %v among them", got, ready)
+	}
+}
+
 // TestBalancerThatAsksAnotherPath: a load balancer that asks /version takes this API server out of service, and --all did not care.
 func TestBalancerThatAsksAnotherPath(t *testing.T) {
 	for name, test := range map[string]struct {

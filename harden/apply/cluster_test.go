@@ -20,6 +20,7 @@ type cluster struct {
 	trial error // of a write on the live one
 
 	down     func() error // asked before everything
+	works    func(c *cluster) map[string]string
 	write    func(c *cluster, ref harden.ObjectRef) error
 	after    func(c *cluster, ref harden.ObjectRef) error // a change has happened: what the caller hears all the same
 	status   int                                          // of AdminGet
@@ -236,4 +237,11 @@ func (c *cluster) RestorePublished(_ context.Context, saved []byte) error {
 		c.restored++
 	}
 	return c.up()
+}
+
+func (c *cluster) Working(context.Context, []string) (map[string]string, error) {
+	if err := c.up(); err != nil || c.works == nil {
+		return map[string]string{}, err
+	}
+	return c.works(c), nil
 }

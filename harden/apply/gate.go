@@ -305,7 +305,7 @@ func (r *run) same(ctx context.Context, c harden.Component, i Instance) error {
 
 // soak watches everything that was proven, so that what dies late is noticed.
 func (r *run) soak(ctx context.Context) error {
-	if r.Soak <= 0 || len(r.proven) == 0 {
+	if r.Soak <= 0 || len(r.proven) == 0 && r.traffic == nil {
 		return nil
 	}
 	r.tell(harden.Event{Kind: harden.EventSoaking, Timeout: r.Soak, Message: harden.Msg("watching health")})
@@ -315,6 +315,9 @@ func (r *run) soak(ctx context.Context) error {
 			return errInterrupted
 		}
 		if err := r.stopped(ctx); err != nil {
+			return err
+		}
+		if err := r.watchTraffic(ctx); err != nil {
 			return err
 		}
 		for _, st := range r.plan.Stages {

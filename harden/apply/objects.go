@@ -211,10 +211,12 @@ func (r *run) revertObject(ctx context.Context, s harden.Step, entry objectEntry
 	if !s.Before.Exists {
 		ours = entry.UID // unknown where the process died before it was told
 	}
+	// The server may have kept our write otherwise than it was shown.
+	asWeLeftIt := now.Exists && entry.Done && entry.UID == uid && entry.ResourceVersion == version
 	switch {
 	case now.Equal(s.Before):
 		return false, nil
-	case !now.Equal(s.After):
+	case !now.Equal(s.After) && !asWeLeftIt:
 		return fail(true, errors.New("somebody changed it since"))
 	case now.Exists && ours != "" && ours != uid:
 		return fail(true, errors.New("it is another object of that name now"))

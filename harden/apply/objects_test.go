@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
@@ -79,8 +80,7 @@ func TestObjects(t *testing.T) {
 					return errors.New("deadline exceeded")
 				}
 			}},
-		{name: "the server keeps something else", outcome: harden.OutcomeMixed, says: "the server holds something else than was shown",
-			other: "other, new\n# defaulted\n", then: harden.OutcomeMixed,
+		{name: "the server keeps something else", outcome: harden.OutcomeRolledBack, says: "the server holds something else than was shown",
 			arrange: func(w *world, _ func()) {
 				w.cluster.after = func(c *cluster, ref harden.ObjectRef) error {
 					if o := c.objects[ref]; ref == other && o.data == "other, new\n" {
@@ -88,6 +88,34 @@ func TestObjects(t *testing.T) {
 					}
 					return nil
 				}
+			}},
+		{name: "a webhook is cut off", outcome: harden.OutcomeRolledBack, says: "no longer: pods can be made in shop: no answer",
+			arrange: func(w *world, _ func()) {
+				w.cluster.works = func(c *cluster) map[string]string {
+					works := map[string]string{"pods can be made in shop": "", "an API answers": "it never did"}
+					if c.objects[denyAll] != nil {
+						works["pods can be made in shop"] = "no answer"
+					}
+					return works
+				}
+			}},
+		{name: "what is cut off shows late", outcome: harden.OutcomeRolledBack, says: "watching the cluster: no longer: Service shop/web has endpoints that are ready",
+			arrange: func(w *world, _ func()) {
+				var since time.Time
+				w.applier.Soak = 30 * time.Second
+				w.cluster.works = func(c *cluster) map[string]string {
+					if c.objects[denyAll] != nil && since.IsZero() {
+						since = c.now()
+					}
+					if !since.IsZero() && c.now().Sub(since) > 8*time.Second {
+						return nil
+					}
+					return map[string]string{"Service shop/web has endpoints that are ready": ""}
+				}
+			}},
+		{name: "what never worked", outcome: harden.OutcomeApplied, calls: 2,
+			arrange: func(w *world, _ func()) {
+				w.cluster.works = func(*cluster) map[string]string { return map[string]string{"an API answers": "it never did"} }
 			}},
 		{name: "interrupted between two", outcome: harden.OutcomeRolledBack, says: "interrupted",
 			arrange: func(w *world, cancel func()) {

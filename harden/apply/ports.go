@@ -91,6 +91,9 @@ type Cluster interface {
 	GetAt(ctx context.Context, host string, port int, path string) (status int, err error)
 	// NodeReady says whether the Node reports Ready with a heartbeat after since.
 	NodeReady(ctx context.Context, node string, since time.Time) (ready bool, reason string, err error)
+	// Working asks for what traffic of the namespaces can be needed for: by the name of each thing, what is wrong with it, "" where
+	// it works. Nothing of it is kept.
+	Working(ctx context.Context, namespaces []string) (map[string]string, error)
 	// Leases are those of kube-system by name.
 	Leases(ctx context.Context) (map[string]harden.Lease, error)
 	// Configz is the kubelet's live configuration.

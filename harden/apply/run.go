@@ -32,6 +32,7 @@ type run struct {
 	saved     bool                        // the snapshot of etcd is complete
 	handed    *handoverEntry              // connections were led elsewhere, or may have been
 	hand      *handover                   // by this process
+	traffic   *traffic                    // where objects can cut it
 	// handedBack says that nothing of that is there any more.
 	handedBack bool
 	kept       []string // directories that should be gone and hold what others put there
@@ -122,7 +123,8 @@ func (r *run) praise() harden.Message {
 // be rehearsed with; then component after component; then what nothing reads any more goes.
 func (r *run) stage(ctx context.Context, st harden.Stage) error {
 	for _, phase := range []func(context.Context, harden.Stage) error{
-		r.passPoint, r.stageFiles, r.rehearse, r.arm, r.saveEtcd, r.loadSysctls, r.components, r.removeFiles, r.putObjects, r.rewrite, r.proveStored,
+		r.passPoint, r.stageFiles, r.rehearse, r.arm, r.saveEtcd, r.loadSysctls, r.components, r.removeFiles,
+		r.seeTraffic, r.putObjects, r.proveTraffic, r.rewrite, r.proveStored,
 	} {
 		if err := phase(ctx, st); err != nil {
 			return err

@@ -89,7 +89,7 @@ var clientCAFile = setting{
 		"and logs and exec work only while anonymous requests may do everything."),
 	refs: harden.Refs{CIS: []string{"4.2.3"}, STIG: []string{"V-242420"}, NSA: []string{nsaAuth}, Seed: []string{seedTLS}, Docs: []string{docsAuth}},
 
-	field: "authentication.x509.clientCAFile", flag: "client-ca-file", preset: "", zeroIsUnset: true,
+	field: "authentication.x509.clientCAFile", flag: "client-ca-file", preset: "", zeroIsUnset: true, isFile: true,
 	judge: func(_ *harden.KubeletFacts, r reading) (harden.Status, harden.Message) {
 		if r.value == "" {
 			return harden.StatusFail, harden.Msg("no CA is set: client certificates are not checked")
@@ -106,22 +106,29 @@ var clientCAFile = setting{
 			Name: "path", Title: harden.Msg("file with the CA certificate"), Kind: harden.OptionText, Default: DefaultCA, Check: absolute,
 		}},
 		Preconditions: func(f *harden.Facts, v harden.Values) []harden.Precondition {
-			return []harden.Precondition{caFile(f, v["path"])}
+			return []harden.Precondition{isThere(f, v["path"])}
 		},
 	},
 }
 
-// caFile is unmet where the file is known not to be there: the kubelet would not start.
-func caFile(f *harden.Facts, path string) harden.Precondition {
-	p := harden.Precondition{ID: "client-ca-exists", Title: harden.Msg("the CA file exists"), State: harden.Met}
+// isThere is unmet where the file is known not to be there: the kubelet would not start.
+func isThere(f *harden.Facts, path string) harden.Precondition {
+	p := harden.Precondition{ID: "client-ca-exists", Title: harden.Msg("the CA file exists"), State: harden.Met, Needed: true}
 	file, known := f.Files[path]
+	stat, seen := f.Stat(path)
+	_, unread := f.Missing[harden.NeedFiles]
+	looked := seen || !unread && f.Stats != nil && f.Kubelet.Field("authentication.x509.clientCAFile").Value == path
 	switch {
 	case known && file.State.Exists:
 		p.Evidence = []harden.Evidence{{Source: path, Value: "sha256 " + file.State.Digest()}}
-	case known && file.Unread.IsZero():
-		p.State, p.Message = harden.Unmet, harden.Msg("%s does not exist on this node", path)
 	case path == DefaultCA && f.Identity.CADigest != "":
 		p.Evidence = []harden.Evidence{{Source: path, Value: "sha256 " + f.Identity.CADigest}}
+	case stat.Kind == harden.StatFile:
+		p.Evidence = []harden.Evidence{stat.Evidence()}
+	case known && file.Unread.IsZero(), looked && stat.Kind == "":
+		p.State, p.Message = harden.Unmet, harden.Msg("%s does not exist on this node", path)
+	case looked:
+		p.State, p.Message = harden.Unmet, harden.Msg("%s is no file", path)
 	default:
 		p.State, p.Message = harden.PreconditionUnknown, harden.Msg("%s was not read", path)
 	}

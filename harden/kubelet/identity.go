@@ -34,7 +34,7 @@ var running = harden.Control{
 		}
 		process := harden.Evidence{Source: processName(k), Value: "started " + k.Process.Started.UTC().Format(time.RFC3339)}
 		seen := append([]harden.Evidence{process}, otherFlags(k)...)
-		newer := changedSince(f)
+		newer := f.UnreadByKubelet()
 		for _, s := range newer {
 			seen = append(seen, harden.Evidence{Source: s.Path, Value: "written " + s.Modified.UTC().Format(time.RFC3339)})
 		}
@@ -52,26 +52,9 @@ func processName(k *harden.KubeletFacts) string {
 	return fmt.Sprintf("process %d (kubelet)", k.Process.PID)
 }
 
-// changedSince are the files that the running kubelet has not read as they are.
-func changedSince(f *harden.Facts) []harden.StatFact {
-	k := f.Kubelet
-	if k == nil || k.Process == nil {
-		return nil
-	}
-	var out []harden.StatFact
-	for _, file := range append([]harden.FileFact{k.Config}, k.DropIns...) {
-		// The start is known to a second only.
-		if s, ok := f.Stat(file.Path); ok && s.Modified.After(k.Process.Started.Add(2*time.Second)) {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-// otherFlags are those on which the process and the unit with its environment files differ. Without the unit's own files
-// nobody knows what it would start.
+// otherFlags are those on which the process and the unit with its environment files differ.
 func otherFlags(k *harden.KubeletFacts) []harden.Evidence {
-	if len(k.UnitFiles) == 0 || harden.SameArgs(k.Process.Args, k.Args) {
+	if !k.OtherFlags() {
 		return nil
 	}
 	var names []string

@@ -23,6 +23,8 @@ type setting struct {
 	// zeroIsUnset says that a file's zero value ("0s", "", 0) means the preset, as kubeadm's files count on. A flag's
 	// zero value is meant: flags are read after the defaults were filled in.
 	zeroIsUnset bool
+	// isFile says that the value is the path of a file without which the kubelet does not start.
+	isFile bool
 
 	judge  func(*harden.KubeletFacts, reading) (harden.Status, harden.Message)
 	remedy harden.Remedy // all but Intents and Proofs
@@ -77,9 +79,20 @@ func (s setting) assess(f *harden.Facts) harden.Verdict {
 		}
 	}
 	evidence := now.evidence
+	if name, ok := now.value.(string); ok && s.isFile && status == harden.StatusPass {
+		switch there := isThere(f, name); there.State {
+		case harden.Unmet:
+			status, message = harden.StatusFail, harden.Msg("%s, and the kubelet does not start with it", there.Message)
+		case harden.PreconditionUnknown:
+			status, message = harden.StatusManual, harden.Msg("%s, but %s; look whether it is there", message, there.Message)
+		}
+	}
 	// What runs may have read another text than the one that is there.
-	for _, changed := range changedSince(f) {
+	for _, changed := range f.UnreadByKubelet() {
 		if now.from != fromFlag && changed.Path == now.home {
+			if status == harden.StatusPass {
+				status, message = harden.StatusManual, harden.Msg("%s, once the kubelet reads it: it started before %s was changed", message, changed.Path)
+			}
 			evidence = append(evidence, harden.Evidence{Source: processName(k), Value: "started before " + changed.Path + " was changed, and has not read this"})
 		}
 	}
