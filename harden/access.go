@@ -112,7 +112,7 @@ func (c *ComponentFacts) FileFlag(name string) FlagFact {
 
 // Drifted says that the live process does not run what the manifest says.
 func (c *ComponentFacts) Drifted() bool {
-	return c.Process != nil && !SameArgs(c.Process.Args, c.Args)
+	return c.Process != nil && len(c.Unknown) == 0 && !SameArgs(c.Process.Args, c.Args)
 }
 
 // Flag of the kubelet's live process, else of the command line that its unit would start.

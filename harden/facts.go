@@ -124,8 +124,10 @@ type ComponentFacts struct {
 	// Pod is the manifest, decoded; Container is the component's own one in it.
 	Pod       *corev1.Pod `json:"pod,omitempty"`
 	Container string      `json:"container,omitempty"`
-	// Args are command and args of the manifest's container, in order.
-	Args []string `json:"args,omitempty"`
+	// Args are command and args of the manifest's container, in order, as the kubelet expands them; Unknown are names in them whose
+	// values are not in the manifest.
+	Args    []string `json:"args,omitempty"`
+	Unknown []string `json:"unknown,omitempty"`
 	// Process is the live instance, nil where none was seen (or none can be: offline).
 	Process *ProcessFact `json:"process,omitempty"`
 	// Rivals are other files in the static pod directory that define the same pod; the last by name wins.

@@ -312,6 +312,9 @@ func componentChecks(f *Facts, st Stage) []Check {
 			rivals.Message = Msg("%s also defines it, and the kubelet obeys %s; move it out of the directory", strings.Join(c.Rivals, ", "), c.Effective)
 		}
 		out = append(out, Check{Component: e.Component, Blocks: true, Precondition: rivals})
+		if pre := writtenOut(c); pre.State != Met {
+			out = append(out, Check{Component: e.Component, Blocks: true, Precondition: pre})
+		}
 		if sending := headersOf(c); len(sending) > 0 {
 			out = append(out, Check{Component: e.Component, Blocks: true, Precondition: Precondition{
 				ID: "probes-without-headers", Title: Msg("its probes can be asked as the kubelet asks them"), State: Unmet,

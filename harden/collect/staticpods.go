@@ -75,6 +75,9 @@ func collectStaticPods(n Node, live Live, f *harden.Facts) error {
 		if live != nil {
 			facts.Process = newestProcess(live, c.ID)
 		}
+		if facts.Process == nil && len(facts.Unknown) > 0 {
+			f.Missing[harden.Need(c.ID)] = harden.Msg("%s takes $(%s) from elsewhere, and no process shows what it is", facts.Effective, facts.Unknown[0])
+		}
 		f.Components[c.ID] = facts
 	}
 	return nil
@@ -136,7 +139,7 @@ func componentFacts(c harden.Component, dir string, pods []podFile) *harden.Comp
 	}
 	if ct := harden.ContainerOf(&obeyed.pod, c.ID); ct != nil {
 		out.Container = ct.Name
-		out.Args = slices.Concat(ct.Command, ct.Args)
+		out.Args, out.Unknown = harden.ArgsOf(ct)
 		out.Version = imageVersion(ct.Image)
 	}
 	return out

@@ -151,7 +151,7 @@ func (p Pod) assessRemovedFlags(f *harden.Facts) harden.Verdict {
 	c := f.Component(p.Component)
 	found := p.leftFlags(f)
 	if len(found) == 0 {
-		return harden.Passed(harden.Msg("every flag is known to the releases up to %s", short(harden.NewestSupported)),
+		return harden.Passed(harden.Msg("no flag is set that the releases up to %s have removed", short(harden.NewestSupported)),
 			harden.Evidence{Source: c.Effective, Value: harden.Msg("%d flags", len(patches.ParseArgs(c.Args))).String()})
 	}
 	var evidence []harden.Evidence
