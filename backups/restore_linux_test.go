@@ -289,6 +289,45 @@ func TestRestoreScriptRefuses(t *testing.T) {
 	}
 }
 
+// TestAScriptThatRefusedOrStoppedMarkedItsTransactionAsUndone: only one that came to its end leaves the mark, as what is marked
+// is taken for undone, and may be pruned.
+func TestAScriptThatRefusedOrStoppedMarkedItsTransactionAsUndone(t *testing.T) {
+	broken := map[string]string{"cp": "echo cp: no space left on device >&2\nexit 1\n"}
+	for _, shell := range shells() {
+		real, s := realNode(t, t.TempDir())
+		must(t, s.commit(open(real)))
+		list, err := open(real).List()
+		must(t, err)
+		dir := filepath.Join(real.Root, list[0].Dir)
+		before := filepath.Join(dir, "before")
+		for _, c := range []struct {
+			name     string
+			path     string
+			lost     bool // the saved originals
+			partly   string
+			succeeds bool
+		}{
+			{"it refused", tools(t, nil), true, "", false},
+			{"it stopped halfway", tools(t, broken), false, "", false},
+			{"it left some as they are", tools(t, nil), true, "yes", false},
+			{"all is as before", tools(t, nil), false, "", true},
+		} {
+			if c.lost {
+				must(t, os.Rename(before, before+".away"))
+			}
+			t.Setenv("PARTLY", c.partly)
+			out, err := restore(shell, c.path, real.Root, list[0].ID)
+			if c.lost {
+				must(t, os.Rename(before+".away", before))
+			}
+			_, unmarked := os.Stat(filepath.Join(dir, "restored"))
+			if (err == nil) != c.succeeds || (unmarked == nil) != c.succeeds {
+				t.Errorf("%v: %s: %v, the mark: %v\n%s", shell, c.name, err, unmarked, out)
+			}
+		}
+	}
+}
+
 // One damaged original made of the way out by hand a dead end for all the others.
 func TestRestoreScriptRestoresTheOthersWhereAnOriginalIsDamaged(t *testing.T) {
 	const apiserver = "/etc/kubernetes/manifests/kube-apiserver.yaml"

@@ -9,7 +9,7 @@
 //	transactions/<id>/after/<sha256>  contents as they were planned
 //	transactions/<id>/restore.sh      undoes the transaction by hand
 //	transactions/<id>/kept/           what restore.sh found that was neither, and objects as it found them
-//	transactions/<id>/restored        restore.sh was run
+//	transactions/<id>/restored        restore.sh has brought everything back
 //
 // A transaction appears under its id by one rename, complete. Names that begin with a dot are half made or half
 // removed; the next run that takes the lock clears them.

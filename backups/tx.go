@@ -50,7 +50,7 @@ func (t *Tx) Dir() string { return t.dir }
 // ScriptPath is the restore.sh that undoes this transaction by hand.
 func (t *Tx) ScriptPath() string { return scriptPath(t.dir) }
 
-// Restored reports that restore.sh was run, whatever became of that.
+// Restored reports that restore.sh was run and has brought everything back. One that refused or stopped does not count.
 func (t *Tx) Restored() bool {
 	_, err := t.x.s.fs.Stat(restoredPath(t.dir))
 	return err == nil

@@ -169,7 +169,7 @@ type Tx interface {
 	// and a DriftError for what others have changed. Revert goes on where the journal cannot be written.
 	Put(step string) error
 	Revert(step string) error
-	// Restored says that restore.sh was run.
+	// Restored says that restore.sh was run and has brought everything back.
 	Restored() bool
 	// Content is what Put makes of a step's target; false where the transaction has no such step.
 	Content(step string) (harden.State, bool)
