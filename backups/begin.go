@@ -138,7 +138,7 @@ func (s *Store) nextID(now time.Time) (string, error) {
 	}
 	newest := ""
 	for _, id := range slices.Backward(ids) {
-		// Somebody's "old-copy" is not a transaction, whatever it sorts behind.
+		// What only has the name of a transaction is none, whatever it sorts behind.
 		if sum, _, _, _ := s.read(id); !sum.Began.IsZero() {
 			newest = id
 			break

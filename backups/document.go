@@ -8,7 +8,7 @@ import (
 
 // Document returns what SaveDocument kept under a name; nothing where there is none.
 func (s *Store) Document(name string) ([]byte, error) {
-	if wrongID(name) {
+	if wrongName(name) {
 		return nil, fmt.Errorf("reading %s: it cannot be the name of a document", printable(name))
 	}
 	data, err := s.fs.ReadFile(path.Join(s.o.Dir, name))
@@ -22,7 +22,7 @@ func (s *Store) Document(name string) ([]byte, error) {
 // any moment, and the new one is durable when it returns.
 func (x *Session) SaveDocument(name string, data []byte) error {
 	wrap := func(err error) error { return fmt.Errorf("saving %s: %w", printable(name), err) }
-	if wrongID(name) {
+	if wrongName(name) {
 		return wrap(errors.New("it cannot be the name of a document"))
 	}
 	if err := x.held(); err != nil {

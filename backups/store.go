@@ -33,6 +33,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -156,17 +157,23 @@ func afterPath(dir string) string           { return path.Join(dir, "after") }
 func contentPath(parent, sha string) string { return path.Join(parent, sha) }
 func isMissing(err error) bool              { return errors.Is(err, fs.ErrNotExist) }
 func hidden(name string) bool               { return strings.HasPrefix(name, ".") }
-func wrongID(id string) bool                { return id == "" || hidden(id) || strings.ContainsFunc(id, outsideID) }
-func outsideID(r rune) bool                 { return !strings.ContainsRune(idRunes, r) }
-func (s *Store) now() time.Time             { return s.o.Now().UTC() }
-func (s *Store) inside(p string) bool       { return p == s.o.Dir || strings.HasPrefix(p, s.o.Dir+"/") }
-func unsafeDir(p, why string) error         { return fmt.Errorf("%s: %w: %s", p, ErrUnsafe, why) }
+func wrongID(id string) bool                { return !idForm.MatchString(id) }
+func wrongName(name string) bool {
+	return name == "" || hidden(name) || strings.ContainsFunc(name, outsideName)
+}
+func outsideName(r rune) bool         { return !strings.ContainsRune(nameRunes, r) }
+func (s *Store) now() time.Time       { return s.o.Now().UTC() }
+func (s *Store) inside(p string) bool { return p == s.o.Dir || strings.HasPrefix(p, s.o.Dir+"/") }
+func unsafeDir(p, why string) error   { return fmt.Errorf("%s: %w: %s", p, ErrUnsafe, why) }
 func damaged(file string, why string) error {
 	return fmt.Errorf("reading %s: %w: %s", file, ErrDamaged, why)
 }
 func unknown(id string) error { return fmt.Errorf("transaction %s: %w", printable(id), ErrUnknown) }
 
-const idRunes = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_"
+const nameRunes = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_"
+
+// idForm is what newID makes, in any year.
+var idForm = regexp.MustCompile(`^\d{8,}T\d{6}\.\d{3}Z-[0-9a-f]{4}$`)
 
 // checkDir refuses a directory that others could have prepared: what is in it decides what is written as root.
 func (s *Store) checkDir(p string) (Info, error) {
@@ -214,6 +221,19 @@ func (s *Store) List() ([]Summary, error) {
 
 // ids are the names of all transactions, oldest first.
 func (s *Store) ids() ([]string, error) {
+	names, err := s.names()
+	return slices.DeleteFunc(names, wrongID), err
+}
+
+// Foreign are the names among the transactions that no transaction has, such as somebody's copy of one. Nothing here reads,
+// counts or removes them.
+func (s *Store) Foreign() ([]string, error) {
+	names, err := s.names()
+	return slices.DeleteFunc(names, func(name string) bool { return !wrongID(name) }), err
+}
+
+// names are what is among the transactions and not hidden, in order.
+func (s *Store) names() ([]string, error) {
 	if exist, err := s.check(); err != nil || !exist {
 		return nil, err
 	}
@@ -237,9 +257,6 @@ func (s *Store) Interrupted() ([]Summary, error) {
 func (s *Store) read(id string) (sum Summary, begin beginData, d decoded, err error) {
 	sum = Summary{ID: id, Dir: s.dir(id)}
 	defer func() { sum.Damage = err }()
-	if wrongID(id) {
-		return sum, begin, d, damaged(sum.Dir, "not the name of a transaction")
-	}
 	file := journalPath(sum.Dir)
 	data, err := s.fs.ReadFile(file)
 	if err != nil {

@@ -356,6 +356,7 @@ func TestPrune(t *testing.T) {
 // TestIDsSortWhateverTheClockDoes begins transactions while the clock goes back and stands still.
 func TestIDsSortWhateverTheClockDoes(t *testing.T) {
 	d := inMemory.disk(t)
+	const made = "20990101T000000.000Z-abcd"
 	var ids []string
 	for _, year := range []int{2026, 2026, 1970, 2031, 2027, 2027} {
 		store := backups.Open(d, backups.Options{Dir: stateDir, Now: func() time.Time {
@@ -368,9 +369,9 @@ func TestIDsSortWhateverTheClockDoes(t *testing.T) {
 		ids = append(ids, tx.ID())
 		must(t, tx.Close(backups.Aborted))
 		must(t, x.Unlock())
-		// A copy that somebody made does not count, but is seen.
+		// What somebody made with such a name does not count, but is seen.
 		if len(ids) == 1 {
-			must(t, d.Mkdir(stateDir+"/transactions/old-copy", 0o700))
+			must(t, d.Mkdir(stateDir+"/transactions/"+made, 0o700))
 		}
 	}
 	if !slices.IsSorted(ids) || len(slices.Compact(slices.Clone(ids))) != len(ids) {
@@ -378,8 +379,37 @@ func TestIDsSortWhateverTheClockDoes(t *testing.T) {
 	}
 	list, err := open(d).List()
 	must(t, err)
-	if len(list) != len(ids)+1 || list[0].ID != "old-copy" || list[0].Damage == nil {
+	if len(list) != len(ids)+1 || list[0].ID != made || list[0].Damage == nil {
 		t.Errorf("list %+v", list)
+	}
+}
+
+// TestForeignDirectoriesWereTakenForInterruptedTransactions: what is no transaction is named, and neither listed, counted nor
+// pruned.
+func TestForeignDirectoriesWereTakenForInterruptedTransactions(t *testing.T) {
+	d := inMemory.disk(t)
+	must(t, inMemory.commit(open(d)))
+	list, err := open(d).List()
+	must(t, err)
+	foreign := []string{list[0].ID + ".bak", "foo", "lost+found"}
+	for _, name := range foreign {
+		must(t, d.Mkdir(stateDir+"/transactions/"+name, 0o700))
+	}
+	if list, err = open(d).List(); err != nil || len(list) != 1 {
+		t.Errorf("listed %+v, %v", list, err)
+	}
+	if open, err := open(d).Interrupted(); err != nil || len(open) != 0 {
+		t.Errorf("interrupted %+v, %v", open, err)
+	}
+	x, err := open(d).Lock(holder)
+	must(t, err)
+	gone, err := x.Prune(0, func(string) bool { return true })
+	must(t, errors.Join(err, x.Unlock()))
+	if !slices.Equal(gone, []string{list[0].ID}) {
+		t.Errorf("pruned %q", gone)
+	}
+	if got, err := open(d).Foreign(); err != nil || !slices.Equal(got, foreign) {
+		t.Errorf("foreign %q, %v", got, err)
 	}
 }
 
