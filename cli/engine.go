@@ -349,6 +349,7 @@ func (e *engine) historyAndPlans() ([]harden.TransactionSummary, []harden.Plan, 
 		}
 		if err != nil {
 			t.Damage, t.ByHand = sentence(strings.TrimPrefix(err.Error(), "transaction "+t.ID+": ")), true
+			t.Restored = e.restored(t.ID)
 			continue
 		}
 		plans[i], t.Keeps = p, p.Keeps()
@@ -382,7 +383,8 @@ func undone(t *harden.TransactionSummary, by harden.Plan, id string) {
 	}
 }
 
-// damaged are the settled transactions that are not what was written, newest first. Unsettled ones are recover's.
+// damaged are the settled transactions that are not what was written, newest first. Unsettled ones are recover's, unless
+// restore.sh has settled them.
 func (e *engine) damaged(ctx context.Context) ([]harden.TransactionSummary, error) {
 	history, err := e.History(ctx)
 	return settledDamage(history), err
@@ -390,8 +392,13 @@ func (e *engine) damaged(ctx context.Context) ([]harden.TransactionSummary, erro
 
 func settledDamage(history []harden.TransactionSummary) []harden.TransactionSummary {
 	return slices.DeleteFunc(history, func(t harden.TransactionSummary) bool {
-		return t.Damage == "" || t.Outcome == harden.OutcomeUnsettled || t.Outcome == harden.OutcomeMixed
+		return t.Damage == "" || !t.Restored && (t.Outcome == harden.OutcomeUnsettled || t.Outcome == harden.OutcomeMixed)
 	})
+}
+
+// blocking are the damaged transactions that are still to be settled: what restore.sh has brought back is only told.
+func blocking(damaged []harden.TransactionSummary) []harden.TransactionSummary {
+	return slices.DeleteFunc(slices.Clone(damaged), func(t harden.TransactionSummary) bool { return t.Restored })
 }
 
 // Events are the progress of a transaction, from its journal.

@@ -74,7 +74,7 @@ func (a *app) historyCommand() *cobra.Command {
 				a.printHistory(list)
 			}
 			if err == nil {
-				err = a.tellDamage(settledDamage(list))
+				err = a.tellDamage(blocking(settledDamage(list)))
 			}
 			return err
 		},

@@ -195,7 +195,7 @@ func (a *app) recoverCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			open, err := unsettled(e.store)
+			open, err := e.unsettled()
 			if err != nil {
 				return err
 			}
@@ -241,6 +241,7 @@ func (a *app) recoverCommand() *cobra.Command {
 // whole says whether every settled transaction still is what was written. What is not can be undone by hand only.
 func (a *app) whole(ctx context.Context, e *engine) (bool, error) {
 	damaged, err := e.damaged(ctx)
+	damaged = blocking(damaged)
 	_ = a.tellDamage(damaged) // the code is recover's
 	return len(damaged) == 0, err
 }

@@ -28,7 +28,7 @@ func (w walker) standing(ctx context.Context) (*tui.Standing, error) {
 	if err != nil {
 		return nil, err
 	}
-	open, err := unsettled(w.store)
+	open, err := w.unsettled()
 	if err != nil {
 		return nil, err
 	}

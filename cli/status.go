@@ -24,6 +24,7 @@ type statusView struct {
 	Switch     *armedView   `json:"switch"`    // the armed dead man's switch; null: none
 	Canary     *string      `json:"canary"`    // a canary that is left; null: none
 	Left       []string     `json:"left"`      // units of switches that nothing needs any more
+	Foreign    []string     `json:"foreign"`   // what is kept among the transactions and is none
 	Handover   *string      `json:"handover"`  // what leads connections to a second API server; null: nothing
 
 	armed *harden.ArmedSwitch
@@ -51,7 +52,7 @@ type openView struct {
 	Damage  string    `json:"damage,omitempty"`
 	Running bool      `json:"running"` // the lock holder is at it
 	Waiting bool      `json:"waiting"` // only confirm is awaited
-	// Restored: restore.sh was run, by hand or by the dead man's switch, and nothing is proven since.
+	// Restored: restore.sh has brought the files back, by hand or by the dead man's switch, and nothing is proven since.
 	Restored bool     `json:"restored"`
 	Mixed    bool     `json:"mixed"` // its undo failed; recover tries again
 	Owed     []string `json:"owed"`  // objects that could not be put back
@@ -65,6 +66,8 @@ type brokenView struct {
 	Damage  string         `json:"damage"`
 	ways    []way          // for people
 	byHand  bool
+	// restored: restore.sh has brought everything back, so that nothing is left to settle.
+	restored bool
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -107,7 +110,7 @@ func (a *app) statusCommand() *cobra.Command {
 
 // code is the contract's: what needs recover, before what waits for confirm.
 func (v statusView) code() error {
-	if len(v.Damaged) > 0 {
+	if slices.ContainsFunc(v.Damaged, func(b brokenView) bool { return !b.restored }) {
 		return &codeError{exitUnsettled}
 	}
 	code := exitDone
@@ -150,7 +153,7 @@ func (a *app) clean(ctx context.Context, e *engine) error {
 }
 
 func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
-	v := statusView{APIVersion: "harden/v1", Kind: "Status", Unsettled: []openView{}, Damaged: []brokenView{}, Left: []string{}}
+	v := statusView{APIVersion: "harden/v1", Kind: "Status", Unsettled: []openView{}, Damaged: []brokenView{}, Left: []string{}, Foreign: []string{}}
 	h, held, err := e.store.Holder()
 	if err != nil {
 		return v, err
@@ -171,6 +174,11 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 	} else if left != nil {
 		v.Left = left
 	}
+	if foreign, err := e.store.Foreign(); err != nil {
+		return v, err
+	} else if foreign != nil {
+		v.Foreign = foreign
+	}
 	if left, err := e.canaryLeft(cmd.Context()); err != nil {
 		return v, err
 	} else if left != "" {
@@ -179,7 +187,7 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 	if left := e.redirectLeft(); left != "" {
 		v.Handover = &left
 	}
-	open, err := unsettled(e.store)
+	open, err := e.unsettled()
 	if err != nil {
 		return v, err
 	}
@@ -203,7 +211,7 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 	}
 	damaged, err := e.damaged(cmd.Context())
 	for _, t := range damaged {
-		v.Damaged = append(v.Damaged, brokenView{t.ID, t.Started, t.Outcome, t.Script, t.Damage, a.ways(t), t.ByHand})
+		v.Damaged = append(v.Damaged, brokenView{t.ID, t.Started, t.Outcome, t.Script, t.Damage, a.ways(t), t.ByHand, t.Restored})
 	}
 	return v, err
 }
@@ -234,6 +242,9 @@ func (a *app) printStatus(v statusView) {
 	for _, name := range v.Left {
 		fmt.Fprintf(a.Out, "left over: the units %s; remove them: %s status --clean\n", oneLine(name), a.where.called())
 	}
+	for _, name := range v.Foreign {
+		fmt.Fprintf(a.Out, "no transaction, and passed over: %s\n", oneLine(name))
+	}
 	for _, o := range v.Unsettled {
 		what := "was interrupted; settle it: " + a.where.called() + " recover"
 		switch {
@@ -259,7 +270,10 @@ func (a *app) printStatus(v statusView) {
 	}
 	for _, b := range v.Damaged {
 		said := "is damaged"
-		if b.byHand {
+		switch {
+		case b.restored:
+			said = "is damaged, and was undone by hand"
+		case b.byHand:
 			said = "cannot be read any more: its undo is by hand only"
 		}
 		fmt.Fprintf(a.Out, "transaction %s (%s) %s\n", oneLine(b.ID), b.Outcome, said)

@@ -40,7 +40,7 @@ func (u *unbegun) Begin(harden.Plan, []harden.Step, apply.Script) (apply.Tx, err
 }
 
 func (s *transactions) Unsettled() ([]apply.Unsettled, error) {
-	open, err := unsettled(s.e.store)
+	open, err := s.e.unsettled()
 	if err != nil {
 		return nil, err
 	}
@@ -53,10 +53,19 @@ func (s *transactions) Unsettled() ([]apply.Unsettled, error) {
 	return out, nil
 }
 
-// unsettled are the transactions without an outcome, and those whose undo failed, newest first.
-func unsettled(s *backups.Store) ([]backups.Summary, error) {
-	list, err := s.List()
-	return slices.DeleteFunc(list, func(t backups.Summary) bool { return t.Outcome != "" && t.Outcome != backups.Mixed }), err
+// unsettled are the transactions without an outcome, and those whose undo failed, newest first. One that cannot be read any
+// more is settled by its restore.sh: nothing else could.
+func (e *engine) unsettled() ([]backups.Summary, error) {
+	list, err := e.store.List()
+	return slices.DeleteFunc(list, func(t backups.Summary) bool {
+		return t.Outcome != "" && t.Outcome != backups.Mixed || e.restored(t.ID) && e.unreadable(t.ID)
+	}), err
+}
+
+// unreadable says that a transaction is not what was written, so that no run can take it up.
+func (e *engine) unreadable(id string) bool {
+	_, err := e.loadPlan(id)
+	return errors.As(err, new(*damagedError))
 }
 
 func (s *transactions) Plan(id string) (harden.Plan, error) { return s.e.loadPlan(id) }
@@ -235,7 +244,7 @@ func (e *engine) waits(id string) bool {
 	return waiting && !e.restored(id)
 }
 
-// restored says that restore.sh was run, which leaves no word in the journal.
+// restored says that restore.sh has brought everything back, which leaves no word in the journal.
 func (e *engine) restored(id string) bool {
 	_, err := e.m.files.Stat(path.Join(e.m.stateDir, "transactions", id, "restored"))
 	return err == nil

@@ -180,7 +180,7 @@ func (d *deadMan) Disarm(ctx context.Context, tx string) error {
 
 // switchState is the armed switch of a store; nil for none.
 func (e *engine) switchState(ctx context.Context) (*harden.ArmedSwitch, error) {
-	open, err := unsettled(e.store)
+	open, err := e.unsettled()
 	if err != nil || e.m.guards == nil {
 		return nil, err
 	}
@@ -222,7 +222,7 @@ func (e *engine) leftSwitches() ([]string, error) {
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	open, err := unsettled(e.store)
+	open, err := e.unsettled()
 	return slices.DeleteFunc(names, func(name string) bool {
 		return slices.ContainsFunc(open, func(t backups.Summary) bool { return switchOf(t.ID) == strings.TrimSuffix(name, "-drill") })
 	}), err

@@ -208,7 +208,7 @@ func (e *engine) lastRun() (last, damaged []harden.TransactionSummary, err error
 	run := ""
 	for i, t := range history {
 		there := t.Outcome == harden.OutcomeApplied || t.Outcome == harden.OutcomeWaiting
-		if !there || len(t.UndoneBy) > 0 || t.Undoes != "" && !t.ByHand || e.putBack(t, plans[i]) {
+		if !there || len(t.UndoneBy) > 0 || t.Undoes != "" && !t.ByHand || t.ByHand && t.Restored || e.putBack(t, plans[i]) {
 			continue
 		}
 		switch {

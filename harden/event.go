@@ -106,7 +106,7 @@ type TransactionSummary struct {
 	UndoneControls []string `json:"undoneControls,omitempty"`
 	// Keeps says that it is of kubeadm's own configuration.
 	Keeps bool `json:"keeps,omitempty"`
-	// Restored says that restore.sh was run after it was settled.
+	// Restored says that restore.sh has brought everything back after it was settled, or could not be settled any more.
 	Restored bool   `json:"restored,omitempty"`
 	Script   string `json:"script"`
 	Damage   string `json:"damage,omitempty"` // what cannot be read of it any more, and why
@@ -117,6 +117,8 @@ type TransactionSummary struct {
 // State is how a transaction stands today, which is more than how it ended.
 func (t TransactionSummary) State() Message {
 	switch {
+	case t.ByHand && t.Restored:
+		return Msg("undone by hand")
 	case t.Damage != "":
 		return Msg("damaged")
 	case t.Outcome != OutcomeApplied:
