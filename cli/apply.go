@@ -140,19 +140,20 @@ func partly(last int) int {
 func (a *app) afterwards(plans []harden.Plan) error { return a.leftOut(plans, true) }
 
 // leftOut says what targets do not take as they are, with what to do about it; where nothing else is planned, everything was
-// refused. With named it also says what was named and left out for another reason.
+// refused. With named it also says what was asked for and left out for another reason.
 func (a *app) leftOut(plans []harden.Plan, named bool) error {
 	planned := slices.ContainsFunc(plans, func(p harden.Plan) bool { return !p.Empty() })
-	code := exitDone
+	code, lost := exitDone, exitSkipped // where something that was asked for is missing
+	if !planned {
+		lost = exitRefused
+	}
 	for _, skips := range alike(plans) {
 		s, label := skips[0], "error"
 		switch {
 		case s.Refused && !planned:
-			code = exitRefused
+			code = lost
 		case s.Named && named:
-			if code == exitDone {
-				code = exitSkipped
-			}
+			code = max(code, lost)
 		case s.Refused:
 			label = "warning"
 		default:
@@ -165,6 +166,12 @@ func (a *app) leftOut(plans []harden.Plan, named bool) error {
 		fmt.Fprintf(a.Err, "%s: left out: %s: %s\n", label, oneLine(strings.Join(controls, ", ")), sentence(s.String()))
 		slices.Sort(hints)
 		a.printHints(slices.Compact(hints))
+	}
+	if named && len(a.unread) > 0 {
+		code = max(code, lost)
+		for _, id := range a.unread {
+			fmt.Fprintf(a.Err, "error: left out: all of %s, which cannot be read\n", id)
+		}
 	}
 	if code != exitDone {
 		return &codeError{code}

@@ -47,6 +47,9 @@ func (a *app) assessCommand() *cobra.Command {
 			if err := checkFormat(out, "table", "json"); err != nil {
 				return err
 			}
+			if failOn == "" && cmd.Flags().Changed("fail-on") {
+				return usagef("--fail-on is empty: it is fail, manual or unknown")
+			}
 			bad, err := failing(failOn)
 			if err != nil {
 				return err
@@ -90,7 +93,9 @@ func (a *app) assessCommand() *cobra.Command {
 }
 
 // nodeNeeds are the facts that the node itself gives.
-var nodeNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedKubelet, harden.NeedSysctls, harden.NeedFiles, harden.NeedCertificates, needWaivers, needApplied}
+var nodeNeeds = []harden.Need{
+	harden.NeedAPIServer, harden.NeedControllerManager, harden.NeedScheduler, harden.NeedEtcd, harden.NeedKubelet, harden.NeedSysctls, harden.NeedFiles, harden.NeedCertificates, needWaivers, needApplied,
+}
 
 // liveNeeds are the facts that only a running node gives; that an image has none is no news.
 var liveNeeds = []harden.Need{harden.NeedListeners, harden.NeedRuntime}

@@ -114,6 +114,7 @@ func (a *app) plans(ctx context.Context, e *engine) ([]harden.Plan, error) {
 	if err := acceptable(sel); err != nil {
 		return nil, err
 	}
+	a.unread = harden.Unread(f, e.areas, sel)
 	plans, err := e.planOf(ctx, f, choices, skipped)
 	for i := range plans {
 		if ids := sel.AcceptedComponents(); len(ids) > 0 && !plans[i].Empty() {

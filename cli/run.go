@@ -84,6 +84,8 @@ type app struct {
 	where  whereFlags
 	look   lookFlags
 	sel    selectFlags
+	// unread are the components that were selected and cannot be read.
+	unread []harden.ComponentID
 }
 
 func (a *app) root() *cobra.Command {

@@ -68,6 +68,18 @@ func verdict(f *Facts, c Control) Verdict {
 	return elsewhere(f, c.Assess(f))
 }
 
+// unread are the components whose own files a control needs and that cannot be read.
+func unread(f *Facts, c Control) []ComponentID {
+	var out []ComponentID
+	for _, known := range Components {
+		_, missing := f.Missing[Need(known.ID)]
+		if missing && slices.Contains(c.Needs, Need(known.ID)) && verdict(f, c).Status == StatusUnknown {
+			out = append(out, known.ID)
+		}
+	}
+	return out
+}
+
 // VersionFor is the version that a control goes by: that of the oldest component it needs facts of. It is not known where
 // one of theirs is not: that one may be the oldest.
 func VersionFor(f *Facts, c Control) Version {

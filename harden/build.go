@@ -131,8 +131,11 @@ func (p *planner) take(c Choice) error {
 	case passes && !asksMore(f, control, c):
 		p.leaveAsItIs(c, Msg("it passes already, and is left as it is"))
 		return nil
-	case v.Status == StatusUnknown, v.Status == StatusNotApplicable:
-		p.skip(c, c.Remedy, v.Message)
+	case v.Status == StatusNotApplicable:
+		p.leaveAsItIs(c, v.Message)
+		return nil
+	case v.Status == StatusUnknown:
+		p.leave(c, Skip{Remedy: c.Remedy, Reason: v.Message, Refused: len(unread(f, control)) > 0})
 		return nil
 	}
 	remedy, ok := DefaultRemedy(f, control)

@@ -34,6 +34,9 @@ func (e *UnknownNameError) Error() string { return fmt.Sprintf("unknown %s: %q",
 // Nearest are known names that resemble the unknown one.
 func (e *UnknownNameError) Nearest() []string {
 	var out []string
+	if e.Name == "" {
+		return nil // which is in every name
+	}
 	for _, k := range e.Known {
 		if strings.Contains(k, e.Name) || strings.Contains(e.Name, k) || strings.HasSuffix(k, "-"+e.Name) {
 			out = append(out, k)
@@ -85,11 +88,7 @@ func Select(f *Facts, areas []Area, s Selection) ([]Choice, []Skip, error) {
 	var skipped []Skip
 	for _, a := range areas {
 		for _, c := range a.Controls {
-			wanted := s.All || slices.Contains(s.Areas, a.ID)
-			if s.Profile != nil && s.Profile.Takes(c.Refs) {
-				wanted = true
-			}
-			if !wanted || find(c.ID) != nil || verdict(f, c).Status != StatusFail {
+			if !s.takes(a, c) || find(c.ID) != nil || verdict(f, c).Status != StatusFail {
 				continue
 			}
 			r, ok := DefaultRemedy(f, c)
@@ -133,6 +132,26 @@ func Select(f *Facts, areas []Area, s Selection) ([]Choice, []Skip, error) {
 	}
 	inCatalogueOrder(areas, choices)
 	return choices, skipped, nil
+}
+
+// takes says that a control is selected by what it belongs to, without its name.
+func (s Selection) takes(a Area, c Control) bool {
+	return s.All || slices.Contains(s.Areas, a.ID) || s.Profile != nil && s.Profile.Takes(c.Refs)
+}
+
+// Unread are the components that a selection takes without naming controls, and of which nothing can be planned: their own
+// files cannot be read.
+func Unread(f *Facts, areas []Area, s Selection) []ComponentID {
+	var out []ComponentID
+	for _, a := range areas {
+		for _, c := range a.Controls {
+			if s.takes(a, c) {
+				out = append(out, unread(f, c)...)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func riskReason(r Risk) Message {
