@@ -173,6 +173,10 @@ func (a *app) undoConflict(err error) error {
 		return err
 	}
 	a.complain(err)
+	if conflict.Gone {
+		a.printWays(a.waysWithout(*conflict))
+		return &codeError{exitRefused}
+	}
 	if conflict.Secret {
 		return &codeError{exitRefused}
 	}
@@ -263,6 +267,16 @@ func (a *app) ways(t harden.TransactionSummary) []way {
 		{"or by hand; it says what cannot be restored, and how all else is", a.where.byHand(t.Script)},
 		aside,
 	}
+}
+
+// waysWithout are the commands where a target is gone.
+func (a *app) waysWithout(c harden.UndoConflictError) []way {
+	script := path.Join(a.where.root, a.where.stateDir, "transactions", c.Of, "restore.sh")
+	ways := []way{{"bring everything back as it was before the transaction, this too", a.where.byHand(script)}}
+	if len(c.Rest) > 0 {
+		ways = append(ways, way{"or undo the rest, control by control", program + " rollback " + c.Of + " --control " + c.Rest[0]})
+	}
+	return ways
 }
 
 // way is a command, and what it is for.

@@ -41,9 +41,15 @@ type UndoConflictError struct {
 	Want, Now []byte
 	// Secret: neither is here, as they must not be shown.
 	Secret bool
+	// Gone: nothing is there now. Rest are the transaction's controls that have no part in the target.
+	Gone bool
+	Rest []string
 }
 
 func (e *UndoConflictError) Error() string {
+	if e.Gone {
+		return fmt.Sprintf("undoing: %s: it is gone, and transaction %s changed it: bring it back, or undo the rest", e.Target, e.Of)
+	}
 	if e.Later != "" {
 		return fmt.Sprintf("undoing: %s: transaction %s changed the same lines since; undo that one first", e.Target, e.Later)
 	}
@@ -283,10 +289,15 @@ func reverse(in UndoInput, done Step, want, now State) (State, error) {
 		return want, nil
 	}
 	conflict := func() error {
-		if done.Secret {
-			return &UndoConflictError{Target: done.ID, Of: in.Done.ID, Later: laterOn(in, done.ID), Secret: true}
+		later := laterOn(in, done.ID)
+		if !now.Exists && done.Before.Exists && done.After.Exists && later == "" {
+			rest := slices.DeleteFunc(in.Done.Plan.Controls(), func(c string) bool { return slices.Contains(done.Controls(), c) })
+			return &UndoConflictError{Target: done.ID, Of: in.Done.ID, Secret: done.Secret, Gone: true, Rest: rest}
 		}
-		return &UndoConflictError{Target: done.ID, Of: in.Done.ID, Later: laterOn(in, done.ID), Want: want.Data, Now: now.Data}
+		if done.Secret {
+			return &UndoConflictError{Target: done.ID, Of: in.Done.ID, Later: later, Secret: true}
+		}
+		return &UndoConflictError{Target: done.ID, Of: in.Done.ID, Later: later, Want: want.Data, Now: now.Data}
 	}
 	if now.Exists != done.After.Exists || !want.Exists || !now.Exists {
 		if done.Kind == StepDir && now.Exists && !want.Exists {
