@@ -147,6 +147,14 @@ func planAgain(file string, selected []string) []string {
 	}
 }
 
+// planBeside plans into a file beside one that is no plan; none where that is not in the directory that one works in.
+func planBeside(file string) []string {
+	if filepath.Base(file) != file || file == "-" {
+		return nil
+	}
+	return planAgain(file, []string{"--all"})
+}
+
 // again are the words that select what is planned once more.
 func (p planFile) again(areas []harden.Area) []string {
 	if len(p.Selected) > 0 {
@@ -159,14 +167,17 @@ func readPlans(file string, areas []harden.Area) (planFile, error) {
 	var p planFile
 	if err := readJSON(file, "plan", &p); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
+			if file == "-" {
+				return planFile{}, err
+			}
 			return planFile{}, &hintedError{err: err, hints: []string{program + " plan --all --out " + shellWord(file)}}
 		}
-		return planFile{}, &hintedError{err: err, hints: planAgain(file, []string{"--all"})}
+		return planFile{}, &hintedError{err: err, hints: planBeside(file)}
 	}
 	if p.Kind != "PlanFile" || p.APIVersion != "harden/v1" || len(p.Plans) == 0 {
 		return planFile{}, &hintedError{
 			err:   fmt.Errorf("reading %s: it is no plan file (apiVersion harden/v1, kind PlanFile)", file),
-			hints: planAgain(file, []string{"--all"}),
+			hints: planBeside(file),
 		}
 	}
 	for _, plan := range p.Plans {

@@ -89,10 +89,13 @@ func (r refusals) hints(i int) []string {
 func looks(f *Facts, p string, there bool) []string {
 	at := Quote(path.Join("/", f.Identity.Root, p))
 	if !there {
-		return []string{"namei -l " + at}
+		return []string{"namei -l " + at, clearTheWay}
 	}
-	return []string{"namei -l " + at, "lsattr -d " + at}
+	return []string{"namei -l " + at, "lsattr -d " + at, clearTheWay}
 }
+
+// clearTheWay is what to do about what those commands show.
+const clearTheWay = "then make it a file of its own that only root can change, or make the changes by hand"
 
 // Quote makes one word of POSIX shell.
 func Quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -49,12 +49,13 @@ func TestOneTargetThatIsRefusedDoesNotTakeThePlanWithIt(t *testing.T) {
 		return n.State(p)
 	}
 	for _, row := range []struct {
-		name         string
-		read         func(string) (harden.State, error)
-		reason, hint string
+		name   string
+		read   func(string) (harden.State, error)
+		reason string
+		hints  []string
 	}{
-		{"a byte order mark", n.State, schedulerManifest + ": line 1: there is a byte order mark (U+FEFF)", "save the file without it, or make the changes by hand"},
-		{"a link", link, "it is a symbolic link", "namei -l '" + schedulerManifest + "'"},
+		{"a byte order mark", n.State, schedulerManifest + ": line 1: there is a byte order mark (U+FEFF)", []string{"save the file without it, or make the changes by hand"}},
+		{"a link", link, "it is a symbolic link", []string{"namei -l '" + schedulerManifest + "'", thenByHand}},
 	} {
 		p := planRefusable(t, n, row.read)
 		if steps := p.Steps(); len(steps) != 1 || steps[0].ID != apiserverManifest || !slices.Equal(p.Controls(), []string{"server"}) || len(p.Choices) != 1 {
@@ -63,7 +64,7 @@ func TestOneTargetThatIsRefusedDoesNotTakeThePlanWithIt(t *testing.T) {
 		var left []string
 		for _, s := range p.Skipped {
 			left = append(left, s.Control)
-			if !s.Refused || s.Remedy != "fix" || s.Named != (s.Control != "scheduler") || s.Reason.String() != row.reason || !slices.Equal(s.Hints, []string{row.hint}) {
+			if !s.Refused || s.Remedy != "fix" || s.Named != (s.Control != "scheduler") || s.Reason.String() != row.reason || !slices.Equal(s.Hints, row.hints) {
 				t.Errorf("%s: left out: %+v", row.name, s)
 			}
 		}
@@ -101,6 +102,9 @@ func (u unwritable) CheckReplace(p string) error {
 
 func (u unwritable) CheckAttributes(p string) error { return u.CheckReplace(p) }
 
+// thenByHand is what to do about what the commands show: they alone told nobody anything.
+const thenByHand = "then make it a file of its own that only root can change, or make the changes by hand"
+
 // TestATargetThatIsNotWrittenToIsLeftOut, with the commands that show why. What whoever plans may not do is no reason.
 func TestATargetThatIsNotWrittenToIsLeftOut(t *testing.T) {
 	n := hardentest.Fixture(t, "1.37")
@@ -109,7 +113,7 @@ func TestATargetThatIsNotWrittenToIsLeftOut(t *testing.T) {
 		err  error
 		left string
 	}{
-		{errors.New("it has 2 names"), "[scheduler: it has 2 names [namei -l '" + schedulerManifest + "' lsattr -d '" + schedulerManifest + "']]"},
+		{errors.New("it has 2 names"), "[scheduler: it has 2 names [namei -l '" + schedulerManifest + "' lsattr -d '" + schedulerManifest + "' " + thenByHand + "]]"},
 		{fmt.Errorf("writing: %w", fs.ErrPermission), "[]"},
 	} {
 		plans, err := harden.Build(harden.BuildInput{
