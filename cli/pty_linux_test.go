@@ -108,12 +108,12 @@ func (p *onPTY) until(what string, ok func(text string) bool) {
 	p.t.Fatalf("the screen does not show %s", what)
 }
 
-// insist presses keys until they show: what is typed just after a question comes up is swallowed.
+// insist presses keys until they show: what is typed just after a question comes up, or without a pause, is swallowed.
 func (p *onPTY) insist(keys, word string) {
 	p.t.Helper()
 	again := time.Now()
 	p.until(word, func(text string) bool {
-		if time.Since(again) > 200*time.Millisecond {
+		if time.Since(again) > time.Second {
 			again = time.Now()
 			p.keys(keys)
 		}

@@ -83,7 +83,7 @@ const objectFuncs = `kubectl() { command kubectl --kubeconfig /etc/kubernetes/ad
 # written: kubectl-harden changed this object, or may have; $made is the UID of one that it made
 written() {
 	made=
-	if [ ! -e "$here/journal.jsonl" ]; then return 0; fi
+	if [ ! -s "$here/journal.jsonl" ]; then return 0; fi
 	entry=$(grep -F "$step" "$here/journal.jsonl" | tail -n 1)
 	case $entry in
 	'' | *'"failed":true'*) say "was not changed: $now"; return 1 ;;
