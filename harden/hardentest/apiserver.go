@@ -60,12 +60,17 @@ func RunPod(f *harden.Facts, id harden.ComponentID, started time.Time, more ...s
 func Worker(t testing.TB) *harden.Facts {
 	t.Helper()
 	n := Fixture(t, Minors[0])
+	n.AsWorker()
+	return n.Facts(t)
+}
+
+// AsWorker takes away what a worker has not: the static pods, and all certificates and keys but the CA's certificate.
+func (n *Node) AsWorker() {
 	for p := range n.Files {
 		if strings.HasPrefix(p, harden.StaticPodDir+"/") || strings.HasPrefix(p, "/etc/kubernetes/pki/") && p != "/etc/kubernetes/pki/ca.crt" {
 			delete(n.Files, p)
 		}
 	}
-	return n.Facts(t)
 }
 
 // Plan is the node's plan of the choices in one area.

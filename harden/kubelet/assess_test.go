@@ -463,11 +463,7 @@ func TestStaticPodsOfWorkers(t *testing.T) {
 		"none set": {config("staticPodPath: /etc/kubernetes/manifests\n", ""), harden.StatusPass},
 	} {
 		n := hardentest.Fixture(t, "1.37")
-		for p := range n.Files {
-			if strings.HasPrefix(p, "/etc/kubernetes/manifests/") {
-				delete(n.Files, p)
-			}
-		}
+		n.AsWorker()
 		if test.edit != nil {
 			test.edit(t, n)
 		}
