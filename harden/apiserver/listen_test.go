@@ -49,6 +49,6 @@ func TestGoaway(t *testing.T) {
 	})
 	table().Changes(t, []hardentest.Change{
 		{Name: "one of three", Minor: "1.37", Facts: nodes(3), Choice: harden.Choice{Control: id}, Want: manifestLines("+ - --goaway-chance=0.001")},
-		{Name: "alone", Minor: "1.37", Facts: nodes(1), Choice: harden.Choice{Control: id}, Skip: "only API server"},
+		{Name: "alone", Minor: "1.37", Facts: nodes(1), Choice: harden.Choice{Control: id, Named: true}, Skip: "only API server"},
 	})
 }
