@@ -361,6 +361,7 @@ func killAt(lines, signal string, command []string) error {
 			k.Last = all[len(all)-1]
 			if syscall.Signal(sig) == syscall.SIGKILL {
 				<-ended
+				awaitGone(k.PIDs) // until then they hold their lock
 			}
 			over = true
 		}
@@ -370,6 +371,16 @@ func killAt(lines, signal string, command []string) error {
 	}
 	k.Output = output.String()
 	return json.NewEncoder(os.Stdout).Encode(k)
+}
+
+// awaitGone waits for processes that were killed, as long as a busy machine may need.
+func awaitGone(pids []int) {
+	for range 1000 {
+		if !slices.ContainsFunc(pids, func(pid int) bool { return syscall.Kill(pid, 0) == nil }) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func journals() ([]string, error) { return filepath.Glob(stateDir + "/transactions/*/journal.jsonl") }
