@@ -127,6 +127,7 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 	collectNetwork(n, live, f)
 	collectWorkloads(live, f)
 	identify(n, live, f)
+	noteStopped(f)
 	f.Role = role(f)
 	for _, need := range clusterNeeds {
 		f.Missing[need] = harden.Msg("the cluster's API was not asked")

@@ -80,15 +80,19 @@ func recognise(n Node, live Live, f *harden.Facts) error {
 	return nil
 }
 
-// stopped says which file of a control plane a node has that runs none: somebody has moved its manifests aside, which makes no
-// worker of it.
-func stopped(f *harden.Facts) (file string, yes bool) {
+// noteStopped says of a node that runs no control plane and has the files of one that its static pods are not known: somebody has
+// moved their manifests aside, which makes no worker of it.
+func noteStopped(f *harden.Facts) {
 	for _, p := range []string{"/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/pki/ca.key", "/etc/kubernetes/pki/etcd/server.crt"} {
-		if _, there := f.Stat(p); there && len(f.Components) == 0 {
-			return p, true
+		if _, there := f.Stat(p); !there || len(f.Components) > 0 {
+			continue
+		}
+		for _, c := range harden.Components {
+			if _, known := f.Missing[harden.Need(c.ID)]; c.StaticPod() && !known {
+				f.Missing[harden.Need(c.ID)] = harden.Msg("no manifest defines it, and %s is a control plane's", p)
+			}
 		}
 	}
-	return "", false
 }
 
 // role of the node, by the static pods that it has.
@@ -99,13 +103,9 @@ func role(f *harden.Facts) harden.Role {
 		}
 	}
 	_, unknown := f.Missing[harden.NeedStaticPods]
-	if file, yes := stopped(f); yes {
-		unknown = true
-		for _, c := range harden.Components {
-			if _, known := f.Missing[harden.Need(c.ID)]; c.StaticPod() && !known {
-				f.Missing[harden.Need(c.ID)] = harden.Msg("no manifest defines it, and %s is a control plane's", file)
-			}
-		}
+	for _, c := range harden.Components {
+		_, missing := f.Missing[harden.Need(c.ID)]
+		unknown = unknown || c.StaticPod() && missing
 	}
 	for _, p := range f.StaticPods {
 		unknown = unknown || !p.Broken.IsZero()
