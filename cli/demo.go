@@ -99,7 +99,7 @@ func (a *app) demo(ctx context.Context, flags demoFlags) (err error) {
 	e, join := a.openDemo(node, clock)
 	defer e.m.guards.(*demoGuards).stop()
 	if !flags.yes && !flags.fail {
-		return a.walkWith(ctx, e, inSandbox{yes: true, kept: flags.keep})
+		return a.walkWith(ctx, e, flags.keep)
 	}
 	cluster, err := join(ctx)
 	if err != nil {

@@ -86,6 +86,7 @@ func (s *sandboxAPI) ControlPlanes(ctx context.Context) ([]harden.ControlPlane, 
 func (s *sandboxAPI) ReadyAt(ctx context.Context, address string) error {
 	return s.now().ReadyAt(ctx, address)
 }
+
 func (s *sandboxAPI) Working(ctx context.Context, namespaces []string) (map[string]string, error) {
 	return s.now().Working(ctx, namespaces)
 }

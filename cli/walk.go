@@ -57,14 +57,12 @@ func (a *app) walk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.walkWith(ctx, e, inSandbox{})
+	return a.walkWith(ctx, e, false)
 }
 
-// inSandbox says that the walk is through the sandbox, and that its root stays.
-type inSandbox struct{ yes, kept bool }
-
-func (a *app) walkWith(ctx context.Context, e *engine, sandbox inSandbox) error {
-	if e.soak = defaultSoak; sandbox.yes {
+// walkWith walks through the engine's machine. kept says of a sandbox that its root stays.
+func (a *app) walkWith(ctx context.Context, e *engine, kept bool) error {
+	if e.soak = defaultSoak; e.m.sandbox {
 		e.soak = 3 * time.Second
 	}
 	begin, err := a.preselect(ctx, e)
@@ -77,7 +75,7 @@ func (a *app) walkWith(ctx context.Context, e *engine, sandbox inSandbox) error 
 	})
 	o := tui.Options{
 		In: a.In, Out: a.stdout, Env: os.Environ(), Color: d.Color, ASCII: d.ASCII, Mouse: a.look.mouse,
-		Sandbox: sandbox.yes, SandboxKept: sandbox.kept, ReadOnly: e.m.cannotWrite != nil, Cluster: e.m.context, Command: a.where.called(), Walk: a.called(sandbox.yes), Demo: a.called(true), Preselect: begin,
+		Sandbox: e.m.sandbox, SandboxKept: kept, ReadOnly: e.m.cannotWrite != nil, Cluster: e.m.context, Command: a.where.called(), Walk: a.called(e.m.sandbox), Demo: a.called(true), Preselect: begin,
 	}
 	run := tui.Run
 	if d.Plain {
