@@ -1,13 +1,11 @@
 package harden
 
 import (
-	"crypto"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"path"
@@ -108,24 +106,11 @@ func certificateIn(data []byte) *x509.Certificate {
 	if u, err := currentUser(data); err == nil {
 		data = u.certificate
 	}
-	certs := certificatesIn(data)
+	certs := CertificatesIn(data)
 	if len(certs) == 0 {
 		return nil
 	}
 	return certs[0]
-}
-
-func certificatesIn(data []byte) []*x509.Certificate {
-	var out []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return out
-		}
-		if c, err := x509.ParseCertificate(block.Bytes); err == nil && block.Type == "CERTIFICATE" {
-			out = append(out, c)
-		}
-	}
 }
 
 // renderRenewal never quotes a key.
@@ -138,12 +123,12 @@ func (i Intent) renderRenewal(s State) (State, error) {
 	}
 	switch path.Ext(i.Path) {
 	case certificateFile:
-		if err := renews(certificatesIn(s.Data), certificatesIn(i.Data)); err != nil {
+		if err := renews(CertificatesIn(s.Data), CertificatesIn(i.Data)); err != nil {
 			return s, fmt.Errorf("%s: %w", i.Path, err)
 		}
 		s.Data = i.Data
 	case keyFile:
-		if parsePrivateKey(i.Data) == nil {
+		if PrivateKeyIn(i.Data) == nil {
 			return s, fmt.Errorf("%s: what it is to become is no private key", i.Path)
 		}
 		s.Data = i.Data
@@ -194,25 +179,6 @@ func servedNames(c *x509.Certificate) []string {
 
 func sameSet[T comparable](a, b []T) bool {
 	return !slices.ContainsFunc(a, func(x T) bool { return !slices.Contains(b, x) }) && !slices.ContainsFunc(b, func(x T) bool { return !slices.Contains(a, x) })
-}
-
-func parsePrivateKey(data []byte) crypto.Signer {
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return nil
-		}
-		for _, parse := range []func([]byte) (any, error){
-			x509.ParsePKCS8PrivateKey,
-			func(der []byte) (any, error) { return x509.ParsePKCS1PrivateKey(der) },
-			func(der []byte) (any, error) { return x509.ParseECPrivateKey(der) },
-		} {
-			if key, err := parse(block.Bytes); err == nil {
-				signer, _ := key.(crypto.Signer)
-				return signer
-			}
-		}
-	}
 }
 
 // kubeconfigUser is the user of a kubeconfig's current context, by its place among the users.
@@ -270,7 +236,7 @@ func renewKubeconfig(was, is []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("what it is to become: %w", err)
 	}
-	if err := renews(certificatesIn(old.certificate), certificatesIn(renewed.certificate)); err != nil {
+	if err := renews(CertificatesIn(old.certificate), CertificatesIn(renewed.certificate)); err != nil {
 		return nil, err
 	}
 	if _, err := tls.X509KeyPair(renewed.certificate, renewed.key); err != nil {

@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/pem"
 	"fmt"
 	"net/url"
 	"path"
@@ -130,7 +129,7 @@ func (c *certCollector) file(p, key string) {
 	}
 	c.seen[p] = true
 	data := readFile(c.n, p).State.Data
-	for i, cert := range parseCertificates(data) {
+	for i, cert := range harden.CertificatesIn(data) {
 		keyPath, state := "", harden.KeyUnlooked
 		if i == 0 && key != "" {
 			keyPath = key
@@ -154,7 +153,7 @@ func (c *certCollector) keyState(cert *x509.Certificate, p string) harden.KeySta
 
 // matches compares public halves: nothing of the private one is kept.
 func matches(cert *x509.Certificate, keyPEM []byte) harden.KeyState {
-	key := parseKey(keyPEM)
+	key := harden.PrivateKeyIn(keyPEM)
 	if key == nil {
 		return harden.KeyUnreadable
 	}
@@ -163,46 +162,6 @@ func matches(cert *x509.Certificate, keyPEM []byte) harden.KeyState {
 		return harden.KeyMatches
 	}
 	return harden.KeyDiffers
-}
-
-func parseKey(data []byte) crypto.Signer {
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return nil
-		}
-		var key any
-		var err error
-		switch block.Type {
-		case "RSA PRIVATE KEY":
-			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-		case "EC PRIVATE KEY":
-			key, err = x509.ParseECPrivateKey(block.Bytes)
-		case "PRIVATE KEY":
-			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-		default:
-			continue
-		}
-		if signer, ok := key.(crypto.Signer); ok && err == nil {
-			return signer
-		}
-	}
-}
-
-func parseCertificates(data []byte) []*x509.Certificate {
-	var out []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return out
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
-			out = append(out, cert)
-		}
-	}
 }
 
 func (c *certCollector) add(cert *x509.Certificate, out harden.CertificateFact) {
@@ -303,7 +262,7 @@ func (c *certCollector) kubeconfig(p string) {
 			cred.Kind = "program"
 		}
 		var cert *x509.Certificate
-		if embedded := parseCertificates(decode64(u.User.Certificate64)); len(embedded) > 0 {
+		if embedded := harden.CertificatesIn(decode64(u.User.Certificate64)); len(embedded) > 0 {
 			cert = embedded[0]
 			state := harden.KeyUnlooked
 			if u.User.Key64 != "" {
@@ -315,7 +274,7 @@ func (c *certCollector) kubeconfig(p string) {
 				name = path.Join(path.Dir(p), name)
 			}
 			cred.CertificateFile = name
-			if certs := parseCertificates(readFile(c.n, name).State.Data); len(certs) > 0 {
+			if certs := harden.CertificatesIn(readFile(c.n, name).State.Data); len(certs) > 0 {
 				cert = certs[0]
 			}
 			c.file(name, u.User.KeyFile)
