@@ -15,12 +15,17 @@ func (f *Facts) UnreadByKubelet() []StatFact {
 	}
 	var out []StatFact
 	for _, file := range slices.Concat([]FileFact{k.Config}, k.DropIns) {
-		// The start is known to a second only.
-		if s, ok := f.Stat(file.Path); ok && s.Modified.After(k.Process.Started.Add(2*time.Second)) {
+		if s, ok := f.Stat(file.Path); ok && k.Process.StartedBefore(s) {
 			out = append(out, s)
 		}
 	}
 	return out
+}
+
+// StartedBefore says that a process started before a file was written, and has not read it as it is. The start is known to a second
+// only.
+func (p *ProcessFact) StartedBefore(s StatFact) bool {
+	return s.Modified.After(p.Started.Add(2 * time.Second))
 }
 
 // OtherFlags says that the live kubelet has other flags than its unit and environment files give. Without the unit's own files

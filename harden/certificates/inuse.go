@@ -62,9 +62,7 @@ func outdated(f *harden.Facts) []old {
 			continue
 		}
 		for _, flag := range r.flags {
-			s, ok := f.Stat(flagFile(f, r.id, flag))
-			// The start is known to a second only.
-			if ok && s.Modified.After(c.Process.Started.Add(2*time.Second)) {
+			if s, ok := f.Stat(flagFile(f, r.id, flag)); ok && c.Process.StartedBefore(s) {
 				out = append(out, old{r.id, s})
 				break
 			}
