@@ -254,6 +254,14 @@ func TestDemoWalk(t *testing.T) {
 	}
 }
 
+// TestAMissingFileWasSaidAfterAWholeAssessment: the demo looks at its choices before it does anything.
+func TestAMissingFileWasSaidAfterAWholeAssessment(t *testing.T) {
+	code, out, errs, left := demoRun(t, t.Context(), &leap{}, "--yes", "--file", "/nowhere/choices.json")
+	if code != exitError || out != "" || !strings.Contains(errs, "/nowhere/choices.json") || len(left) > 0 {
+		t.Errorf("exit code %d, left %v\n%s\n%s", code, left, out, errs)
+	}
+}
+
 func TestFolded(t *testing.T) {
 	long := strings.Repeat("word ", 30)
 	for i, line := range strings.Split(folded(long, 10, 4), "\n") {

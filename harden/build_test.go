@@ -169,6 +169,11 @@ func TestRivalsAndDriftBlockEveryComponent(t *testing.T) {
 				t.Errorf("drifted: blocked by %q, want %q", got, want)
 			}
 			manifest := harden.StaticPodDir + "/" + c.Manifest
+			refers := hardentest.Fixture(t, "1.37")
+			refers.Edit(t, manifest, "    image: ", "    - --other=$(OTHER)\n    image: ")
+			if got, want := blocking(refers, func(*harden.Facts) {}), string(c.ID)+" arguments-written-out"; got != want {
+				t.Errorf("with an argument from the environment: blocked by %q, want %q", got, want)
+			}
 			n.Write(manifest+".bak", string(n.Files[manifest].Data), 0o600)
 			if got, want := blocking(n, func(*harden.Facts) {}), string(c.ID)+" one-manifest"; got != want {
 				t.Errorf("with a rival: blocked by %q, want %q", got, want)
@@ -305,6 +310,22 @@ func TestAllLeavesOutWhatCanHurtWorkloads(t *testing.T) {
 	}
 	if len(choices) != len(testAreas()[0].Controls)-1 {
 		t.Errorf("choices: %+v", choices)
+	}
+}
+
+// TestNoRemedyIsNoMatterOfTheVersion: a control without any was said to have none for this version.
+func TestNoRemedyIsNoMatterOfTheVersion(t *testing.T) {
+	byHand := failing("by-hand", harden.RiskNode)
+	byHand.Remedies = nil
+	newer := failing("newer", harden.RiskNode)
+	newer.Remedies[0].Versions = harden.Since(99)
+	f := hardentest.Fixture(t, "1.37").Facts(t)
+	_, skipped, err := harden.Select(f, []harden.Area{{ID: "test", Controls: []harden.Control{byHand, newer}}}, harden.Selection{All: true})
+	if err != nil || len(skipped) != 2 {
+		t.Fatalf("%v, %v", skipped, err)
+	}
+	if byHand, newer := skipped[0].Reason.String(), skipped[1].Reason.String(); strings.Contains(byHand, "version") || !strings.Contains(newer, "for this version") {
+		t.Errorf("%q, %q", byHand, newer)
 	}
 }
 

@@ -50,6 +50,16 @@ func TestWhatStateEachTargetIsIn(t *testing.T) {
 	}
 }
 
+// TestTheSandboxThatIsKeptWasSaidToBeGone: demo --keep said both.
+func TestTheSandboxThatIsKeptWasSaidToBeGone(t *testing.T) {
+	for kept, want := range map[bool]bool{false: true, true: false} {
+		s := Summary{Applied: []Applied{{}}, opts: Options{Sandbox: true, SandboxKept: kept}}
+		if got := strings.Contains(s.String(), "gone"); got != want {
+			t.Errorf("kept %t: %s", kept, s)
+		}
+	}
+}
+
 // panicky is an engine with a bug in apply.
 type panicky struct{ *fakeEngine }
 

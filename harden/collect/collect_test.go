@@ -12,6 +12,22 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden/hardentest"
 )
 
+// TestAnArgumentFromElsewhereIsNotKnown: where no process shows what $(NAME) comes to, nothing is said of the component.
+func TestAnArgumentFromElsewhereIsNotKnown(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	n.Edit(t, "/etc/kubernetes/manifests/kube-apiserver.yaml", "    image: ",
+		"    - --bind-address=$(IP)\n    env: [{name: IP, valueFrom: {fieldRef: {fieldPath: status.hostIP}}}]\n    image: ")
+	f := n.Facts(t)
+	if why := f.Missing[harden.NeedAPIServer]; !strings.Contains(why.String(), "$(IP)") {
+		t.Errorf("missing: %q", why)
+	}
+	c := f.Component(harden.APIServer)
+	c.Process = &harden.ProcessFact{Args: slices.Concat(c.Args[:len(c.Args)-1], []string{"--bind-address=192.0.2.11"})}
+	if c.Drifted() {
+		t.Error("what the environment says is taken for a drift")
+	}
+}
+
 func TestFixturesAreReadAsKubeadmNodes(t *testing.T) {
 	for minor, version := range map[string]string{"1.30": "v1.30.4", "1.34": "v1.34.2", "1.37": "v1.37.2"} {
 		t.Run(minor, func(t *testing.T) {

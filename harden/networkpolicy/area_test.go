@@ -2,6 +2,7 @@ package networkpolicy_test
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -182,6 +183,9 @@ func TestPlan(t *testing.T) {
 		t.Errorf("without the operator's word: %v", p)
 	}
 	p := build(harden.Choice{Control: denyControl, Named: true, Accept: true})
+	if g, ok := p.Stages[0].Gate(""); !ok || !slices.Contains(g.Traffic, p.Steps()[1].Object.Namespace) {
+		t.Errorf("nobody asks what works with the policies in force: %+v", g)
+	}
 	if steps := p.Steps(); len(steps) != 12 || steps[0].Object.Name != "allow-same-namespace" || steps[1].Object.Name != "deny-all-ingress" {
 		t.Errorf("%d steps", len(p.Steps()))
 	}
