@@ -19,7 +19,7 @@ func FuzzEnvFlag(f *testing.F) {
 	f.Fuzz(func(t *testing.T, file, flag, value string) {
 		const variable = "KUBELET_EXTRA_ARGS"
 		before, err := EnvFlags([]byte(file), variable)
-		if err != nil || tooLong(file) {
+		if err != nil || tooLong(file) || checkFlag(flag, value) != nil {
 			t.Skip()
 		}
 		after, err := SetEnvFlag([]byte(file), variable, flag, value)
