@@ -143,13 +143,15 @@ func (d *diffRows) hunk(i int, f *target, h patches.Hunk) {
 		}
 	}
 	if d.lay.split {
-		d.pairs(i, h.Lines, several)
+		d.pairs(i, f, h.Lines, several)
 		return
 	}
+	changes := f.short.Hunks
 	for n := range h.Lines {
 		l := &h.Lines[n]
-		if d.lay.whole && begins(h.Lines, n) {
-			d.change(changed(h.Lines[n:]))
+		if d.lay.whole && len(changes) > 0 && starts(l, changes[0]) {
+			d.change(changes[0].Lines)
+			changes = changes[1:]
 		}
 		d.rows = append(d.rows, diffRow{target: i, left: l, by: several})
 		d.noNewline(i, l)
@@ -162,17 +164,10 @@ func (d *diffRows) change(lines []patches.Line) {
 	d.changes = append(d.changes, lines)
 }
 
-// begins says that a run of changed lines begins at n.
-func begins(lines []patches.Line, n int) bool {
-	return lines[n].Op != patches.Equal && (n == 0 || lines[n-1].Op == patches.Equal)
-}
-
-// changed is the run of changed lines that lines begin with.
-func changed(lines []patches.Line) []patches.Line {
-	if n := slices.IndexFunc(lines, func(l patches.Line) bool { return l.Op == patches.Equal }); n >= 0 {
-		return lines[:n]
-	}
-	return lines
+// starts says that a change begins with a line of the whole file, so that changes have the same numbers there as alone.
+func starts(l *patches.Line, h patches.Hunk) bool {
+	first := &h.Lines[slices.IndexFunc(h.Lines, func(l patches.Line) bool { return l.Op != patches.Equal })]
+	return l.Op == first.Op && l.OldNo == first.OldNo && l.NewNo == first.NewNo
 }
 
 func (d *diffRows) noNewline(i int, l *patches.Line) {
@@ -182,7 +177,8 @@ func (d *diffRows) noNewline(i int, l *patches.Line) {
 }
 
 // pairs puts removed lines beside the added ones that replace them.
-func (d *diffRows) pairs(i int, lines []patches.Line, by []string) {
+func (d *diffRows) pairs(i int, f *target, lines []patches.Line, by []string) {
+	changes := f.short.Hunks
 	for n := 0; n < len(lines); {
 		if l := &lines[n]; l.Op == patches.Equal {
 			d.rows = append(d.rows, diffRow{target: i, left: l, right: l})
@@ -190,8 +186,9 @@ func (d *diffRows) pairs(i int, lines []patches.Line, by []string) {
 			n++
 			continue
 		}
-		if d.lay.whole {
-			d.change(changed(lines[n:]))
+		if d.lay.whole && len(changes) > 0 && starts(&lines[n], changes[0]) {
+			d.change(changes[0].Lines)
+			changes = changes[1:]
 		}
 		var gone, come []*patches.Line
 		for ; n < len(lines) && lines[n].Op != patches.Equal; n++ {

@@ -24,6 +24,7 @@ type diffScreen struct {
 	sub     int                  // from this line of it on
 	at      int                  // the change that keys act on
 	whole   bool
+	again   bool // it was laid out otherwise: the change is to be looked for
 	unified bool // although there is room for two sides
 }
 
@@ -138,7 +139,7 @@ func (s *diffScreen) key(m *Model, k tea.KeyPressMsg) tea.Cmd {
 		s.jump(-1)
 	case is(k, Keys.Expand):
 		s.whole = !s.whole
-		s.at, s.top, s.sub = 0, 0, 0
+		s.again = true
 	case is(k, Keys.Split) && m.width < diffWidth:
 		m.warn(fmt.Sprintf("side by side needs %d columns, and this terminal has %d", diffWidth, m.width))
 	case is(k, Keys.Split):
@@ -221,6 +222,12 @@ func (s *diffScreen) lay(m *Model, w int) {
 	s.rows = s.known[want]
 	s.top = clamp(s.top, 0, len(s.rows.rows)-1)
 	s.at = clamp(s.at, 0, len(s.rows.starts)-1)
+	if s.again {
+		s.again, s.top, s.sub = false, 0, 0
+		if s.at > 0 {
+			s.jump(0)
+		}
+	}
 }
 
 // lead is what is said before the diff.

@@ -210,12 +210,8 @@ func (m *Model) footer(w int) string {
 		if _, in := m.top().(*helpScreen); !in {
 			last = append(last, hint{Keys.Help.Help().Key, "help"})
 		}
-		quit := "quit"
-		if m.run.live() {
-			quit = "stop (asks first)"
-		}
 		if _, asked := m.top().(*stopScreen); !asked {
-			last = append(last, hint{Keys.Quit.Help().Key, quit})
+			last = append(last, hint{Keys.Quit.Help().Key, m.quits()})
 		}
 	}
 	size := func(h hint) int { return len(h.key) + 1 + len(h.text) }
@@ -236,6 +232,14 @@ func (m *Model) footer(w int) string {
 		out = append(out, paint(m.theme.Key, h.key)+" "+h.text)
 	}
 	return strings.Join(out, "  ")
+}
+
+// quits says what q does now.
+func (m *Model) quits() string {
+	if m.run.live() {
+		return "stop (asks first)"
+	}
+	return "quit"
 }
 
 func spaces(n int) string {

@@ -31,17 +31,20 @@ type entry struct {
 func newHelp(m *Model) *helpScreen {
 	s := &helpScreen{}
 	var here []string
-	add := func(group string, valid bool, b key.Binding) {
+	offer := func(group string, valid bool, b key.Binding, text string) {
 		h := b.Help()
 		if id := h.Key + h.Desc; !slices.Contains(here, id) {
 			here = append(here, id)
-			s.entries = append(s.entries, entry{group: group, binding: b, label: h.Key, text: h.Desc, valid: valid})
+			s.entries = append(s.entries, entry{group: group, binding: b, label: h.Key, text: text, valid: valid})
 		}
 	}
+	add := func(group string, valid bool, b key.Binding) { offer(group, valid, b, b.Help().Desc) }
 	for _, a := range m.top().actions(m) {
-		add("Here", true, a.binding)
+		offer("Here", true, a.binding, a.help())
 	}
-	if !m.run.live() {
+	if m.run.live() {
+		offer("Here", true, Keys.Quit, m.quits())
+	} else {
 		add("Here", true, Keys.History)
 	}
 	for _, g := range Keys.elsewhere() {

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,10 +24,26 @@ func (m *Model) openHistory() tea.Cmd {
 			if _, ok := m.top().(*historyScreen); ok {
 				m.pop()
 			}
-			m.push(&historyScreen{items: items})
+			s := &historyScreen{items: items}
+			s.list.cursor = m.lastDone(items)
+			m.push(s)
 			return nil
 		})
 	})
+}
+
+// lastDone is where the newest run of this walk is in the history, at the part that takes the others of it along when it is
+// undone: what kubeadm keeps goes with what it keeps, and not the other way round.
+func (m *Model) lastDone(items []harden.TransactionSummary) int {
+	if len(m.summary.Applied) == 0 {
+		return 0
+	}
+	run := m.summary.Applied[len(m.summary.Applied)-1].Run
+	return max(slices.IndexFunc(items, func(it harden.TransactionSummary) bool {
+		return undoable(it) && !it.Keeps && slices.ContainsFunc(m.summary.Applied, func(a Applied) bool {
+			return a.Run == run && a.Result.Transaction == it.ID
+		})
+	}), 0)
 }
 
 func (s *historyScreen) title(*Model) (string, string) {

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -110,6 +111,15 @@ type action struct {
 }
 
 func act(b key.Binding, short string) action { return action{b, short} }
+
+// help is what the key does on that screen. Some keys mean what the screen makes of them.
+func (a action) help() string {
+	if a.short != "" && slices.Contains([]string{Keys.Submit.Help().Desc, Keys.Cancel.Help().Desc, Keys.Back.Help().Desc, Keys.Up.Help().Desc, Keys.Down.Help().Desc,
+		Keys.Accept.Help().Desc, Keys.Undo.Help().Desc, Keys.Confirm.Help().Desc, Keys.StopApply.Help().Desc}, a.binding.Help().Desc) {
+		return a.short
+	}
+	return a.binding.Help().Desc
+}
 
 // press is the key press that a binding answers to first, so that help can run it.
 func press(b key.Binding) tea.KeyPressMsg {

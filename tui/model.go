@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -58,6 +59,8 @@ type Model struct {
 	// what the walk began with, and what was not taken of it
 	preselected map[string]bool
 	left        []harden.Skip
+	kept        map[string]harden.Choice // as the command line or a file has them: leaving does not lose these
+	leaving     bool                     // it was said what leaving loses
 	filter      filter
 
 	jobs    map[jobKind]job
@@ -87,7 +90,7 @@ func NewModel(ctx context.Context, e Engine, o Options) *Model {
 	m := &Model{
 		ctx: ctx, engine: e, opts: o, theme: NewTheme(o.Color, o.ASCII), after: tea.Tick,
 		width: o.Width, height: o.Height, areas: e.Areas(),
-		index: map[string]int{}, choices: map[string]harden.Choice{}, drafts: map[string]harden.Choice{}, preselected: map[string]bool{}, jobs: map[jobKind]job{},
+		index: map[string]int{}, choices: map[string]harden.Choice{}, drafts: map[string]harden.Choice{}, preselected: map[string]bool{}, kept: map[string]harden.Choice{}, jobs: map[jobKind]job{},
 	}
 	m.suspend, m.summary.opts = tea.Suspend, o
 	m.words, m.learned = m.searchWords(), 1
@@ -171,10 +174,12 @@ func (m *Model) press(k tea.KeyPressMsg) tea.Cmd {
 		return nil
 	}
 	m.say("")
+	asked := m.leaving
+	m.leaving = false
 	if !m.fits() {
-		_, asked := m.top().(*stopScreen)
+		_, stops := m.top().(*stopScreen)
 		switch {
-		case asked:
+		case stops:
 			m.pop() // any other key than the one that stops goes on
 		case is(k, Keys.Quit) && !m.run.live():
 			return m.quit()
@@ -185,6 +190,10 @@ func (m *Model) press(k tea.KeyPressMsg) tea.Cmd {
 		switch {
 		case is(k, Keys.Help):
 			m.push(newHelp(m))
+			return nil
+		case is(k, Keys.Quit) && !asked && m.loses() > 0 && !m.run.live():
+			m.leaving = true
+			m.say(m.losing())
 			return nil
 		case is(k, Keys.Quit):
 			return m.quit()
@@ -253,6 +262,26 @@ func (m *Model) quit() tea.Cmd {
 		return nil
 	}
 	return m.stop()
+}
+
+// loses is how many choices are gone with this walk: neither applied nor as the command line or a file has them.
+func (m *Model) loses() int {
+	n := 0
+	for control, c := range m.choices {
+		if !reflect.DeepEqual(c, m.kept[control]) {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *Model) losing() string {
+	n := m.loses()
+	was := "was"
+	if n > 1 {
+		was = "were"
+	}
+	return plural(n, "choice", "choices") + " that " + was + " neither applied nor saved will be lost: q again quits, s in the areas saves"
 }
 
 // interrupt is a signal or the end of the context: what was begun is undone, then the program ends.

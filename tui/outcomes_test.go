@@ -38,7 +38,7 @@ func TestWhatStateEachTargetIsIn(t *testing.T) {
 	}}
 	s.Applied = []Applied{{Result: res}}
 	d := newDoc(NewTheme(false, false), 80)
-	describeResult(d, Options{Command: "kubectl-harden"}, "", res)
+	describeResult(d, Options{Command: "kubectl-harden"}, s.Applied[0])
 	screen := ansi.Strip(strings.Join(d.lines, "\n"))
 	for _, want := range []string{"as before    /etc/a", "unlike both  kube-apiserver (it does not run"} {
 		if !strings.Contains(screen, want) || !strings.Contains(s.String(), want) {

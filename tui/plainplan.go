@@ -142,18 +142,17 @@ func (p *plainWalk) apply(s *reviewScreen, c Confirmation) error {
 		}
 		r.over = true
 		r.stop()
-		m.finish(r, msg.results)
-		for i, res := range msg.results {
+		for _, a := range m.finish(r, msg.results) {
 			p.say("")
-			p.say("%s", r.where(i)+outcome(res.Outcome, r.plans[i].Undoes != ""))
+			p.say("%s", a.where+outcome(a.Result.Outcome, a.Undoes != ""))
 			p.tell(func(d *doc) {
-				if !res.Message.IsZero() {
-					d.text(2, res.Message.String())
+				if !a.Result.Message.IsZero() {
+					d.text(2, a.Result.Message.String())
 				}
-				for _, k := range left(r.plans[i], res) {
+				for _, k := range a.Left {
 					d.text(2, "Not undone: "+k.Reason.String())
 				}
-				describeResult(d, m.opts, r.plans[i].Undoes, res)
+				describeResult(d, m.opts, a)
 			})
 		}
 		if p.ctx.Err() != nil {

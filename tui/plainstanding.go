@@ -43,6 +43,6 @@ func (p *plainWalk) confirm() error {
 	m.settled(m.standing.Transaction, res)
 	m.standing = nil
 	p.say("%s", outcome(res.Outcome, false))
-	p.tell(func(d *doc) { describeResult(d, m.opts, "", res) })
+	p.tell(func(d *doc) { describeResult(d, m.opts, Applied{Result: res}) })
 	return p.read()
 }

@@ -31,7 +31,7 @@ func (m *Model) preselect(last bool) {
 			m.left = append(m.left, harden.Skip{Control: c.ID, Reason: harden.Msg("%s", why), Named: true})
 			continue
 		}
-		m.choices[c.ID] = choice
+		m.choices[c.ID], m.kept[c.ID] = choice, choice
 		m.preselected[c.ID] = true
 	}
 	if last {

@@ -85,7 +85,12 @@ func (m *Model) openSaveChoices() tea.Cmd {
 		save: func(_ context.Context, path string) error {
 			return m.engine.SaveChoices(path, choices)
 		},
-		done: func(m *Model, path string) { m.summary.ChoicesFile = path },
+		done: func(m *Model, path string) {
+			m.summary.ChoicesFile = path
+			for _, c := range choices {
+				m.kept[c.Control] = c
+			}
+		},
 	})
 	return nil
 }

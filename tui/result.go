@@ -10,26 +10,10 @@ import (
 
 // resultScreen says what became of a run.
 type resultScreen struct {
-	ran    []ran
+	ran    []Applied
 	left   int // plans that were not begun
 	events []harden.Event
 	scroll scroller
-}
-
-// ran is one plan with what became of it.
-type ran struct {
-	undoes string
-	where  string // which of several plans it was
-	result harden.Result
-	left   []harden.Skip
-}
-
-func newResult(r *run, results []harden.Result, events []harden.Event) *resultScreen {
-	s := &resultScreen{left: len(r.plans) - len(results), events: events}
-	for i, res := range results {
-		s.ran = append(s.ran, ran{undoes: r.plans[i].Undoes, where: r.where(i), result: res, left: left(r.plans[i], res)})
-	}
-	return s
 }
 
 // where says what one of several plans acts on; "" where there is but one.
@@ -99,14 +83,14 @@ func (s *resultScreen) view(m *Model, w, h int) []string {
 	d := newDoc(m.theme, min(w, 120))
 	for _, p := range s.ran {
 		d.raw("")
-		d.item(m.theme.outcomeSign(p.result.Outcome)+" ", 2, p.where+outcome(p.result.Outcome, p.undoes != ""))
-		if !p.result.Message.IsZero() {
-			d.text(2, p.result.Message.String())
+		d.item(m.theme.outcomeSign(p.Result.Outcome)+" ", 2, p.where+outcome(p.Result.Outcome, p.Undoes != ""))
+		if !p.Result.Message.IsZero() {
+			d.text(2, p.Result.Message.String())
 		}
-		for _, k := range p.left {
+		for _, k := range p.Left {
 			d.item("  "+paint(m.theme.Bad, "! "), 4, "Not undone: "+k.Reason.String())
 		}
-		describeResult(d, m.opts, p.undoes, p.result)
+		describeResult(d, m.opts, p)
 	}
 	if s.left > 0 {
 		d.raw("")
@@ -120,7 +104,8 @@ func (s *resultScreen) view(m *Model, w, h int) []string {
 }
 
 // describeResult is the transaction, its backup and the undo, label by label.
-func describeResult(d *doc, o Options, undoes string, r harden.Result) {
+func describeResult(d *doc, o Options, a Applied) {
+	r := a.Result
 	if r.Transaction != "" {
 		d.pair("transaction", 13, r.Transaction)
 	}
@@ -130,37 +115,41 @@ func describeResult(d *doc, o Options, undoes string, r harden.Result) {
 	for _, t := range r.Targets {
 		d.pair(string(t.Is), 13, targetLine(t))
 	}
-	for _, way := range ways(o, undoes, r) {
+	for _, way := range a.ways(o) {
 		d.pair(way.label, 13, way.command)
 	}
-	if o.Sandbox && r.Outcome == harden.OutcomeApplied {
+	if o.Sandbox && r.Outcome == harden.OutcomeApplied && a.with == "" {
 		d.pair("undo", 13, d.t.hint("H, then u", "history"))
 	}
 }
 
-// way is a command that goes on from a result.
+// way is a command that goes on from a result, or words where there is none.
 type way struct{ label, command string }
 
 // ways on from a result: what stays can be undone, what waits confirmed too.
-func ways(o Options, undoes string, r harden.Result) []way {
+func (a Applied) ways(o Options) []way {
 	var out []way
 	add := func(label, command string) {
 		if command != "" && !slices.ContainsFunc(out, func(w way) bool { return w.command == command }) {
 			out = append(out, way{label, command})
 		}
 	}
-	if tx := shell(r.Transaction); r.Transaction != "" {
+	again := "undo"
+	if a.Undoes != "" {
+		again = "redo"
+	}
+	if tx := shell(a.Result.Transaction); a.Result.Transaction != "" {
 		switch {
-		case r.Outcome == harden.OutcomeWaiting:
+		case a.Result.Outcome == harden.OutcomeWaiting:
 			add("confirm", o.shell("confirm "+tx))
 			add("undo", o.shell("rollback "+tx))
-		case r.Outcome == harden.OutcomeApplied && undoes != "":
-			add("redo", o.shell("rollback "+tx))
-		case r.Outcome == harden.OutcomeApplied:
-			add("undo", o.shell("rollback "+tx))
+		case a.Result.Outcome == harden.OutcomeApplied && a.with != "":
+			add(again, "goes with "+a.with)
+		case a.Result.Outcome == harden.OutcomeApplied:
+			add(again, o.shell("rollback "+tx))
 		}
 	}
-	for _, hint := range r.Hints {
+	for _, hint := range a.Result.Hints {
 		add("hint", hint)
 	}
 	return out

@@ -219,6 +219,9 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 				d.text(0, "With it goes what keeps it through upgrades, of transaction "+p.Undoes+".")
 			}
 		}
+		if s.keepsOnly() {
+			d.text(0, "It is of what kubeadm keeps for upgrades only: the node itself stays as it is, and its next kubeadm upgrade takes back what is undone here. To undo it there too, undo the transaction of the node.")
+		}
 		d.raw("")
 	}
 	if len(s.targets) == 0 {
@@ -260,6 +263,11 @@ func (s *reviewScreen) describe(m *Model, d *doc) {
 		}
 		d.command(2, append(m.command(d.w-commandRoom), s.accepted()...))
 	}
+}
+
+// keepsOnly says that of what was applied to the node nothing is touched.
+func (s *reviewScreen) keepsOnly() bool {
+	return len(s.targets) > 0 && !slices.ContainsFunc(s.plans, func(p harden.Plan) bool { return !p.Empty() && !p.Keeps() })
 }
 
 // consequences come first: what happens, and what it can hurt.

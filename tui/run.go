@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -152,7 +153,7 @@ func (m *Model) progress(msg progressMsg) tea.Cmd {
 	}
 	m.run.over = true
 	m.run.stop()
-	m.finish(m.run, msg.results)
+	ran := m.finish(m.run, msg.results)
 	if m.interrupted {
 		return tea.Quit
 	}
@@ -160,24 +161,43 @@ func (m *Model) progress(msg progressMsg) tea.Cmd {
 	if last := len(msg.results) - 1; last >= 0 && msg.results[last].Outcome == harden.OutcomeWaiting {
 		return tea.Batch(m.openWaiting(msg.results[last], screen.log()), m.readFacts())
 	}
-	m.push(newResult(m.run, msg.results, screen.log()))
+	m.push(&resultScreen{ran: ran, left: len(m.run.plans) - len(ran), events: screen.log()})
 	return tea.Batch(m.readFacts(), m.readStanding(false))
 }
 
-// finish remembers the results for the summary; what was applied is no longer chosen.
-func (m *Model) finish(r *run, results []harden.Result) {
+// finish remembers the results for the summary, and gives them; what was applied is no longer chosen.
+func (m *Model) finish(r *run, results []harden.Result) []Applied {
 	if r.crash != "" {
 		m.crash = r.crash
 	}
+	var out []Applied
 	for i, res := range results {
 		if recover := m.opts.shell("recover"); res.Outcome == harden.OutcomeUnsettled && len(res.Hints) == 0 && recover != "" {
 			res.Hints = []string{recover}
 			results[i] = res
 		}
 		a := Applied{Run: r.plans[i].Run, Undoes: r.plans[i].Undoes, Result: res, choices: r.plans[i].Choices, where: r.where(i), Left: left(r.plans[i], res)}
-		m.summary.Applied = append(m.summary.Applied, a)
+		a.with = r.with(i, results)
+		out = append(out, a)
 		m.applied(a)
 	}
+	m.summary.Applied = append(m.summary.Applied, out...)
+	return out
+}
+
+// with is the transaction that takes along what kubeadm keeps of it, when it is undone; "" where there is not one that has all
+// of it.
+func (r *run) with(kept int, results []harden.Result) string {
+	if !r.plans[kept].Keeps() || results[kept].Outcome != harden.OutcomeApplied {
+		return ""
+	}
+	for i, res := range results {
+		foreign := func(control string) bool { return !slices.Contains(r.plans[i].Controls(), control) }
+		if i != kept && res.Outcome == harden.OutcomeApplied && !slices.ContainsFunc(r.plans[kept].Controls(), foreign) {
+			return res.Transaction
+		}
+	}
+	return ""
 }
 
 // left is what a plan that undoes could not undo with it.

@@ -158,7 +158,7 @@ func (m *Model) confirm(s *followScreen) tea.Cmd {
 			m.settled(id, res)
 			m.standing = nil
 			m.home()
-			m.push(&resultScreen{ran: []ran{{result: res}}, events: s.events})
+			m.push(&resultScreen{ran: []Applied{{Result: res}}, events: s.events})
 			return m.readFacts()
 		}
 	})

@@ -31,7 +31,8 @@ type Applied struct {
 	Left []harden.Skip
 
 	choices []harden.Choice
-	where   string
+	where   string // which of several plans it was
+	with    string // the transaction of the same run whose undo, or redo, takes this one along
 }
 
 // String is plain text of whole lines, safe for any terminal.
@@ -67,7 +68,7 @@ func (s Summary) String() string {
 		for _, t := range a.Result.Targets {
 			line("  %-12s %s", string(t.Is), targetLine(t))
 		}
-		for _, way := range ways(s.opts, a.Undoes, a.Result) {
+		for _, way := range a.ways(s.opts) {
 			if way.label == "hint" {
 				line("hint: %s", way.command)
 			} else {

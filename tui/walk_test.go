@@ -429,7 +429,7 @@ func TestDiffScreen(t *testing.T) {
 	if !strings.Contains(w.copied, "    - --profiling=false\n") || strings.Contains(w.copied, "+") {
 		t.Errorf("copied %q", w.copied)
 	}
-	w.keys("e").want("change 1 of 4", "apiVersion: v1").keys("n", "n").want("change 3 of 4", "--profiling=false")
+	w.keys("e").want("change 2 of 3", "--profiling=false").keys("N").want("change 1 of 3", "--allow-privileged").keys("g").want("apiVersion: v1").keys("n").want("change 2 of 3")
 	w.keys("w", "enter").want("diff written to harden.diff")
 	got := w.e.saved["harden.diff"]
 	if !strings.Contains(got, "--- a/etc/kubernetes/manifests/kube-apiserver.yaml\n") || !strings.Contains(got, "# /etc/kubernetes/policies: new directory") {
