@@ -75,6 +75,9 @@ func TestWaitingForConfirm(t *testing.T) {
 	w.settle().keys("'cp1", "enter")
 	w.want("Waiting for confirm", "undone by itself in 5 min unless you confirm it", "from another terminal",
 		"sudo kubectl-harden confirm "+id, "sudo kubectl-harden rollback "+id, "a reboot")
+	if n := w.m.loses(); n != 0 {
+		t.Errorf("%d choices that are applied are said to be lost", n)
+	}
 	w.keys("C").want("Waiting for confirm") // it was meant for the screen before
 	w.settle()
 	w.e.clock.add(61 * time.Second)

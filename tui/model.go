@@ -264,11 +264,18 @@ func (m *Model) quit() tea.Cmd {
 	return m.stop()
 }
 
-// loses is how many choices are gone with this walk: neither applied nor as the command line or a file has them.
+// loses is how many choices are gone with this walk: neither applied, which what waits for confirm is, nor as the command line or
+// a file has them.
 func (m *Model) loses() int {
+	applied := map[string]bool{}
+	for _, a := range m.summary.Applied {
+		for _, c := range a.choices {
+			applied[c.Control] = applied[c.Control] || a.Result.Outcome == harden.OutcomeWaiting
+		}
+	}
 	n := 0
 	for control, c := range m.choices {
-		if !reflect.DeepEqual(c, m.kept[control]) {
+		if !applied[control] && !reflect.DeepEqual(c, m.kept[control]) {
 			n++
 		}
 	}
