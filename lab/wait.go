@@ -23,7 +23,7 @@ trap 'echo "no answer: $BASH_COMMAND" >&2' ERR
 curl -fsk --max-time 2 -o /dev/null http://127.0.0.1:2381/readyz
 kubectl get --raw=/readyz --request-timeout=2s >/dev/null
 curl -fsk --max-time 2 -o /dev/null https://127.0.0.1:10257/healthz
-curl -fsk --max-time 2 -o /dev/null https://127.0.0.1:10259/healthz
+curl -fsk --max-time 2 -o /dev/null https://127.0.0.1:10259/readyz
 curl -sk --max-time 2 -o /dev/null https://10.96.0.1:443/readyz
 timeout 2 bash -c '</dev/tcp/10.96.0.10/53'`
 )

@@ -15,7 +15,7 @@ import (
 
 const (
 	// healthyWait is how long a component may take to be seen healthy before it is touched: it may just have started.
-	healthyWait = 10 * time.Second
+	healthyWait = 30 * time.Second
 	// journalRoom is kept free beside the contents that a transaction saves.
 	journalRoom = 1 << 20
 )

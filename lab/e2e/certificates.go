@@ -174,4 +174,41 @@ done`, tenDays, t.cluster.Version())
 	t.same(before, "after the undo")
 	served("after the undo", old)
 	t.clean("after the undo")
+	t.renewedByHand()
+}
+
+// renewedByHand renews as people do, and lets the product restart what still has the certificates from before.
+func (t *T) renewedByHand() {
+	const control = "certificates-in-use"
+	verdict := func(want string) {
+		if got := t.verdicts()[control]; got != want {
+			t.errorf("%s is %q, wanted %q", control, got, want)
+		}
+	}
+	t.step("renewed by hand, and nothing restarted")
+	t.shell("kubeadm certs renew controller-manager.conf; kubeadm certs renew scheduler.conf")
+	verdict("fail")
+	before := t.picture(t.node)
+	m := t.measure()
+	t.must(0, "apply", "--control", control, "--yes", "--soak", "5s")
+	m.report("by hand: ", map[string]int{controllerManager: 1, scheduler: 1, apiServer: 0, etcd: 0})
+	t.healthy("after the restart")
+	verdict("pass")
+	t.must(0, "rollback", "--yes")
+	t.healthy("after the undo of the restart")
+	t.same(before, "after the undo of the restart")
+	verdict("pass")
+}
+
+// verdicts are the statuses of all controls, by id.
+func (t *T) verdicts() map[string]string {
+	var a struct {
+		Findings []struct{ Control, Status string }
+	}
+	t.need(json.Unmarshal([]byte(t.must(0, "assess", "-o", "json").stdout), &a))
+	out := map[string]string{}
+	for _, f := range a.Findings {
+		out[f.Control] = f.Status
+	}
+	return out
 }

@@ -27,7 +27,7 @@ type options struct {
 	name, kubernetes, logs string
 	only                   *regexp.Regexp
 	full, keep, retry      bool
-	within                 time.Duration
+	within, beginWithin    time.Duration
 	parallel               int
 	seed                   uint64
 }
@@ -54,6 +54,7 @@ func run(args []string) int {
 	flags.BoolVar(&o.keep, "keep", false, "leave the last cluster running")
 	flags.BoolVar(&o.retry, "retry", false, "try a scenario that fails once more, on a cluster as new; the table says so")
 	flags.DurationVar(&o.within, "within", 0, "`time` for everything, builds included; what is not over by then has failed")
+	flags.DurationVar(&o.beginWithin, "begin-within", 0, "`time` after which no scenario is begun any more: what is left is said, and is no failure")
 	flags.IntVar(&o.parallel, "parallel", 2, "how many scenarios that measure nothing run at the same time, each on a `cluster` of its own")
 	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "`seed` of what is random; it is printed")
 	flags.StringVar(&o.name, "name", "e2e", "the cluster's `name`")

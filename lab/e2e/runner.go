@@ -37,7 +37,7 @@ func (s scenario) limit() time.Duration {
 
 // scenarios are all, by their numbers.
 func scenarios() []scenario {
-	return slices.Concat(walkScenarios, restartScenarios, profileScenarios, handoverScenarios, rehearsalScenarios, failureScenarios, switchScenarios, encryptionScenarios, certificateScenarios, killScenarios, editScenarios, memberScenarios, badInputScenarios)
+	return slices.Concat(walkScenarios, restartScenarios, profileScenarios, handoverScenarios, rehearsalScenarios, failureScenarios, switchScenarios, encryptionScenarios, certificateScenarios, upgradeScenarios, killScenarios, editScenarios, memberScenarios, badInputScenarios)
 }
 
 // verdict is what became of a scenario.
@@ -50,6 +50,8 @@ const (
 	notRun      verdict = "NOT RUN"
 	// leftOut is nobody's failure: it was not asked for.
 	leftOut verdict = "left out"
+	// notBegun had no time left.
+	notBegun verdict = "NOT BEGUN"
 )
 
 // result is a line of the table.
@@ -103,6 +105,8 @@ func (r *runner) run(ctx context.Context, chosen []scenario) int {
 			switch {
 			case buildErr != nil:
 				res.why = []string{buildErr.Error()}
+			case r.beginWithin > 0 && time.Since(r.started) > r.beginWithin:
+				res.verdict, res.why = notBegun, []string{fmt.Sprintf("more than %s had gone by, builds included", r.beginWithin)}
 			case ctx.Err() != nil:
 				res.why = []string{context.Cause(ctx).Error()}
 			default:

@@ -30,10 +30,10 @@ func printTable(w io.Writer, results []result, took time.Duration) {
 			fmt.Fprintf(w, "%-*s    kept: %s\n", width, "", r.logs)
 		}
 	}
-	fmt.Fprintf(w, "\n%d scenarios passed (%d of them at the second try), %d failed, %d were not run, %d left out, in %s\n",
-		count[passed]+count[passedAgain], count[passedAgain], count[failed], count[notRun], count[leftOut], took.Round(time.Second))
+	fmt.Fprintf(w, "\n%d scenarios passed (%d of them at the second try), %d failed, %d were not run, %d not begun, %d left out, in %s\n",
+		count[passed]+count[passedAgain], count[passedAgain], count[failed], count[notRun], count[notBegun], count[leftOut], took.Round(time.Second))
 	// A form that test runners have, and that programs read.
-	fmt.Fprintf(w, "e2e: %d passed, %d failed, %d skipped\n", count[passed]+count[passedAgain], count[failed]+count[notRun], count[leftOut])
+	fmt.Fprintf(w, "e2e: %d passed, %d failed, %d skipped\n", count[passed]+count[passedAgain], count[failed]+count[notRun], count[leftOut]+count[notBegun])
 }
 
 // wrapped joins figures to lines of at most so many columns.
