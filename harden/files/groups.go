@@ -189,6 +189,8 @@ var groups = []group{
 		find: func(f *harden.Facts) []member {
 			paths := []string{kubernetesDir + "/kubelet.conf", kubernetesDir + "/bootstrap-kubelet.conf"}
 			if f.Kubelet != nil {
+				// On OpenShift the file of this name is the kubelet's configuration.
+				paths = slices.DeleteFunc(paths, func(p string) bool { return p == f.Kubelet.Flag("config").Last() })
 				paths = append(paths, f.Kubelet.Flag("kubeconfig").Last())
 			}
 			return all(f, private, append(paths, inDir(f, kubeletPKI, ext(".pem", ".key"))...)...)
