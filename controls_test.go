@@ -33,8 +33,8 @@ func TestControlsAreDocumented(t *testing.T) {
 
 func controls(areas []harden.Area) string {
 	var b strings.Builder
-	fmt.Fprint(&b, "# Controls\n\nWritten from the catalogue by `make docs`. CIS ids are those of the Kubernetes Benchmark 1.12; where 1.10 and 1.11 ask\n"+
-		"something else under an id, that is said. `--all` takes remedies whose risk is the node's own, and none that is literal.\n")
+	fmt.Fprint(&b, "# Controls\n\nWritten from the catalogue by `make docs`. CIS ids are those of the Kubernetes Benchmarks 1.10 to 1.12, with their level\n"+
+		"and who settles them (benchmarks.md says where that was found). `--all` takes remedies whose risk is the node's own, and none that is literal.\n")
 	for _, a := range areas {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", a.Title, a.About)
 		for _, c := range a.Controls {
@@ -46,16 +46,16 @@ func controls(areas []harden.Area) string {
 
 func document(b *strings.Builder, c harden.Control) {
 	fmt.Fprintf(b, "\n### %s\n\n%s. Severity %s; %s.\n\n%s\n\n", c.ID, c.Title, c.Severity, c.Versions, c.Why)
+	for _, l := range c.Refs.BenchmarkLines() {
+		fmt.Fprintf(b, "- %s: %s\n", l.Label, l.Text)
+	}
 	for _, r := range []struct {
 		name string
 		ids  []string
-	}{{"CIS", c.Refs.CIS}, {"STIG", c.Refs.STIG}, {"NSA", c.Refs.NSA}, {"Seed", c.Refs.Seed}, {"Docs", c.Refs.Docs}} {
+	}{{"STIG", c.Refs.STIG}, {"NSA", c.Refs.NSA}, {"Seed", c.Refs.Seed}, {"Docs", c.Refs.Docs}} {
 		if len(r.ids) > 0 {
 			fmt.Fprintf(b, "- %s: %s\n", r.name, strings.Join(r.ids, ", "))
 		}
-	}
-	if !c.Refs.Older.IsZero() {
-		fmt.Fprintf(b, "- CIS 1.10, 1.11: %s\n", c.Refs.Older)
 	}
 	if len(c.Remedies) == 0 {
 		fmt.Fprint(b, "- no remedy: the control says what to do by hand\n")

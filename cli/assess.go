@@ -62,15 +62,15 @@ func (a *app) assessCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			findings, left, err := ofProfile(f, e.areas, e.Assess(f), profile)
+			findings, p, err := ofProfile(e.areas, e.Assess(f), profile)
 			if err != nil {
 				return err
 			}
 			if out == "json" {
 				err = writeJSON(a.Out, assessment{"harden/v1", f.Identity, viewMachine(f), harden.Count(findings), findings})
 			} else {
-				a.printFindings(f, findings)
-				for _, s := range left {
+				a.printFindings(f, findings, p.Benchmark)
+				for _, s := range p.Left(f) {
 					fmt.Fprintf(a.Out, "left out: %s\n", oneLine(s.Reason.String()))
 				}
 			}
@@ -87,7 +87,7 @@ func (a *app) assessCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "table", "table or json")
-	cmd.Flags().StringVar(&profile, "profile", "", "only what this recommendation asks: cis-l1, cis-l2, stig, nsa or seed")
+	cmd.Flags().StringVar(&profile, "profile", "", "only what this recommendation asks: "+profileWords)
 	cmd.Flags().StringVar(&failOn, "fail-on", "", "exit 3 when a verdict is fail, manual or unknown (each includes the ones before)")
 	return cmd
 }
@@ -152,17 +152,20 @@ func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
 	return f, nil
 }
 
-// ofProfile are the findings that a profile asks about, and what it asks that is not done here; all without one.
-func ofProfile(f *harden.Facts, areas []harden.Area, findings []harden.Finding, id string) ([]harden.Finding, []harden.Skip, error) {
+// profileWords are the profiles for the help of a flag.
+const profileWords = "cis-l1, cis-l2 (of CIS 1.12; of an older one cis-1.11-l1, cis-1.10-l2, ...), stig, nsa or seed"
+
+// ofProfile are the findings that a profile asks about, and the profile; all, and an empty one, without a name.
+func ofProfile(areas []harden.Area, findings []harden.Finding, id string) ([]harden.Finding, harden.Profile, error) {
 	if id == "" {
-		return findings, nil, nil
+		return findings, harden.Profile{}, nil
 	}
 	p, err := catalog.Profile(id)
 	if err != nil {
-		return nil, nil, err
+		return nil, p, err
 	}
 	wanted := p.Controls(areas)
-	return slices.DeleteFunc(findings, func(x harden.Finding) bool { return !slices.Contains(wanted, x.Control) }), p.Left(f), nil
+	return slices.DeleteFunc(findings, func(x harden.Finding) bool { return !slices.Contains(wanted, x.Control) }), p, nil
 }
 
 // failing are the statuses that --fail-on means: unknown is not pass, so each word includes the ones before it.
@@ -184,7 +187,8 @@ var statusWords = map[harden.Status]string{
 	harden.StatusNotApplicable: "n/a", harden.StatusWaived: "waived",
 }
 
-func (a *app) printFindings(f *harden.Facts, findings []harden.Finding) {
+// printFindings tells the verdicts; with a benchmark, what each is there: its id, and whether a person has to settle it.
+func (a *app) printFindings(f *harden.Facts, findings []harden.Finding, b harden.Benchmark) {
 	if harden.NotANode(f) {
 		a.printNotANode(f)
 		return
@@ -197,7 +201,11 @@ func (a *app) printFindings(f *harden.Facts, findings []harden.Finding) {
 		own := slices.DeleteFunc(slices.Clone(findings), func(x harden.Finding) bool { return x.Area != area.ID })
 		rows := [][]string{}
 		for _, x := range own {
-			rows = append(rows, []string{"  " + statusWords[x.Status], x.Control, string(x.Severity), x.Message.String()})
+			row := []string{"  " + statusWords[x.Status], x.Control, string(x.Severity), x.Message.String()}
+			if b != "" {
+				row = slices.Insert(row, 1, idsIn(x, b))
+			}
+			rows = append(rows, row)
 		}
 		if allAlike(f, own) {
 			rows = [][]string{{"  " + statusWords[own[0].Status], fmt.Sprintf("%d controls", len(own)), own[0].Message.String()}}
@@ -214,6 +222,22 @@ func (a *app) printFindings(f *harden.Facts, findings []harden.Finding) {
 	if n := harden.Count(findings)[harden.StatusFail]; n > 0 && !only {
 		fmt.Fprintf(a.Out, "see the diff of the remedies: %s plan --all\n", a.where.called())
 	}
+}
+
+// idsIn are a finding's ids in a benchmark; those that it leaves to a person are marked.
+func idsIn(x harden.Finding, b harden.Benchmark) string {
+	var out []string
+	for _, asked := range x.Benchmarks {
+		if asked.Benchmark != b {
+			continue
+		}
+		id := asked.ID
+		if asked.Assessment == harden.ByPerson {
+			id += " (manual)"
+		}
+		out = append(out, id)
+	}
+	return strings.Join(out, ", ")
 }
 
 // foldFrom is how many lines may say the same.

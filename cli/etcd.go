@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/apply"
@@ -95,7 +96,27 @@ func (e *nodeEtcd) client() (*host.Etcd, error) {
 		}
 		*to = s.Data
 	}
+	e.insteadOfEnded(out)
 	return out, nil
+}
+
+// insteadOfEnded takes the client certificate that etcd's own probes have by kubeadm, where that of the API server has ended: etcd's are
+// renewed first.
+func (e *nodeEtcd) insteadOfEnded(c *host.Etcd) {
+	const base = "/etc/kubernetes/pki/etcd/healthcheck-client"
+	now := time.Now()
+	good := func(data []byte) bool {
+		certs := harden.CertificatesIn(data)
+		return len(certs) > 0 && now.Before(certs[0].NotAfter)
+	}
+	if len(c.Cert) == 0 || good(c.Cert) {
+		return
+	}
+	cert, errC := e.files.State(base + ".crt")
+	key, errK := e.files.State(base + ".key")
+	if errC == nil && errK == nil && cert.Exists && key.Exists && good(cert.Data) {
+		c.Cert, c.Key = cert.Data, key.Data
+	}
 }
 
 // newKey is one to encrypt with.

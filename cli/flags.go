@@ -89,7 +89,7 @@ func (s *selectFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&s.all, "all", false, "every failing control whose default remedy risks this node's components only")
 	f.StringSliceVar(&s.controls, "control", nil, "controls, by id")
 	f.StringSliceVar(&s.areas, "area", nil, "areas, by id")
-	f.StringVar(&s.profile, "profile", "", "what this recommendation asks, as --all does: cis-l1, cis-l2, stig, nsa or seed")
+	f.StringVar(&s.profile, "profile", "", "what this recommendation asks, as --all does: "+profileWords)
 	f.StringArrayVar(&s.remedies, "remedy", nil, "CONTROL=REMEDY: take this remedy")
 	f.StringArrayVar(&s.set, "set", nil, "CONTROL.OPTION=VALUE: take the control with this option of its remedy")
 	f.StringVar(&s.file, "file", "", "choices file, as the UI saves it")

@@ -35,13 +35,12 @@ type Control struct {
 
 // Refs are where a recommendation comes from.
 type Refs struct {
-	CIS []string `json:"cis,omitempty"` // CIS Kubernetes Benchmark 1.12
-	// Older is what the benchmarks 1.10 and 1.11 ask differently under these ids.
-	Older Message  `json:"older,omitzero"`
-	STIG  []string `json:"stig,omitempty"` // DISA Kubernetes STIG
-	NSA   []string `json:"nsa,omitempty"`  // NSA/CISA Kubernetes Hardening Guide 1.2, topic
-	Seed  []string `json:"seed,omitempty"` // the area of the document that the product grew from
-	Docs  []string `json:"docs,omitempty"` // kubernetes.io pages, KEPs
+	CIS       []string `json:"cis,omitempty"`       // the newest of Benchmarks; AskedBy has what the others ask
+	FormerCIS []string `json:"formerCIS,omitempty"` // of older ones, where the newest has none
+	STIG      []string `json:"stig,omitempty"`      // DISA Kubernetes STIG
+	NSA       []string `json:"nsa,omitempty"`       // NSA/CISA Kubernetes Hardening Guide 1.2, topic
+	Seed      []string `json:"seed,omitempty"`      // the area of the document that the product grew from
+	Docs      []string `json:"docs,omitempty"`      // kubernetes.io pages, KEPs
 }
 
 // Severity orders findings.
@@ -185,7 +184,9 @@ type Finding struct {
 	Message  Message    `json:"message"`
 	Evidence []Evidence `json:"evidence"`
 	Refs     Refs       `json:"refs"`
-	Remedies []string   `json:"remedies"` // ids that hold for this version
+	// Benchmarks are what each CIS benchmark asks of it, newest first.
+	Benchmarks []Recommendation `json:"benchmarks,omitempty"`
+	Remedies   []string         `json:"remedies"` // ids that hold for this version
 }
 
 // Choice is which remedy and options the operator took for a control.

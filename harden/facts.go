@@ -72,6 +72,8 @@ type Facts struct {
 	UnusedEncryption string `json:"unusedEncryption,omitempty"`
 	// AuditWebhook is nil where the API server sends no audit events away.
 	AuditWebhook *AuditWebhookFact `json:"auditWebhook,omitempty"`
+	// AuditReceivers are the kubeconfigs in AuditWebhookDir, which the operator has put there to be used.
+	AuditReceivers []AuditWebhookFact `json:"auditReceivers,omitempty"`
 	// Missing says why a group of facts could not be read. A group that is not here is known.
 	Missing map[Need]Message `json:"missing,omitempty"`
 }
@@ -90,13 +92,6 @@ type EncryptionFact struct {
 type EncryptionRule struct {
 	Resources []string `json:"resources"`
 	Providers []string `json:"providers"`
-}
-
-// AuditWebhookFact is where the API server sends audit events, without the credentials for it.
-type AuditWebhookFact struct {
-	Path   string  `json:"path"`
-	Unread Message `json:"unread,omitzero"`
-	Server string  `json:"server,omitempty"`
 }
 
 // Identity is which node of which cluster was observed; a plan carries it and is refused elsewhere.

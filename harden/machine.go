@@ -25,7 +25,7 @@ var instead = map[Distro]Message{
 	K3s:       Msg("set kube-apiserver-arg, kubelet-arg, protect-kernel-defaults and secrets-encryption in /etc/rancher/k3s/config.yaml"),
 	RKE2:      Msg("set \"profile: cis\" and the flags in /etc/rancher/rke2/config.yaml, and restart rke2-server or rke2-agent"),
 	MicroK8s:  Msg("run \"microk8s enable cis-hardening\", or edit the files in /var/snap/microk8s/current/args"),
-	K0s:       Msg("set spec.api.extraArgs, spec.controllerManager and workerProfiles in k0s.yaml"),
+	K0s:       Msg("set extraArgs of spec.api, spec.controllerManager and spec.scheduler, and spec.workerProfiles, in /etc/k0s/k0s.yaml, and restart k0s"),
 	Talos:     Msg("change cluster.apiServer and machine.kubelet with \"talosctl patch machineconfig\""),
 	OpenShift: Msg("use KubeletConfig, APIServer and MachineConfig objects, or the compliance operator"),
 	EKS:       Msg("change the launch template's user data; the control plane is Amazon's"),

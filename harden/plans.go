@@ -13,10 +13,14 @@ type Plans struct {
 	Cluster Plan
 }
 
-// InOrder are the plans in the order in which they are applied. An empty plan of etcd is left out: most runs have none.
+// InOrder are the plans in the order in which they are applied. An empty plan of etcd is left out: most runs have none. One that renews
+// what has ended comes first: without etcd no API server gets well.
 func (p Plans) InOrder() []Plan {
 	if p.Etcd.Empty() {
 		return []Plan{p.Node, p.Cluster}
+	}
+	if p.Etcd.Mends(p.Etcd.Created) {
+		return []Plan{p.Etcd, p.Node, p.Cluster}
 	}
 	return []Plan{p.Node, p.Etcd, p.Cluster}
 }

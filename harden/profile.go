@@ -6,6 +6,8 @@ import "slices"
 // not done because it hurts.
 type Profile struct {
 	ID string // "cis-l1"
+	// Benchmark is the one that the profile follows, where it is one of CIS.
+	Benchmark Benchmark
 	// Takes says whether the profile asks for a control, by where its recommendation comes from.
 	Takes func(Refs) bool
 	// Choices are remedies and options that the profile wants otherwise than by default.

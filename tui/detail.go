@@ -105,7 +105,7 @@ func (m *Model) describe(d *doc, c harden.Control) {
 	m.describeRemedy(d, c)
 	d.heading("References")
 	for _, r := range references(c) {
-		d.pair(r[0], 10, r[1])
+		d.pair(r[0], 15, r[1])
 	}
 }
 
@@ -200,9 +200,8 @@ func references(c harden.Control) [][2]string {
 			out = append(out, [2]string{label, strings.Join(of, ", ")})
 		}
 	}
-	add("CIS 1.12", c.Refs.CIS)
-	if !c.Refs.Older.IsZero() {
-		out = append(out, [2]string{"CIS 1.10, 1.11", c.Refs.Older.String()})
+	for _, l := range c.Refs.BenchmarkLines() {
+		out = append(out, [2]string{l.Label, l.Text.String()})
 	}
 	add("STIG", c.Refs.STIG)
 	add("NSA 1.2", c.Refs.NSA)

@@ -56,10 +56,19 @@ func (m *Model) searchWords() map[string]string {
 		for _, c := range a.Controls {
 			f, _ := m.finding(c.ID)
 			out[c.ID] = strings.ToLower(strings.Join([]string{c.ID, c.Title, a.Title, word(f.Status), string(c.Severity),
-				strings.Join(c.Refs.CIS, " "), strings.Join(c.Refs.STIG, " ")}, " "))
+				benchmarkIDs(c.Refs), strings.Join(c.Refs.STIG, " ")}, " "))
 		}
 	}
 	return out
+}
+
+// benchmarkIDs are the control's ids in every benchmark, so that it is found by the one of whoever follows an older one.
+func benchmarkIDs(r harden.Refs) string {
+	var out []string
+	for _, asked := range r.Recommendations() {
+		out = append(out, asked.ID)
+	}
+	return strings.Join(out, " ")
 }
 
 func containsAll(text string, words []string) bool {

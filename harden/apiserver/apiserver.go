@@ -27,7 +27,7 @@ func Area() harden.Area {
 			pod.TLS(
 				harden.Refs{STIG: []string{"V-242378"}, NSA: []string{nsaTLS}, Seed: []string{seedTLS}, Docs: []string{flagsPage}},
 				harden.Refs{
-					CIS: []string{"1.2.29"}, Older: harden.Msg("1.10 and 1.11 accept CBC suites too"),
+					CIS:  []string{"1.2.29"},
 					STIG: []string{"V-242418"}, NSA: []string{nsaTLS}, Seed: []string{seedTLS}, Docs: []string{flagsPage},
 				},
 			),

@@ -45,7 +45,7 @@ var flagControls = []harden.Control{
 			"While expiration is extended, as it is by default, such a token is really good for a year, and so is a stolen one. " +
 			"The extension was made for clients that read their token only once; current ones read it again."),
 		Refs: harden.Refs{
-			CIS: []string{"1.2.30"}, Older: harden.Msg("1.10 does not ask for it"),
+			CIS:  []string{"1.2.30"},
 			Docs: []string{flagsPage, "https://github.com/kubernetes/enhancements/tree/master/keps/sig-auth/1205-bound-service-account-tokens"},
 		},
 		Severity:  harden.Medium,

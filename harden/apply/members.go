@@ -129,9 +129,9 @@ func (a *Applier) ready(ctx context.Context, others []harden.ControlPlane) error
 }
 
 // bears refuses, before anything is begun, restarts that the other members would not bear. An undo is not refused: it may be
-// what brings them back.
+// what brings them back; nor is the renewal of a certificate that has ended, without which nobody can be asked.
 func (a *Applier) bears(ctx context.Context, p harden.Plan) error {
-	if p.Undoes != "" || p.Target.Offline {
+	if p.Undoes != "" || p.Target.Offline || p.Mends(a.Clock.Now()) {
 		return nil
 	}
 	for _, st := range p.Stages {
@@ -166,6 +166,8 @@ func (r *run) askMembers(ctx context.Context, c harden.Component) error {
 		return errInterrupted
 	}
 	switch {
+	case r.mends && (err != nil || unknown != nil):
+		r.unproven(c.ID, harden.Msg("the other members could not be asked, or are not well, before the renewal: %s", oneLine(errors.Join(err, unknown))))
 	case err != nil:
 		return fmt.Errorf("checking the other members: %w", err)
 	case unknown != nil && c.ID == harden.Etcd:

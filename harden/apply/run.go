@@ -39,6 +39,7 @@ type run struct {
 	owed       []error  // objects that could not be put back, because the API could not be asked
 	single     *bool    // whether this is the only control plane, once that was asked
 	unproved   []string // components whose undo could not be proven, because they were not well before it either
+	mends      bool     // it renews what had ended when it began, so that not all needs to be well before
 }
 
 // startedEntry is the journal of a component before its first change.
@@ -46,12 +47,12 @@ type startedEntry struct {
 	Component harden.ComponentID `json:"component"`
 	Instance  Instance           `json:"instance"`
 	Restarts  int                `json:"restarts,omitempty"` // of a unit, as systemd counts them
-	Unwell    string             `json:"unwell,omitempty"`   // what was wrong with it before an undo
+	Unwell    string             `json:"unwell,omitempty"`   // what was wrong with it before an undo, or the renewal of what had ended
 }
 
 func newRun(a *Applier, p harden.Plan, tx Tx) *run {
 	return &run{
-		Applier: a, plan: p, tx: tx, before: map[harden.ComponentID]startedEntry{},
+		Applier: a, plan: p, tx: tx, mends: p.Mends(a.Clock.Now()), before: map[harden.ComponentID]startedEntry{},
 		proven: map[harden.ComponentID]Instance{}, canaries: map[int]*canary{}, rehearsed: map[int]bool{}, undone: map[harden.ComponentID]bool{},
 		notAsked: map[harden.ComponentID]bool{}, beyond: map[int]bool{},
 	}
@@ -230,7 +231,7 @@ func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component
 	r.shorten(ctx, c, was.Instance, leaving, changed)
 	gate, _ := st.Gate(c.ID)
 	switch {
-	case was.Unwell != "":
+	case was.Unwell != "" && !r.mends:
 		return r.proveUnwell(ctx, c, gate, w)
 	case hand == nil:
 		return r.prove(ctx, c, gate, w)
@@ -266,8 +267,11 @@ func (r *run) remember(ctx context.Context, st harden.Stage, c harden.Component)
 		return fmt.Errorf("looking at %s: %w", c.ID, err)
 	}
 	entry := startedEntry{Component: c.ID, Instance: i, Restarts: r.restarts(ctx, c)}
-	if r.plan.Undoes != "" {
+	if r.plan.Undoes != "" || r.mends {
 		entry.Unwell = r.unwell(ctx, st, c)
+	}
+	if r.mends && entry.Unwell != "" {
+		r.unproven(c.ID, harden.Msg("%s is not well before its certificates are renewed: %s", c.ID, entry.Unwell))
 	}
 	if err := r.tx.Log(kindStarted, entry); err != nil {
 		return fmt.Errorf("writing the journal: %w", err)

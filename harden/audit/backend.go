@@ -2,20 +2,14 @@ package audit
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
-	"net/url"
 	"path"
 	"slices"
-	"strings"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
 const (
-	modeFlag        = "audit-log-mode"
-	webhookFlag     = "audit-webhook-config-file"
-	webhookModeFlag = "audit-webhook-mode"
+	modeFlag = "audit-log-mode"
 
 	batch, blocking, strict = "batch", "blocking", "blocking-strict"
 )
@@ -50,16 +44,8 @@ var backendControls = []harden.Control{
 		Component: harden.APIServer, Flags: []string{pathFlag, "audit-log-maxsize", "audit-log-maxbackup"},
 		Needs: needs, Applies: applies, Assess: assessDisk,
 	},
-	{
-		ID: "audit-webhook", Title: "What is sent away of the audit log arrives, and cannot stop the API", Severity: harden.Medium,
-		Why: harden.Msg("A log on the node is in the hands of whoever takes the node over; a copy that the API server sends elsewhere is not. " +
-			"Unless its mode is batch, every request waits for the receiver. " +
-			"The API server is in the host's network, where names of Services mean nothing. " +
-			"Falco's k8saudit plugin needs no webhook: it reads the log itself, as open_params \"file://\" with the log's path, from a pod on each control-plane node."),
-		Refs:      harden.Refs{NSA: []string{nsaTopic}, Docs: []string{docsPage}},
-		Component: harden.APIServer, Flags: []string{webhookFlag, webhookModeFlag},
-		Needs: needs, Applies: applies, Assess: assessWebhook,
-	},
+	webhookControl,
+	falcoControl,
 }
 
 func assessMode(f *harden.Facts) harden.Verdict {
@@ -121,39 +107,4 @@ func assessDisk(f *harden.Facts) harden.Verdict {
 		return harden.NeedsPerson(harden.Msg("the logs fit, and leave little for others; decide whether that is enough"), seen, room)
 	}
 	return harden.Passed(harden.Msg("logs of at most %s fit twice", gigabytes(all)), seen, room)
-}
-
-func assessWebhook(f *harden.Facts) harden.Verdict {
-	c := f.Component(harden.APIServer)
-	flag, mode := c.Flag(webhookFlag), c.Flag(webhookModeFlag)
-	seen := []harden.Evidence{flag.Evidence(webhookFlag), mode.Evidence(webhookModeFlag)}
-	if mode.Set && !slices.Contains(modes, mode.Last()) {
-		return harden.Failed(harden.Msg("there is no mode %q; the API server does not start with it", mode.Last()), seen...)
-	}
-	if flag.Last() == "" {
-		return harden.NotFor(harden.Msg("the API server sends nothing away; what else ships the log cannot be seen here"), seen...)
-	}
-	w := f.AuditWebhook
-	switch {
-	case w == nil:
-		return harden.NeedsPerson(harden.Msg("where it is sent is not known"), seen...)
-	case !w.Unread.IsZero():
-		return harden.NeedsPerson(harden.Msg("where it is sent is not known: %s", w.Unread), seen...)
-	}
-	seen = append(seen, harden.Evidence{Source: w.Path, Value: "server " + w.Server})
-	if mode.Last() == blocking || mode.Last() == strict {
-		return harden.Failed(harden.Msg("every request waits for the receiver: the API is slow when that is, and with blocking-strict away"), seen...)
-	}
-	u, err := url.Parse(w.Server)
-	if err != nil || u.Hostname() == "" {
-		return harden.Failed(harden.Msg("%s names no server", w.Path), seen...)
-	}
-	at, notAddress := netip.ParseAddr(u.Hostname())
-	switch local := notAddress == nil && at.IsLoopback() || u.Hostname() == "localhost"; {
-	case strings.HasSuffix(u.Hostname(), ".svc") || strings.Contains(u.Hostname(), ".svc."):
-		return harden.Failed(harden.Msg("the API server is in the host's network and does not find %s: use the Service's address", u.Hostname()), seen...)
-	case u.Scheme != "https" && !local:
-		return harden.NeedsPerson(harden.Msg("events go to %s unencrypted; decide who may read along", net.JoinHostPort(u.Hostname(), u.Port())), seen...)
-	}
-	return harden.Passed(harden.Msg("events are sent to %s, and no request waits for it", u.Hostname()), seen...)
 }

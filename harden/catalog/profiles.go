@@ -7,16 +7,14 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-// levelTwo are the recommendations of CIS 1.12 that are of its second level only. Where published mappings disagree, the first
-// level is taken: the second contains it.
-var levelTwo = []string{
-	"1.3.6", "2.7", "3.2.2", "4.2.8",
-	"5.2.7", "5.2.9", "5.3.2", "5.4.1", "5.4.2", "5.5.1", "5.6.2", "5.6.3", "5.6.4",
-}
-
-func inCIS(level int) func(harden.Refs) bool {
-	return func(r harden.Refs) bool {
-		return slices.ContainsFunc(r.CIS, func(id string) bool { return level > 1 || !slices.Contains(levelTwo, id) })
+// cis is the profile of one level of a benchmark; the second contains the first.
+func cis(id string, b harden.Benchmark, level int, refused ...harden.Refusal) harden.Profile {
+	return harden.Profile{
+		ID: id, Benchmark: b,
+		Takes: func(r harden.Refs) bool {
+			return slices.ContainsFunc(r.AskedBy(b), func(asked harden.Recommendation) bool { return asked.Level <= level })
+		},
+		Refused: append([]harden.Refusal{anonymous("1.2.1"), etcdOwner, hostnameOverride}, refused...),
 	}
 }
 
@@ -41,12 +39,26 @@ var hostnameOverride = harden.Refusal{
 	Here:   func(f *harden.Facts) bool { return f.Kubelet != nil && f.Kubelet.Flag("hostname-override").Set },
 }
 
-// Profiles are the recommendations that can be followed as a whole: the CIS Kubernetes Benchmark 1.12, the DISA Kubernetes STIG,
+var publicCertificates = harden.Refusal{
+	Asks: "1.1.20 and 4.1.7 (certificates are 0600)", Control: "files-pki-modes",
+	Reason: harden.Msg("certificates are public, and programs that read them without being root would stop; newer benchmarks ask for 0644, as the control does"),
+}
+
+var kubeletAddresses = harden.Refusal{
+	Asks: "4.2.15 (IPAddressDeny=any on the kubelet's unit)", Control: "ports-kubelet",
+	Reason: harden.Msg("the node is cut off unless IPAddressAllow names everything that it needs, and newer benchmarks do not ask for it"),
+}
+
+// Profiles are the recommendations that can be followed as a whole: the CIS Kubernetes Benchmarks 1.10 to 1.12, the DISA Kubernetes STIG,
 // the NSA/CISA Kubernetes Hardening Guide 1.2, and the document that this program grew from.
 func Profiles() []harden.Profile {
 	return []harden.Profile{
-		{ID: "cis-l1", Takes: inCIS(1), Refused: []harden.Refusal{anonymous("1.2.1"), etcdOwner, hostnameOverride}},
-		{ID: "cis-l2", Takes: inCIS(2), Refused: []harden.Refusal{anonymous("1.2.1"), etcdOwner, hostnameOverride}},
+		cis("cis-l1", "1.12", 1),
+		cis("cis-l2", "1.12", 2),
+		cis("cis-1.11-l1", "1.11", 1),
+		cis("cis-1.11-l2", "1.11", 2, kubeletAddresses),
+		cis("cis-1.10-l1", "1.10", 1, publicCertificates),
+		cis("cis-1.10-l2", "1.10", 2, publicCertificates),
 		{ID: "stig", Takes: func(r harden.Refs) bool { return len(r.STIG) > 0 }, Refused: []harden.Refusal{
 			anonymous("V-242390"), hostnameOverride,
 			{

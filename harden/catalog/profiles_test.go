@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -71,5 +72,64 @@ func TestWhatHurtsIsSaidWhereItWould(t *testing.T) {
 	worker, master := stig.Left(hardentest.Worker(t)), stig.Left(hardentest.Fixture(t, "1.37").Facts(t))
 	if len(worker) >= len(master) {
 		t.Errorf("worker %v, control plane %v", worker, master)
+	}
+}
+
+// TestEveryRecommendationHasAControl: sections 1 to 4 of the newest benchmark are in the catalogue, and it names no id that no
+// benchmark has.
+func TestEveryRecommendationHasAControl(t *testing.T) {
+	var named []string
+	for _, a := range catalog.Areas() {
+		for _, c := range a.Controls {
+			named = append(named, c.Refs.CIS...)
+			for _, id := range c.Refs.CIS {
+				if section, _, _ := strings.Cut(id, "."); !slices.Contains(harden.RecommendationIDs(section), id) {
+					t.Errorf("%s: there is no %s", c.ID, id)
+				}
+			}
+			if got := len(c.Refs.Recommendations()); len(c.Refs.FormerCIS) > 0 && got == 0 {
+				t.Errorf("%s: no benchmark has %v", c.ID, c.Refs.FormerCIS)
+			}
+		}
+	}
+	for _, section := range []string{"1", "2", "3", "4"} {
+		for _, id := range harden.RecommendationIDs(section) {
+			// How people log in, nothing on a node tells.
+			if people := id == "3.1.2" || id == "3.1.3"; slices.Contains(named, id) == people {
+				t.Errorf("%s: a control stands for it: %v", id, people)
+			}
+		}
+	}
+}
+
+// TestProfilesOfOlderBenchmarks: they ask what their benchmark asks, and say what of it is not done.
+func TestProfilesOfOlderBenchmarks(t *testing.T) {
+	areas := catalog.Areas()
+	asks := func(profile, control string) bool {
+		p, err := catalog.Profile(profile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Contains(p.Controls(areas), control)
+	}
+	for control, want := range map[string]map[string]bool{
+		"apiserver-service-account-extend-token-expiration": {"cis-l1": true, "cis-1.11-l1": true, "cis-1.10-l2": false},
+		"kubelet-seccomp-default":                           {"cis-l1": true, "cis-1.11-l1": true, "cis-1.10-l2": false},
+		"apiserver-profiling":                               {"cis-l1": true, "cis-1.11-l1": true, "cis-1.10-l1": true},
+		"ports-kubelet":                                     {"cis-l2": false, "cis-1.11-l1": false, "cis-1.11-l2": true, "cis-1.10-l2": false},
+		"certificates-etcd-ca":                              {"cis-1.11-l1": false, "cis-1.11-l2": true, "cis-1.10-l1": false, "cis-1.10-l2": true},
+	} {
+		for profile, w := range want {
+			if got := asks(profile, control); got != w {
+				t.Errorf("%s asks for %s: %v", profile, control, got)
+			}
+		}
+	}
+	f := hardentest.Fixture(t, "1.30").Facts(t)
+	for profile, want := range map[string]string{"cis-1.11-l2": "4.2.15", "cis-1.10-l1": "1.1.20"} {
+		p, _ := catalog.Profile(profile)
+		if !slices.ContainsFunc(p.Left(f), func(s harden.Skip) bool { return strings.Contains(s.Reason.String(), want) }) {
+			t.Errorf("%s does not say what it leaves of %s", profile, want)
+		}
 	}
 }

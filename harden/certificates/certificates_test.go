@@ -235,6 +235,16 @@ func TestVerdicts(t *testing.T) {
 			n.Write(kubelet+"/kubelet-client-2026.pem", p.pem()+p.keyPEM(t), 0o600)
 			n.Links[kubelet+"/kubelet-client-current.pem"] = kubelet + "/kubelet-client-2026.pem"
 		}, harden.StatusFail, "journalctl -u kubelet"},
+		{"the kubelet's own has ended", "certificates-expiry", func(t *testing.T, n *node) {
+			p := issue(t, "system:node:cp1", &n.ca, until(-day))
+			n.Files[kubelet] = harden.State{Exists: true, Dir: true, Mode: 0o755}
+			n.Write(kubelet+"/kubelet-client-2026.pem", p.pem()+p.keyPEM(t), 0o600)
+			n.Links[kubelet+"/kubelet-client-current.pem"] = kubelet + "/kubelet-client-2026.pem"
+		}, harden.StatusFail, `does not start: on this node run "kubeadm kubeconfig user --org system:nodes --client-name system:node:cp1"`},
+		{"the kubelet's own has ended, and the CA signs elsewhere", "certificates-expiry", func(t *testing.T, n *node) {
+			n.embed(t, "/etc/kubernetes/kubelet.conf", issue(t, "system:node:cp1", &n.ca, until(-day)))
+			delete(n.Files, pki+"/ca.key")
+		}, harden.StatusFail, `does not start: on a control-plane node run "kubeadm kubeconfig user`},
 		{"one in the kubelet's kubeconfig", "certificates-expiry", func(t *testing.T, n *node) {
 			n.embed(t, "/etc/kubernetes/kubelet.conf", issue(t, "system:node:cp1", &n.ca, until(3*day)))
 		}, harden.StatusFail, "have it name /var/lib/kubelet/pki/kubelet-client-current.pem"},

@@ -95,7 +95,7 @@ func assessEnds(f *harden.Facts, takes func(*harden.Facts, harden.CertificateFac
 	}
 	switch {
 	case len(ended) > 0:
-		return harden.Failed(harden.Msg("ended on %s: %s; %s", date(ended[0].NotAfter), names(ended), wayOut(f, ended[0])), seen...)
+		return harden.Failed(harden.Msg("ended on %s: %s; %s", date(ended[0].NotAfter), names(ended), waysOut(f, ended)), seen...)
 	case len(early) > 0:
 		return harden.Failed(harden.Msg("good from %s on only: %s; is the clock of this node right?", date(early[0].NotBefore), names(early)), seen...)
 	case len(close) > 0:
@@ -117,12 +117,34 @@ func ends(f *harden.Facts, c harden.CertificateFact) string {
 	}
 }
 
+// waysOut are those of several, each once.
+func waysOut(f *harden.Facts, list []harden.CertificateFact) harden.Message {
+	var out harden.Message
+	var said []string
+	for _, c := range list {
+		way := wayOut(f, c)
+		switch {
+		case slices.Contains(said, way.String()):
+			continue
+		case len(said) == 0:
+			out = way
+		default:
+			out = harden.Msg("%s; %s", out, way)
+		}
+		said = append(said, way.String())
+	}
+	return out
+}
+
 // wayOut says how to get a new one.
 func wayOut(f *harden.Facts, c harden.CertificateFact) harden.Message {
+	kubelets := c.Path == "/etc/kubernetes/kubelet.conf" || strings.HasPrefix(c.Path, kubeletPKI+"/kubelet-client")
 	switch {
+	case kubelets && !f.CollectedAt.Before(c.NotAfter):
+		return harden.Msg("with one that has ended the kubelet cannot ask for a new one, and does not start: %s", kubeletByHand(f))
 	case c.Path == "/etc/kubernetes/kubelet.conf":
 		return harden.Msg("nobody renews a certificate inside of this file: have it name %s/kubelet-client-current.pem, which the kubelet renews (kubeadm init phase kubelet-finalize all)", kubeletPKI)
-	case strings.HasPrefix(c.Path, kubeletPKI+"/kubelet-client"):
+	case kubelets:
 		return harden.Msg("the kubelet renews this one by itself and has not: look at \"journalctl -u kubelet\" and \"kubectl get csr\"")
 	case strings.HasPrefix(c.Path, kubeletPKI+"/"):
 		return harden.Msg("the kubelet makes this one at its start when there is none: move it away with its key and restart the kubelet")
@@ -138,9 +160,23 @@ func wayOut(f *harden.Facts, c harden.CertificateFact) harden.Message {
 		return harden.Msg("kubeadm renews it once the node runs")
 	}
 	if !f.CollectedAt.Before(c.NotAfter) {
-		return harden.Msg("kubeadm renews it; where the control plane is down for it, nothing can be proven from here: %s", byHand)
+		return harden.Msg("kubeadm renews it, also while the API server does not answer: the remedy takes etcd's first and does not ask for health before; by hand: %s", byHand)
 	}
 	return harden.Msg("kubeadm renews it")
+}
+
+// kubeletByHand is a new credential for a kubelet (kubernetes.io, troubleshooting kubeadm): signed where the CA's key is, taken once.
+func kubeletByHand(f *harden.Facts) string {
+	node := f.Identity.Node
+	if node == "" {
+		node = "NODE"
+	}
+	where := "on a control-plane node"
+	if ca, ok := find(f, pkiDir+"/ca.crt"); ok && ca.Key == harden.KeyMatches {
+		where = "on this node"
+	}
+	return fmt.Sprintf("%s run \"kubeadm kubeconfig user --org system:nodes --client-name system:node:%s\", write what it prints to /etc/kubernetes/kubelet.conf here, "+
+		"restart the kubelet, and once %s/kubelet-client-current.pem is new, have the file name that again (kubeadm init phase kubelet-finalize all)", where, node, kubeletPKI)
 }
 
 // byHand is a renewal without this program.

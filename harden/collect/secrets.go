@@ -2,6 +2,7 @@ package collect
 
 import (
 	"net/url"
+	"path"
 
 	"sigs.k8s.io/yaml"
 
@@ -82,41 +83,105 @@ func collectAuditWebhook(n Node, f *harden.Facts) {
 	if flag.Last() == "" {
 		return
 	}
-	fact := &harden.AuditWebhookFact{}
-	f.AuditWebhook = fact
+	f.AuditWebhook = &harden.AuditWebhookFact{}
 	var data []byte
-	if fact.Path, data, fact.Unread = mounted(n, c, flag.Last()); data == nil {
+	if f.AuditWebhook.Path, data, f.AuditWebhook.Unread = mounted(n, c, flag.Last()); data != nil {
+		*f.AuditWebhook = auditWebhook(f.AuditWebhook.Path, data)
+	}
+}
+
+// maxReceivers bounds how many files of the directory are read.
+const maxReceivers = 20
+
+// collectAuditReceivers reads the kubeconfigs that the operator has put where they can be chosen from.
+func collectAuditReceivers(n Node, f *harden.Facts) {
+	if f.Component(harden.APIServer) == nil {
 		return
 	}
+	names, err := n.List(harden.AuditWebhookDir)
+	if err != nil {
+		return // a precondition says that there is none
+	}
+	for _, name := range names[:min(len(names), maxReceivers)] {
+		if ext := path.Ext(name); ext != ".yaml" && ext != ".yml" && ext != ".conf" && ext != ".kubeconfig" {
+			continue
+		}
+		p := path.Join(harden.AuditWebhookDir, name)
+		file := readFile(n, p)
+		switch {
+		case !file.Unread.IsZero():
+			f.AuditReceivers = append(f.AuditReceivers, harden.AuditWebhookFact{Path: p, Unread: file.Unread})
+		case file.State.Exists && !file.State.Dir:
+			f.AuditReceivers = append(f.AuditReceivers, auditWebhook(p, file.State.Data))
+		}
+	}
+}
+
+// auditWebhook reads of a kubeconfig, which is at a path of the host, where its current context leads to.
+func auditWebhook(at string, data []byte) harden.AuditWebhookFact {
+	fact := harden.AuditWebhookFact{Path: at}
 	var k struct {
 		Clusters []struct {
 			Name    string `json:"name"`
 			Cluster struct {
 				Server string `json:"server"`
+				CA     string `json:"certificate-authority"`
 			} `json:"cluster"`
 		} `json:"clusters"`
 		Contexts []struct {
 			Name    string `json:"name"`
 			Context struct {
 				Cluster string `json:"cluster"`
+				User    string `json:"user"`
 			} `json:"context"`
 		} `json:"contexts"`
+		Users []struct {
+			Name string `json:"name"`
+			User struct {
+				Certificate string         `json:"client-certificate"`
+				Key         string         `json:"client-key"`
+				TokenFile   string         `json:"tokenFile"`
+				Exec        map[string]any `json:"exec"`
+				Provider    map[string]any `json:"auth-provider"`
+			} `json:"user"`
+		} `json:"users"`
 		Current string `json:"current-context"`
 	}
 	// The error of a decoder may quote what it cannot read, which may be a credential here.
 	if yaml.Unmarshal(data, &k) != nil {
 		fact.Unread = harden.Msg("%s is no kubeconfig that can be read here", fact.Path)
-		return
+		return fact
+	}
+	named := func(files ...string) {
+		for _, p := range files {
+			if p != "" && !path.IsAbs(p) {
+				p = path.Join(path.Dir(at), p) // as the API server takes it
+			}
+			if p != "" {
+				fact.Files = append(fact.Files, p)
+			}
+		}
 	}
 	for _, ctx := range k.Contexts {
+		if ctx.Name != k.Current {
+			continue
+		}
 		for _, cl := range k.Clusters {
-			if u, err := url.Parse(cl.Cluster.Server); ctx.Name == k.Current && cl.Name == ctx.Context.Cluster && err == nil {
+			if u, err := url.Parse(cl.Cluster.Server); cl.Name == ctx.Context.Cluster && err == nil {
 				u.User, u.RawQuery, u.Fragment = nil, "", ""
 				fact.Server = u.String()
+				named(cl.Cluster.CA)
+			}
+		}
+		for _, u := range k.Users {
+			if u.Name == ctx.Context.User {
+				named(u.User.Certificate, u.User.Key, u.User.TokenFile)
+				fact.Runs = len(u.User.Exec)+len(u.User.Provider) > 0
 			}
 		}
 	}
 	if fact.Server == "" {
 		fact.Unread = harden.Msg("%s has no current context with a server", fact.Path)
 	}
+	return fact
 }

@@ -78,10 +78,36 @@ func collectStaticPods(n Node, live Live, f *harden.Facts) error {
 		if facts.Process == nil && len(facts.Unknown) > 0 {
 			f.Missing[harden.Need(c.ID)] = harden.Msg("%s takes $(%s) from elsewhere, and no process shows what it is", facts.Effective, facts.Unknown[0])
 		}
+		if why := settingsElsewhere(facts); !why.IsZero() {
+			f.Missing[harden.Need(c.ID)] = why
+		}
 		f.Components[c.ID] = facts
 	}
 	return nil
 }
+
+// settingsElsewhere says why a component's flags are not what it goes by, if so: OpenShift gives it a configuration of its own, and
+// some manifests start it through a script. That a flag is not set says nothing there.
+func settingsElsewhere(c *harden.ComponentFacts) harden.Message {
+	if own := c.Flag(openShiftFlag); own.Set {
+		return harden.Msg("%s goes by OpenShift's own configuration, %s, which is not read", c.ID, own.Last())
+	}
+	if c.Process != nil || len(c.Args) == 0 || strings.HasPrefix(c.Args[0], "-") { // the image's own program takes them
+		return harden.Message{}
+	}
+	for _, arg := range c.Args {
+		if strings.HasPrefix(arg, "-") {
+			break
+		}
+		if path.Base(arg) == string(c.ID) {
+			return harden.Message{}
+		}
+	}
+	return harden.Msg("%s starts %s through %s, and no process shows its flags", c.Effective, c.ID, c.Args[0])
+}
+
+// openShiftFlag is in the manifests of openshift/cluster-kube-apiserver-operator and cluster-kube-controller-manager-operator.
+const openShiftFlag = "openshift-config"
 
 // staticPods tells of every file that the kubelet reads what pod it defines, or why none.
 func staticPods(dir string, names []string, pods []podFile, broken map[string]error) []harden.StaticPodFact {

@@ -107,7 +107,7 @@ var groups = []group{
 		id: "files-pki", what: "certificates and the folders that hold them", severity: harden.High,
 		why: harden.Msg("Certificates are public; what counts is that nobody can replace them, or put one of their own beside them. " +
 			"Directories keep their right to be entered: a mode of 0600 for the whole tree, as some guides have it, stops the control plane."),
-		modes:  harden.Refs{CIS: []string{"1.1.20"}, Older: harden.Msg("1.10 asks for 0600"), STIG: []string{"V-242466"}, Seed: []string{seedTLS}, Docs: []string{docsPKI}},
+		modes:  harden.Refs{CIS: []string{"1.1.20"}, STIG: []string{"V-242466"}, Seed: []string{seedTLS}, Docs: []string{docsPKI}},
 		owners: harden.Refs{CIS: []string{"1.1.19"}, STIG: []string{"V-242451"}, Seed: []string{seedTLS}, Docs: []string{docsPKI}},
 		find: func(f *harden.Facts) []member {
 			var out []member
@@ -189,6 +189,8 @@ var groups = []group{
 		find: func(f *harden.Facts) []member {
 			paths := []string{kubernetesDir + "/kubelet.conf", kubernetesDir + "/bootstrap-kubelet.conf"}
 			if f.Kubelet != nil {
+				// On OpenShift the file of this name is the kubelet's configuration.
+				paths = slices.DeleteFunc(paths, func(p string) bool { return p == f.Kubelet.Flag("config").Last() })
 				paths = append(paths, f.Kubelet.Flag("kubeconfig").Last())
 			}
 			return all(f, private, append(paths, inDir(f, kubeletPKI, ext(".pem", ".key"))...)...)
@@ -201,7 +203,7 @@ var groups = []group{
 		id: "files-client-ca", what: "CA that the kubelet checks its clients with", severity: harden.High,
 		why: harden.Msg("Who can replace this file decides whose certificates the kubelet takes for the API server's, and so who runs commands in the node's containers. " +
 			"The certificate itself is public."),
-		modes:  harden.Refs{CIS: []string{"4.1.7"}, Older: harden.Msg("1.10 asks for 0600"), STIG: []string{"V-242449"}, Docs: []string{docsPKI}},
+		modes:  harden.Refs{CIS: []string{"4.1.7"}, STIG: []string{"V-242449"}, Docs: []string{docsPKI}},
 		owners: harden.Refs{CIS: []string{"4.1.8"}, STIG: []string{"V-242450"}, Docs: []string{docsPKI}},
 		find: func(f *harden.Facts) []member {
 			if f.Kubelet == nil {

@@ -16,7 +16,7 @@ type openPort struct {
 	why       harden.Message
 	severity  harden.Severity
 	seed      []string
-	older     harden.Message
+	former    []string // ids that only older benchmarks have
 	port      func(*harden.Facts) int
 	program   string
 	who       string // needs it
@@ -37,8 +37,8 @@ var open = []openPort{
 		why: harden.Msg("Port 10250 runs commands in containers for those whom the kubelet lets in. " +
 			"API servers and monitoring need it; nobody else has to reach it at all."),
 		seed: []string{seedPorts}, port: fixed(10250), program: "kubelet",
-		older: harden.Msg("1.11 asks for IPAddressDeny=any on the kubelet's unit under 4.2.15, which cuts a node off unless IPAddressAllow names everything that it needs"),
-		who:   "API servers, metrics-server and monitoring",
+		former: []string{"4.2.15"},
+		who:    "API servers, metrics-server and monitoring",
 	},
 	{
 		id: "ports-kube-proxy-health", title: "The health port of kube-proxy is open to those who need it", severity: harden.Low,
@@ -60,7 +60,7 @@ func securePort(f *harden.Facts) int {
 func (o openPort) control() harden.Control {
 	return harden.Control{
 		ID: o.id, Title: o.title, Why: o.why, Severity: o.severity,
-		Refs:  harden.Refs{STIG: []string{"V-242410", "V-242411", "V-242412", "V-242413"}, NSA: []string{nsaNet}, Seed: o.seed, Docs: []string{docsPorts}, Older: o.older},
+		Refs:  harden.Refs{STIG: []string{"V-242410", "V-242411", "V-242412", "V-242413"}, NSA: []string{nsaNet}, Seed: o.seed, Docs: []string{docsPorts}, FormerCIS: o.former},
 		Needs: []harden.Need{harden.NeedListeners},
 		Assess: func(f *harden.Facts) harden.Verdict {
 			found := on(f, o.port(f), o.program)
@@ -165,7 +165,7 @@ var hostPorts = harden.Control{
 	ID: "ports-host-ports", Title: "Pods of users take no privileged ports of the node", Severity: harden.Medium,
 	Why: harden.Msg("A pod with a host port below 1024 stands where a service of the machine would, for everybody who reaches the node. " +
 		"Ingress controllers do so on purpose. For others a Service is the better way."),
-	Refs:  harden.Refs{CIS: []string{"5.2.12"}, Older: harden.Msg("1.10 and 1.11 ask for it under 5.2.13"), STIG: []string{"V-242414"}, NSA: []string{nsaNet}, Docs: []string{docsPorts}},
+	Refs:  harden.Refs{CIS: []string{"5.2.12"}, STIG: []string{"V-242414"}, NSA: []string{nsaNet}, Docs: []string{docsPorts}},
 	Needs: []harden.Need{harden.NeedWorkloads},
 	Assess: func(f *harden.Facts) harden.Verdict {
 		var seen []harden.Evidence

@@ -56,7 +56,7 @@ var unconfined = question{
 	id: "runtime-seccomp", title: "A seccomp profile limits every container of users", severity: harden.Medium,
 	why: harden.Msg("Without a profile a container may make every system call, and holes in the kernel are found in the rare ones. " +
 		"Containers that were made before the kubelet's seccompDefault was turned on stay without until they are made anew."),
-	refs: harden.Refs{CIS: []string{"5.6.2"}, Older: harden.Msg("1.10 asks for it under 5.7.2"), NSA: []string{nsaPods}, Seed: []string{seedRuntime}, Docs: []string{docsSeccomp}},
+	refs: harden.Refs{CIS: []string{"5.6.2"}, NSA: []string{nsaPods}, Seed: []string{seedRuntime}, Docs: []string{docsSeccomp}},
 	wrong: func(w harden.WorkloadFact) string {
 		if !w.Seccomp && !w.Privileged {
 			return "no seccomp profile"
