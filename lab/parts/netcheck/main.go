@@ -1,6 +1,7 @@
 // Command netcheck is what the lab's pods run: it waits, serves, or asks.
 //
 //	netcheck                  wait for a signal (the pause image)
+//	netcheck -v               end at once, as the pause image does when kubeadm upgrade tries whether pods run
 //	netcheck serve ADDR...    answer every connection with the host name, until a signal
 //	netcheck get ADDR         print the answer of one connection; exit 1 if there is none within 2 seconds
 //	netcheck lookup NAME      resolve a name; exit 1 if that takes more than 2 seconds
@@ -30,6 +31,9 @@ func run(args []string) error {
 	case len(args) == 0:
 		waitForSignal()
 		return nil
+	case len(args) == 1 && args[0] == "-v":
+		fmt.Println("netcheck")
+		return nil
 	case args[0] == "serve" && len(args) > 1:
 		for _, addr := range args[1:] {
 			if err := serve(addr); err != nil {
@@ -43,7 +47,7 @@ func run(args []string) error {
 	case args[0] == "lookup" && len(args) == 2:
 		return lookup(args[1])
 	}
-	return fmt.Errorf("usage: netcheck [serve ADDR... | get ADDR | lookup NAME]")
+	return fmt.Errorf("usage: netcheck [-v | serve ADDR... | get ADDR | lookup NAME]")
 }
 
 func waitForSignal() {
