@@ -55,6 +55,9 @@ func (t *T) guarded(on bool, when string) {
 	if table != on {
 		t.errorf("%s: the table is there: %v", when, table)
 	}
+	if files := t.shell("ls -d /etc/kubectl-harden /etc/systemd/system/*firewall* /etc/systemd/system/kubelet.service.d/*firewall* 2>/dev/null || true"); (files != "") != on {
+		t.errorf("%s: its files: %q", when, files)
+	}
 	if t.shell("nft list tables | grep -c -e kube-proxy -e nat -e mangle || true") == "0\n" {
 		t.errorf("%s: the rules of kube-proxy are gone", when)
 	}
