@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -17,6 +16,8 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"kubectl-harden.io/kubectl-harden/host/apart"
 )
 
 // Table is a table of the family inet as the kernel has it: its parts by name, each in a text of our own that is the same for the
@@ -26,18 +27,12 @@ type Table map[string]string
 // Try loads rules with the program nft in a network of its own, which goes with this call, and gives the table of that name that
 // they make there. Rules that are for another table too are an error.
 func Try(ctx context.Context, nft string, rules []byte, name string) (Table, error) {
-	type made struct {
-		table Table
-		err   error
-	}
-	done := make(chan made, 1)
-	go func() {
-		runtime.LockOSThread() // for ever: the thread ends with this function, as its network is another one
-		table, err := try(ctx, nft, rules, name)
-		done <- made{table, err}
-	}()
-	m := <-done
-	return m.table, m.err
+	var table Table
+	err := apart.Do(func() (err error) {
+		table, err = try(ctx, nft, rules, name)
+		return err
+	})
+	return table, err
 }
 
 func try(ctx context.Context, nft string, rules []byte, name string) (Table, error) {
