@@ -287,6 +287,7 @@ func (e *engine) applierWithout(ctx context.Context, s apply.Store) (*apply.Appl
 		if n, ok := e.m.node.(*hostNode); ok {
 			a.Restarts = podRestarts{n}
 			a.Handover = podHandover{n}
+			a.Filter, a.Logins = nodeFilter{n}, nodeLogins{n.root}
 		}
 	}
 	if d := e.deadMan(); d != nil {

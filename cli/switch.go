@@ -157,7 +157,7 @@ func (d *deadMan) Arm(ctx context.Context, tx string, after time.Duration) (appl
 	power, err := d.guards.Arm(ctx, host.Guard{
 		Name: switchOf(tx), About: "kubectl-harden undoes transaction " + tx + " unless it is confirmed",
 		Expiry: [][]string{{"/bin/sh", script, "expiry"}}, Boot: [][]string{{"/bin/sh", script, "boot"}},
-		Before: []string{"kubelet.service"}, Needs: []string{d.stateDir, "/etc/kubernetes", "/var/lib/kubelet"}, Stays: true,
+		Before: []string{"kubelet.service", harden.FilterUnit}, Needs: []string{d.stateDir, "/etc/kubernetes", "/var/lib/kubelet"}, Stays: true,
 	}, after)
 	if err != nil {
 		return apply.Armed{}, err

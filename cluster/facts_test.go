@@ -26,7 +26,7 @@ const (
 
 // lists are answers of a small cluster, by path.
 var lists = map[string]string{
-	"/api/v1/nodes": `{"items": [{"metadata": {"name": "cp1", "labels": {"node-role.kubernetes.io/control-plane": ""}}, "status": {
+	"/api/v1/nodes": `{"items": [{"metadata": {"name": "cp1", "labels": {"node-role.kubernetes.io/control-plane": ""}}, "spec": {"podCIDRs": ["10.244.0.0/24"]}, "status": {
 		"nodeInfo": {"machineID": "m1", "kubeletVersion": "v1.36.1"}, "conditions": [{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": "True"}],
 		"addresses": [{"type": "InternalIP", "address": "192.0.2.11"}]}},
 		{"metadata": {"name": "w1"}, "status": {"nodeInfo": {"kubeletVersion": "strange"}}}]}`,
@@ -98,7 +98,7 @@ func TestFacts(t *testing.T) {
 	want := &harden.ClusterFacts{
 		Version: harden.Version{Major: 1, Minor: 37, Patch: 2},
 		Nodes: []harden.NodeFact{
-			{Name: "cp1", MachineID: "m1", KubeletVersion: harden.Version{Major: 1, Minor: 36, Patch: 1}, ControlPlane: true, Ready: true, Addresses: []string{"192.0.2.11"}},
+			{Name: "cp1", MachineID: "m1", KubeletVersion: harden.Version{Major: 1, Minor: 36, Patch: 1}, ControlPlane: true, Ready: true, Addresses: []string{"192.0.2.11"}, PodCIDRs: []string{"10.244.0.0/24"}},
 			{Name: "w1"},
 		},
 		Namespaces: []harden.NamespaceFact{{Name: "shop", Labels: map[string]string{"team": "a"}}, {Name: "old", Terminating: true}},

@@ -157,6 +157,7 @@ func (p *planner) take(c Choice) error {
 	if err != nil {
 		return err
 	}
+	values = remedy.find(f, values)
 	if passes && !p.changes(c.Control, remedy, values) {
 		p.leaveAsItIs(c, Msg("what is asked for is in force already"))
 		return nil

@@ -114,7 +114,7 @@ func checkGates(st Stage) error {
 			return &PlanError{at, "unknown component"}
 		case seen[e.Component]:
 			return &PlanError{at, "it would restart twice"}
-		case c.StaticPod() != (e.Kind == EffectStaticPod) || !c.StaticPod() && e.Kind != EffectUnit:
+		case e.Kind != c.effect():
 			return &PlanError{at, fmt.Sprintf("it does not restart that way: %q", e.Kind)}
 		case !gated || g.Timeout <= 0:
 			return &PlanError{at, "it restarts without a gate"}
@@ -319,7 +319,7 @@ func checkSwitch(p Plan, lockOut []string) error {
 	case want == nil && p.Switch == nil:
 	case want == nil:
 		return &PlanError{"the plan", "it has a dead man's switch, and nothing in it can lock anybody out"}
-	case p.Switch == nil || !slices.Equal(p.Switch.Controls, want.Controls):
+	case p.Switch == nil || !slices.Equal(p.Switch.Controls, want.Controls) || p.Switch.NewConnection != want.NewConnection:
 		return &PlanError{"the plan", strings.Join(want.Controls, ", ") + " can lock the operator out, and its dead man's switch does not say so"}
 	case p.Switch.Within < MinConfirmWithin || p.Switch.Within > MaxConfirmWithin:
 		return &PlanError{"the plan", fmt.Sprintf("the time to confirm is between %s and %s, not %s", MinConfirmWithin, MaxConfirmWithin, p.Switch.Within)}

@@ -16,6 +16,15 @@ const (
 	Scheduler         ComponentID = "kube-scheduler"
 	Etcd              ComponentID = "etcd"
 	Kubelet           ComponentID = "kubelet"
+	// PacketFilter is no program: it is our own table of nftables, which a unit loads from a file.
+	PacketFilter ComponentID = "packet-filter"
+)
+
+// What there is of the packet filter on a node.
+const (
+	FilterTable = "kubectl_harden" // of the family inet; nothing of any other table is ever touched
+	FilterRules = "/etc/kubectl-harden/firewall.nft"
+	FilterUnit  = "kubectl-harden-firewall.service"
 )
 
 // Component is what the engine knows of a component: data, so that another one is a row.
@@ -25,7 +34,7 @@ type Component struct {
 	Manifest string      `json:"manifest,omitempty"` // static pod file below the static pod directory
 	Unit     string      `json:"unit,omitempty"`     // systemd unit
 	Leases   []string    `json:"leases,omitempty"`   // in kube-system, renewed while it works
-	// Order in which components are changed within a stage; the kubelet is last.
+	// Order in which components are changed within a stage: of those that run the kubelet is last.
 	Order int `json:"-"`
 	// Canary: a second instance may run beside the live one to rehearse a change. Never of one that works by a lease.
 	Canary bool `json:"-"`
@@ -35,6 +44,20 @@ type Component struct {
 
 // StaticPod says that the kubelet runs the component from a manifest.
 func (c Component) StaticPod() bool { return c.Manifest != "" }
+
+// Loads says that the component is a table of the packet filter, which is loaded and has no process.
+func (c Component) Loads() bool { return c.ID == PacketFilter }
+
+// effect is how a change of its files takes effect.
+func (c Component) effect() EffectKind {
+	switch {
+	case c.StaticPod():
+		return EffectStaticPod
+	case c.Loads():
+		return EffectTable
+	}
+	return EffectUnit
+}
 
 // Lease is a lease of leader election as it was read.
 type Lease struct {
@@ -98,6 +121,10 @@ var Components = []Component{
 	{
 		ID: Kubelet, Title: "kubelet", Unit: "kubelet.service", Order: 5,
 		GateOnly: Msg("what it makes of values that are well-formed, and whether the node stays Ready; it cannot run twice"),
+	},
+	{
+		ID: PacketFilter, Title: "packet filter", Unit: FilterUnit, Order: 6,
+		GateOnly: Msg("whether what worked goes on; whether all who need this node are let through shows when they ask"),
 	},
 }
 

@@ -143,7 +143,10 @@ type Option struct {
 	Default string
 	// Keeps says that what is in force and right is kept where the option is not set: the remedy has no value of it then, and the
 	// default is for where nothing is in force.
-	Keeps   bool
+	Keeps bool
+	// Found is the value that the facts give where the option is not set; the plan says it, so that it is applied as it was seen. May
+	// be nil.
+	Found   func(*Facts) string
 	Choices []string // for OptionOneOf
 	Unit    string   // "days", "MB"; for people
 	// Check refuses a value with a sentence; nil accepts what the kind accepts.

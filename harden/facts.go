@@ -250,6 +250,7 @@ type NodeFact struct {
 	ControlPlane   bool     `json:"controlPlane"`
 	Ready          bool     `json:"ready"`
 	Addresses      []string `json:"addresses,omitempty"`
+	PodCIDRs       []string `json:"podCIDRs,omitempty"` // given to the node for its pods; some network plugins go by others
 }
 
 // NodeAddress is an address of a Node with its type: "InternalIP", "Hostname".

@@ -171,6 +171,27 @@ type FirewallFact struct {
 	EBPF []string `json:"ebpf,omitempty"`
 	// Unread says why the chains could not be listed.
 	Unread Message `json:"unread,omitzero"`
+	// NFT is where the program nft is; "" where it is not.
+	NFT string `json:"nft,omitempty"`
+	// Table is our own; nil where neither it nor its rules are there.
+	Table *TableFact `json:"table,omitempty"`
+	// Peers are who is connected to ports of this node from elsewhere; nil where that was not seen.
+	Peers []PeerFact `json:"peers,omitempty"`
+	// PeersUnread says why that was not seen.
+	PeersUnread Message `json:"peersUnread,omitzero"`
+}
+
+// TableFact is our own table of nftables.
+type TableFact struct {
+	Rules FileFact `json:"rules"`
+	// Differs says in what the table in force is not the one that the rules make; nothing where it is.
+	Differs Message `json:"differs,omitzero"`
+}
+
+// PeerFact is who has a connection to a port of this node.
+type PeerFact struct {
+	Address netip.Addr `json:"address"`
+	Port    int        `json:"port"` // of this node
 }
 
 // HookFact is a chain at the input hook.

@@ -36,6 +36,16 @@ func (r Remedy) Fill(control string, given Values) (Values, error) {
 	return out, nil
 }
 
+// find adds what the facts say of options that are not set.
+func (r Remedy) find(f *Facts, v Values) Values {
+	for _, o := range r.Options {
+		if _, set := v[o.Name]; !set && o.Found != nil {
+			v[o.Name] = o.Found(f)
+		}
+	}
+	return v
+}
+
 // Accepts checks a value: its kind first, then the option's own rule.
 func (o Option) Accepts(v string) error {
 	switch o.Kind {

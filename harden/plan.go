@@ -3,6 +3,7 @@ package harden
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"time"
 )
 
@@ -142,6 +143,7 @@ const (
 	EffectStaticPod EffectKind = "static pod restarts" // the kubelet does it when the manifest changed
 	EffectUnit      EffectKind = "unit restarts"
 	EffectSysctl    EffectKind = "kernel settings are loaded"
+	EffectTable     EffectKind = "the table of the packet filter is loaded, or taken away"
 	EffectSnapshot  EffectKind = "a snapshot of etcd is saved"
 	EffectRewrite   EffectKind = "stored objects are written anew"
 )
@@ -291,6 +293,11 @@ func (p Plan) Steps() []Step {
 		all = append(all, s.Steps...)
 	}
 	return all
+}
+
+// Filters says that the plan loads or takes away our table of the packet filter.
+func (p Plan) Filters() bool {
+	return slices.ContainsFunc(p.Stages, func(st Stage) bool { _, ok := st.Effect(PacketFilter); return ok })
 }
 
 // Blocking are the checks that forbid applying the plan.

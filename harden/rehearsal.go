@@ -21,6 +21,8 @@ type Rehearsal struct {
 	Files []string `json:"files"`
 	// Canary: a second instance runs as planned beside the live one, and proves itself.
 	Canary bool `json:"canary"`
+	// Apart: the rules are loaded in a network of their own, in which there is nothing else.
+	Apart bool `json:"apart,omitempty"`
 	// Unrehearsed says what of it cannot be had, and why; it blocks until it is accepted by the component's name.
 	Unrehearsed Message `json:"unrehearsed,omitzero"`
 	// GateOnly says what only the gate will tell.
@@ -35,6 +37,9 @@ func (r Rehearsal) Means() []Message {
 	}
 	if len(r.Files) > 0 {
 		out = append(out, Msg("its files are decoded strictly"))
+	}
+	if r.Apart {
+		out = append(out, Msg("its rules are loaded in a network of their own, and taken away again"))
 	}
 	if r.Canary {
 		out = append(out, Msg("a second one runs as planned beside it, on a port of its own, and is taken away again"))
@@ -54,6 +59,13 @@ func Rehearsals(st Stage, f *Facts, undo bool) []Rehearsal {
 			continue
 		}
 		r := Rehearsal{Component: c.ID, Flags: true, Files: filesOf(st, c), GateOnly: c.GateOnly}
+		if c.Loads() {
+			// Taking it away needs no rehearsal.
+			if r.Flags, r.Files, r.Apart = false, []string{}, len(st.TableRules()) > 0; r.Apart {
+				out = append(out, r)
+			}
+			continue
+		}
 		if c.Canary && !undo {
 			why := canaryObstacle(st, f, c)
 			if r.Canary = why.IsZero(); !r.Canary {
@@ -64,6 +76,16 @@ func Rehearsals(st Stage, f *Facts, undo bool) []Rehearsal {
 		out = append(out, r)
 	}
 	return out
+}
+
+// TableRules are the rules of our packet filter that a stage writes; nothing where it writes none.
+func (st Stage) TableRules() []byte {
+	for _, s := range st.Steps {
+		if s.Component == PacketFilter && s.Path == FilterRules && s.After.Exists {
+			return s.After.Data
+		}
+	}
+	return nil
 }
 
 // checkRehearsed is the id of the check that what cannot be rehearsed is accepted.
@@ -124,7 +146,7 @@ func PlannedArgs(st Stage, f *Facts, c Component) []string {
 		g, _ := st.Gate(c.ID)
 		return g.Args
 	}
-	if f.Kubelet == nil {
+	if c.ID != Kubelet || f.Kubelet == nil {
 		return nil
 	}
 	return plannedKubeletArgs(st, f.Kubelet)

@@ -59,14 +59,13 @@ func stageOf(title Message, steps []Step, f *Facts, proofs []Proof) (Stage, erro
 		if len(controls) == 0 {
 			continue
 		}
-		kind := EffectUnit
-		if c.StaticPod() {
-			kind = EffectStaticPod
-		}
-		st.Effects = append(st.Effects, Effect{Kind: kind, Component: c.ID, Controls: controls})
+		st.Effects = append(st.Effects, Effect{Kind: c.effect(), Component: c.ID, Controls: controls})
 		g, err := gateFor(c, data, steps, f)
 		if err != nil {
 			return Stage{}, err
+		}
+		if c.Loads() {
+			g.Probes = nodeProbes(f, st.Gates)
 		}
 		for _, p := range proofs {
 			if proofComponent(p) == c.ID {
@@ -139,6 +138,9 @@ const (
 )
 
 func gateFor(c Component, data []byte, steps []Step, f *Facts) (Gate, error) {
+	if c.Loads() {
+		return Gate{Component: c.ID, Timeout: unitTimeout}, nil
+	}
 	if !c.StaticPod() {
 		g := Gate{Component: c.ID, Timeout: unitTimeout, Probes: kubeletHealthz(f.Kubelet)}
 		if f.Kubelet != nil {
@@ -159,6 +161,30 @@ func gateFor(c Component, data []byte, steps []Step, f *Facts) (Gate, error) {
 	}
 	g.Args, g.Probes = slices.Concat(ct.Command, ct.Args), probesOf(ct)
 	return g, nil
+}
+
+// nodeProbes are those of the node's static pods and its kubelet, which a packet filter has to leave as they are. What the same
+// stage restarts is asked as its own gate asks.
+func nodeProbes(f *Facts, gates []Gate) []Probe {
+	var out []Probe
+	for _, c := range Components {
+		var probes []Probe
+		facts := f.Component(c.ID)
+		if i := slices.IndexFunc(gates, func(g Gate) bool { return g.Component == c.ID }); i >= 0 {
+			probes = gates[i].Probes
+		} else if c.ID == Kubelet {
+			probes = kubeletHealthz(f.Kubelet)
+		} else if facts != nil && facts.Pod != nil && len(headersOf(facts)) == 0 {
+			if ct := ContainerOf(facts.Pod, c.ID); ct != nil {
+				probes = probesOf(ct)
+			}
+		}
+		for _, p := range probes {
+			p.Name = string(c.ID) + " " + p.Name
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // probesOf are a container's probes, by name.

@@ -15,6 +15,8 @@ type Switch struct {
 	Within time.Duration `json:"within"`
 	// Reboot says that a reboot undoes it too, before the kubelet starts. It needs systemd.
 	Reboot bool `json:"reboot"`
+	// NewConnection says that confirm is taken only from whoever has come to the node since the change.
+	NewConnection bool `json:"newConnection,omitempty"`
 }
 
 // Review says, line by line, what the operator is to know of the switch before it is armed.
@@ -22,6 +24,9 @@ func (s *Switch) Review() []Message {
 	out := []Message{
 		Msg("%s can lock you out: undo is armed outside of this program before the first change", strings.Join(s.Controls, ", ")),
 		Msg("unless kubectl-harden confirm TX is run within %s of the last gate, everything is undone by itself", Spell(s.Within)),
+	}
+	if s.NewConnection {
+		out = append(out, Msg("confirm is taken only from a new SSH connection, or at a console: one that is open already goes on whatever is refused to new ones"))
 	}
 	if !s.Reboot {
 		return append(out, Msg("a reboot is not covered: systemd does not run this machine, and nothing would arm it again; a process of its own waits until then"))
@@ -71,5 +76,5 @@ func switchFor(p Plan, lockOut []string) *Switch {
 	if len(lockOut) == 0 || p.Target.Offline {
 		return nil
 	}
-	return &Switch{Controls: lockOut, Within: DefaultConfirmWithin}
+	return &Switch{Controls: lockOut, Within: DefaultConfirmWithin, NewConnection: p.Filters()}
 }

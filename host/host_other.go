@@ -75,6 +75,9 @@ func Thaw(string, int, uint64) error { return errNotHere }
 // InputHooks fails: there is no Linux kernel to ask.
 func (r *Root) InputHooks() ([]Hook, []string, error) { return nil, nil, ErrOffline }
 
+// InHostNetwork fails: nodes are Linux machines.
+func (r *Root) InHostNetwork() error { return errNotHere }
+
 // RenewCertificates fails: nodes are Linux machines.
 func (r *Root) RenewCertificates(context.Context, []string) (map[string][]byte, string, error) {
 	return nil, "", errNotHere

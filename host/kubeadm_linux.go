@@ -10,12 +10,13 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"kubectl-harden.io/kubectl-harden/host/apart"
 )
 
 const (
@@ -49,28 +50,14 @@ func renewCopies(ctx context.Context, program, dir string, names []string) (file
 	}
 	ctx, cancel := context.WithTimeout(ctx, renewWait)
 	defer cancel()
-	onThreadOfItsOwn(func() { files, said, err = renewIn(ctx, program, dir, names, before) })
+	err = apart.Do(func() (err error) {
+		files, said, err = renewIn(ctx, program, dir, names, before)
+		return err
+	})
 	if err != nil {
 		return nil, "", fmt.Errorf("letting kubeadm renew copies of the certificates: %w", err)
 	}
 	return files, said, nil
-}
-
-// onThreadOfItsOwn runs something on a thread that ends with it, whatever namespaces it has joined. The process's first thread is not
-// taken: it would not end, and /proc/self speaks of it.
-func onThreadOfItsOwn(do func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if unix.Gettid() == os.Getpid() {
-			onThreadOfItsOwn(do) // this one is held meanwhile
-			runtime.UnlockOSThread()
-			return
-		}
-		do()
-	}()
-	<-done
 }
 
 // kubeadmProgram refuses a program that others than root could have put there.

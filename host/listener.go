@@ -74,7 +74,8 @@ func (r *Root) Listeners() ([]Listener, error) {
 
 type socket struct {
 	Listener
-	inode uint64
+	remote netip.AddrPort // of one that is connected
+	inode  uint64
 }
 
 // parseSockets reads a table such as /proc/net/tcp. Its first line is the head; fields are separated by blanks.
@@ -87,7 +88,7 @@ func parseSockets(data []byte, state string) ([]socket, error) {
 		if first || len(fields) == 0 {
 			continue
 		}
-		const local, status, inode = 1, 3, 9
+		const local, remote, status, inode = 1, 2, 3, 9
 		if len(fields) <= inode {
 			return nil, fmt.Errorf("a line has %d fields", len(fields))
 		}
@@ -98,6 +99,13 @@ func parseSockets(data []byte, state string) ([]socket, error) {
 		var err error
 		if s.Address, s.Port, err = parseEndpoint(fields[local]); err != nil {
 			return nil, err
+		}
+		if state == connected {
+			a, p, err := parseEndpoint(fields[remote])
+			if err != nil {
+				return nil, err
+			}
+			s.remote = netip.AddrPortFrom(a, p)
 		}
 		if s.inode, err = strconv.ParseUint(fields[inode], 10, 64); err != nil {
 			return nil, fmt.Errorf("inode %q: %w", fields[inode], err)

@@ -26,18 +26,29 @@ func (r *Root) InputHooks() (hooks []Hook, legacy []string, err error) {
 			legacy = append(legacy, strings.Fields(string(data))...)
 		}
 	}
-	host, errHost := os.Readlink(path.Join(r.Proc, "1/ns/net"))
-	own, errOwn := os.Readlink(path.Join(r.Proc, "self/ns/net"))
-	if err := errors.Join(errHost, errOwn); err != nil {
-		return nil, legacy, fmt.Errorf("looking for packet filters: %w", cause(err))
-	}
-	if host != own {
-		return nil, legacy, fmt.Errorf("looking for packet filters: %w", errOtherNetwork)
+	if err := r.InHostNetwork(); err != nil {
+		return nil, legacy, fmt.Errorf("looking for packet filters: %w", err)
 	}
 	if hooks, err = inputHooks(); err != nil {
 		return nil, legacy, fmt.Errorf("looking for packet filters: %w", err)
 	}
 	return hooks, legacy, nil
+}
+
+// InHostNetwork says why what this process sees of the network is not the host's; nil where it is.
+func (r *Root) InHostNetwork() error {
+	if r.Proc == "" {
+		return ErrOffline
+	}
+	host, errHost := os.Readlink(path.Join(r.Proc, "1/ns/net"))
+	own, errOwn := os.Readlink(path.Join(r.Proc, "self/ns/net"))
+	if err := errors.Join(errHost, errOwn); err != nil {
+		return cause(err)
+	}
+	if host != own {
+		return errOtherNetwork
+	}
+	return nil
 }
 
 const (

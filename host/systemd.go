@@ -81,6 +81,18 @@ func (s *Systemd) RestartUnit(ctx context.Context, unit string) error {
 	return nil
 }
 
+// ReloadUnit lets a unit that is active reload, and starts one that is not, and waits until systemd has done so.
+func (s *Systemd) ReloadUnit(ctx context.Context, unit string) error {
+	err := s.job(ctx, unit, "reload-or-restart", func(c *dbus.Conn, done chan<- string) error {
+		_, err := c.ReloadOrRestartUnitContext(ctx, unit, "replace", done)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("reloading %q: %w", unit, err)
+	}
+	return nil
+}
+
 // StopUnit stops a unit and waits until systemd has done so. One that systemd does not know is stopped.
 func (s *Systemd) StopUnit(ctx context.Context, unit string) error {
 	status, err := s.UnitStatus(ctx, unit)

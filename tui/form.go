@@ -120,10 +120,13 @@ func cycle(values []string, now string, by int) string {
 	return values[(i+by+len(values))%len(values)]
 }
 
-// option as it is set, else its default.
+// option as it is set, else as the facts have it, else its default.
 func (m *Model) option(c harden.Control, o harden.Option) string {
 	if v, ok := m.choice(c).Options[o.Name]; ok {
 		return v
+	}
+	if o.Found != nil && m.facts != nil {
+		return o.Found(m.facts)
 	}
 	return o.Default
 }

@@ -32,7 +32,10 @@ type Meta struct {
 
 // Node is a core/v1 Node.
 type Node struct {
-	Meta   Meta `json:"metadata"`
+	Meta Meta `json:"metadata"`
+	Spec struct {
+		PodCIDRs []string `json:"podCIDRs"`
+	} `json:"spec"`
 	Status struct {
 		NodeInfo struct {
 			MachineID      string `json:"machineID"`
@@ -79,7 +82,7 @@ func (n Node) Fact() harden.NodeFact {
 	_, controlPlane := n.Meta.Labels["node-role.kubernetes.io/control-plane"]
 	f := harden.NodeFact{
 		Name: n.Meta.Name, MachineID: n.Status.NodeInfo.MachineID, KubeletVersion: version,
-		ControlPlane: controlPlane, Ready: ready.Status == corev1.ConditionTrue,
+		ControlPlane: controlPlane, Ready: ready.Status == corev1.ConditionTrue, PodCIDRs: n.Spec.PodCIDRs,
 	}
 	for _, a := range n.Status.Addresses {
 		f.Addresses = append(f.Addresses, a.Address)

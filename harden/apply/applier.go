@@ -33,8 +33,11 @@ type Applier struct {
 	Restarts Restarts
 	// Handover is nil where connections cannot be led elsewhere.
 	Handover Handover
-	Store    Store
-	Clock    Clock
+	// Filter and Logins are nil where the packet filter of the machine is not ours to change.
+	Filter Filter
+	Logins Logins
+	Store  Store
+	Clock  Clock
 	// Facts are of the node as it is now; a plan made elsewhere, or for another state of it, is refused.
 	Facts *harden.Facts
 	// Areas are the controls that the plan's choices name.

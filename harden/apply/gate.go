@@ -305,7 +305,7 @@ func (r *run) same(ctx context.Context, c harden.Component, i Instance) error {
 
 // soak watches everything that was proven, so that what dies late is noticed.
 func (r *run) soak(ctx context.Context) error {
-	if r.Soak <= 0 || len(r.proven) == 0 && r.traffic == nil {
+	if r.Soak <= 0 || len(r.proven) == 0 && r.traffic == nil && r.table == nil {
 		return nil
 	}
 	r.tell(harden.Event{Kind: harden.EventSoaking, Timeout: r.Soak, Message: harden.Msg("watching health")})
@@ -339,6 +339,9 @@ func (r *run) soak(ctx context.Context) error {
 
 // watch looks at a proven component once. A miss may pass; an error is final.
 func (r *run) watch(ctx context.Context, g harden.Gate) (miss string, err error) {
+	if g.Component == harden.PacketFilter && r.table != nil {
+		return r.lookAtTable(ctx, g)
+	}
 	i, proven := r.proven[g.Component]
 	c, known := harden.ComponentByID(g.Component)
 	if !proven || !known {

@@ -28,6 +28,10 @@ func (r *run) targets(ctx context.Context) []harden.TargetState {
 			if !ok {
 				continue
 			}
+			if c.Loads() {
+				out = append(out, r.tableState(ctx, st))
+				continue
+			}
 			forward, _ := st.Gate(c.ID)
 			was, _ := undo.Gate(c.ID)
 			i, err := r.instance(ctx, c)

@@ -206,6 +206,7 @@ const (
 	kindSaved      = "saved"       // savedEntry: the snapshot of etcd is complete
 	kindUndoing    = "undoing"     // the undo has begun
 	kindUndone     = "undone"      // undoneEntry: a component is proven to run as before
+	kindLogins     = "logins"      // loginsEntry: the remote logins that were open when the packet filter was changed
 
 	// The store's own.
 	kindFailed   = "failed" // a put that did not touch its target

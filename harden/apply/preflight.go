@@ -220,8 +220,11 @@ func (a *Applier) unitsAnswer(ctx context.Context, p harden.Plan) error {
 	}
 	for _, st := range p.Stages {
 		for _, e := range st.Effects {
-			if e.Kind != harden.EffectUnit {
+			if e.Kind != harden.EffectUnit && e.Kind != harden.EffectTable {
 				continue
+			}
+			if e.Kind == harden.EffectTable && (a.Filter == nil || a.Logins == nil) {
+				return &RefusedError{Why: "checking the node: " + errNoFilter.Error()}
 			}
 			c, ok := harden.ComponentByID(e.Component)
 			if !ok {

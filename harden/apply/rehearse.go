@@ -79,6 +79,11 @@ func (r *run) rehearse(ctx context.Context, st harden.Stage) error {
 		if err := r.mounts(st, c); err != nil {
 			return err
 		}
+		if re.Apart {
+			if err := r.tryTable(ctx, st, c); err != nil {
+				return err
+			}
+		}
 		if err := r.ownChecks(ctx, st, re, c); err != nil {
 			return err
 		}

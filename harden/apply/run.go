@@ -33,6 +33,7 @@ type run struct {
 	handed    *handoverEntry              // connections were led elsewhere, or may have been
 	hand      *handover                   // by this process
 	traffic   *traffic                    // where objects can cut it
+	table     *tableProof                 // of the packet filter, once it was changed
 	// handedBack says that nothing of that is there any more.
 	handedBack bool
 	kept       []string // directories that should be gone and hold what others put there
@@ -177,6 +178,9 @@ func (r *run) components(ctx context.Context, st harden.Stage) error {
 
 // component swaps a component's files, lets it restart once, and proves the new instance.
 func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component) error {
+	if c.Loads() {
+		return r.loadTable(ctx, st, c)
+	}
 	if err := r.stopped(ctx); err != nil {
 		return err
 	}

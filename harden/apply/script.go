@@ -21,6 +21,13 @@ func scriptFor(p harden.Plan) Script {
 			"systemctl kill --signal=KILL "+harden.Quote(HandoverUnit)+" 2>/dev/null || :",
 			"nft delete table inet "+harden.Quote(HandoverTable)+" 2>/dev/null || :")
 	}
+	if p.Filters() && !p.Target.Offline {
+		s.Head = append(s.Head,
+			"systemctl stop "+harden.Quote(harden.FilterUnit)+" 2>/dev/null || :",
+			"nft delete table inet "+harden.FilterTable+" 2>/dev/null || :")
+		s.Tail = append(s.Tail, "systemctl daemon-reload",
+			"if [ -e "+harden.Quote(harden.FilterRules)+" ]; then systemctl restart "+harden.Quote(harden.FilterUnit)+"; fi")
+	}
 	for _, st := range p.Stages {
 		s.Check = append(s.Check, keysCheck(p, st)...)
 		s.Tail = append(s.Tail, keysTail(st)...)

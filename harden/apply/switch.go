@@ -144,6 +144,9 @@ func (r *run) wait(ctx context.Context) harden.Result {
 		Message: harden.Msg("applied, every gate has passed; it is undone in %s unless it is confirmed", harden.Spell(within)),
 		Hints:   []string{"kubectl-harden confirm " + r.tx.ID(), "kubectl-harden rollback " + r.tx.ID()},
 	}
+	if r.plan.Switch.NewConnection {
+		res.Message = harden.Msg("applied, every gate has passed; it is undone in %s unless it is confirmed over a new SSH connection, or at a console", harden.Spell(within))
+	}
 	r.tell(harden.Event{Kind: harden.EventWaiting, Timeout: within, Outcome: res.Outcome, Message: res.Message})
 	return res
 }
@@ -184,6 +187,11 @@ func (a *Applier) Confirm(ctx context.Context, id string) harden.Result {
 		return refused(harden.Msg("confirming transaction %s: it does not wait for that: it was interrupted", id), "kubectl-harden recover")
 	case tx.Restored():
 		return refused(harden.Msg("confirming transaction %s: restore.sh was run", id), "kubectl-harden recover")
+	}
+	if !found.passed && plan.Filters() {
+		if err := r.newLogin(); err != nil {
+			return refused(harden.Msg("confirming transaction %s: %s", id, oneLine(err)), "kubectl-harden confirm "+id)
+		}
 	}
 	// An undo whose journal could not be written has left no other trace.
 	for _, s := range plan.Steps() {

@@ -169,6 +169,9 @@ func (r *run) revert(s harden.Step) error {
 // undoComponent reverts a component's files and proves that it runs as before. One whose files were never touched is left
 // alone, and so is one that an earlier undo has proven.
 func (r *run) undoComponent(ctx context.Context, undo harden.Stage, c harden.Component, touched map[string]bool) error {
+	if c.Loads() {
+		return r.undoTable(ctx, undo, c, touched)
+	}
 	steps := slices.DeleteFunc(undo.ForComponent(c.ID), func(s harden.Step) bool { return !touched[s.ID] })
 	away := slices.ContainsFunc(steps, r.away)
 	if len(steps) == 0 || r.undone[c.ID] && !away {

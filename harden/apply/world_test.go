@@ -102,9 +102,10 @@ type world struct {
 	turns   *courtesy
 	applier *apply.Applier
 	areas   []harden.Area
-	dead    *deadMan // nil: none can be armed
-	hands   *hands   // nil: connections cannot be led
-	vault   *vault   // nil: nobody knows how to look at what is stored
+	dead    *deadMan      // nil: none can be armed
+	hands   *hands        // nil: connections cannot be led
+	filter  *packetFilter // nil: the packet filter is not there to change
+	vault   *vault        // nil: nobody knows how to look at what is stored
 	events  []harden.Event
 	before  map[string]harden.State
 
@@ -193,6 +194,9 @@ func (w *world) process() *apply.Applier {
 	}
 	if w.dead != nil {
 		w.applier.Switch = w.dead
+	}
+	if w.filter != nil {
+		w.applier.Filter, w.applier.Logins = w.filter, w.filter
 	}
 	if w.hands != nil {
 		w.applier.Handover = w.hands

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -29,7 +30,47 @@ func collectNetwork(n Node, live Live, f *harden.Facts) {
 	if fw.Hooks, fw.Legacy, err = network.InputHooks(); err != nil {
 		fw.Unread = harden.Msg("%s", err.Error())
 	}
+	collectTable(n, live, fw)
 	f.Firewall = fw
+}
+
+// PacketFilter is a Live that knows our own table, and who is connected to the machine.
+type PacketFilter interface {
+	// NFT is where the program nft is; "" where it is not.
+	NFT() string
+	// TableDiffers says in what our table in force is not the one that the rules make; without rules, that there is one.
+	TableDiffers(ctx context.Context, rules []byte) (string, error)
+	Peers() ([]harden.PeerFact, error)
+}
+
+// collectTable tries the rules only where there are some.
+func collectTable(n Node, live Live, fw *harden.FirewallFact) {
+	filter, ok := live.(PacketFilter)
+	if !ok {
+		fw.PeersUnread = harden.Msg("who is connected to a machine shows only where it runs")
+		return
+	}
+	fw.NFT = filter.NFT()
+	var err error
+	if fw.Peers, err = filter.Peers(); err != nil {
+		fw.PeersUnread = harden.Msg("%s", err.Error())
+	}
+	rules := readFile(n, harden.FilterRules)
+	var text []byte
+	if rules.State.Exists {
+		text = append([]byte{}, rules.State.Data...)
+	}
+	differs, err := filter.TableDiffers(context.Background(), text)
+	if err != nil {
+		differs = err.Error()
+	}
+	if !rules.State.Exists && rules.Unread.IsZero() && (differs == "" || err != nil) {
+		return
+	}
+	fw.Table = &harden.TableFact{Rules: rules}
+	if differs != "" {
+		fw.Table.Differs = harden.Msg("%s", differs)
+	}
 }
 
 // firewallManagers are recognised by the control group of a running service, and by what enables them at boot.

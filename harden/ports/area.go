@@ -1,5 +1,5 @@
 // Package ports holds the controls of what listens on a node and who can reach it, as data: the ports of Kubernetes, where
-// they should be bound, and what filters the way to them. They look only: no firewall is changed here.
+// they should be bound, and what filters the way to them, with a table of nftables of our own where nobody else is in charge.
 package ports
 
 import (

@@ -9,8 +9,8 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-// openPort is a port that has to be open to some: a row from which a control is made. Whether a firewall lets only those
-// through is a person's to say: rules are not read.
+// openPort is a port that has to be open to some: a row from which a control is made. Whether a firewall of others lets
+// only those through is a person's to say: its rules are not read.
 type openPort struct {
 	id, title string
 	why       harden.Message
@@ -69,6 +69,8 @@ func (o openPort) control() harden.Control {
 				return harden.NotFor(harden.Msg("%s does not listen on port %d of this node", o.program, o.port(f)))
 			case len(outside(found)) == 0:
 				return harden.Passed(harden.Msg("port %d answers this node only", o.port(f)), evidence(found)...)
+			case tableGuards(f, o.port(f)):
+				return harden.Passed(harden.Msg("table inet %s lets only those through whom it names", harden.FilterTable), append(evidence(found), firewallEvidence(f)...)...)
 			}
 			return harden.NeedsPerson(harden.Msg("%s is needed by %s; see that %s lets nobody else through", list(outside(found)), o.who, filter(f)), append(evidence(found), firewallEvidence(f)...)...)
 		},
@@ -131,7 +133,7 @@ func firewallEvidence(f *harden.Facts) []harden.Evidence {
 	return out
 }
 
-// firewall has no remedy: one that is right for this host has to know its nodes, pods, administrators and their way in.
+// firewall has one remedy, where nobody else is in charge of the packet filter.
 var firewall = harden.Control{
 	ID: "ports-firewall", Title: "One packet filter guards the node, and it is known which", Severity: harden.Medium,
 	Why: harden.Msg("What the node does not need to offer should be out of reach even when it is bound by mistake. " +
@@ -150,6 +152,8 @@ var firewall = harden.Control{
 			return harden.Failed(harden.Msg("%s manage one packet filter: keep one of them, and do not reload or flush while pods run", strings.Join(fw.Managers, " and ")), seen...)
 		case !fw.Unread.IsZero():
 			return harden.NeedsPerson(harden.Msg("the chains of this host could not be listed: %s", fw.Unread), seen...)
+		case fw.Table != nil:
+			return assessTable(f, seen)
 		case len(dropping(f)) > 0:
 			return harden.Passed(harden.Msg("chain %s of table %s %s drops what no rule lets through", dropping(f)[0].Chain, dropping(f)[0].Family, dropping(f)[0].Table), seen...)
 		case len(fw.Managers) == 1:
@@ -157,8 +161,9 @@ var firewall = harden.Control{
 		case slices.Contains(fw.Legacy, "filter"):
 			return harden.NeedsPerson(harden.Msg("the older iptables has a filter table, whose rules are not read here: look at \"iptables-legacy -S INPUT\""), seen...)
 		}
-		return harden.NeedsPerson(harden.Msg("nothing on this host filters what comes in: let the network in front of it do so, or add a table of its own that drops only what is named; never flush the ruleset, which holds the rules of pods"), seen...)
+		return harden.NeedsPerson(harden.Msg("nothing on this host filters what comes in: let the network in front of it do so, or take the remedy, a table that drops only what it names; never flush the ruleset, which holds the rules of pods"), seen...)
 	},
+	Remedies: []harden.Remedy{ownTable},
 }
 
 var hostPorts = harden.Control{

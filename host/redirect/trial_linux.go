@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +16,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"kubectl-harden.io/kubectl-harden/host/apart"
 )
 
 const (
@@ -181,22 +182,15 @@ func outside(ends [2]netip.Prefix) (namespace, error) {
 
 // newNamespace makes one that has no name, and goes with the last who uses it.
 func newNamespace() (netns.NsHandle, error) {
-	type made struct {
-		ns  netns.NsHandle
-		err error
-	}
-	got := make(chan made)
-	go func() {
-		runtime.LockOSThread() // for ever: the thread ends with this function, as its network is another one
+	ns := netns.None()
+	err := apart.Do(func() (err error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			got <- made{netns.None(), fmt.Errorf("making a network namespace: %w", err)}
-			return
+			return fmt.Errorf("making a network namespace: %w", err)
 		}
-		ns, err := netns.Get()
-		got <- made{ns, err}
-	}()
-	m := <-got
-	return m.ns, m.err
+		ns, err = netns.Get()
+		return err
+	})
+	return ns, err
 }
 
 func (n namespace) connect(ends [2]netip.Prefix) error {
@@ -258,16 +252,12 @@ func (n namespace) ask(ctx context.Context, to netip.AddrPort, word []byte) erro
 
 // inside does something on a thread that is in the namespace.
 func (n namespace) inside(do func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // for ever, as above
+	return apart.Do(func() error {
 		if err := netns.Set(n.ns); err != nil {
-			done <- err
-			return
+			return err
 		}
-		done <- do()
-	}()
-	return <-done
+		return do()
+	})
 }
 
 // close takes away this node's end of the cable, and the other one with it.
