@@ -144,9 +144,10 @@ type Option struct {
 	// Keeps says that what is in force and right is kept where the option is not set: the remedy has no value of it then, and the
 	// default is for where nothing is in force.
 	Keeps bool
-	// Found is the value that the facts give where the option is not set; the plan says it, so that it is applied as it was seen. May
-	// be nil.
-	Found   func(*Facts) string
+	// Found is the value that the facts, and the options before this one, give where it is not set; the plan says it, so that it is
+	// applied as it was seen. May be nil. Whatever a remedy takes from the cluster for a node has to come by here: when a node's plan
+	// is applied, the cluster is not read.
+	Found   func(*Facts, Values) string
 	Choices []string // for OptionOneOf
 	Unit    string   // "days", "MB"; for people
 	// Check refuses a value with a sentence; nil accepts what the kind accepts.

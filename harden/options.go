@@ -40,7 +40,7 @@ func (r Remedy) Fill(control string, given Values) (Values, error) {
 func (r Remedy) find(f *Facts, v Values) Values {
 	for _, o := range r.Options {
 		if _, set := v[o.Name]; !set && o.Found != nil {
-			v[o.Name] = o.Found(f)
+			v[o.Name] = o.Found(f, v)
 		}
 	}
 	return v

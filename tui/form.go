@@ -125,8 +125,10 @@ func (m *Model) option(c harden.Control, o harden.Option) string {
 	if v, ok := m.choice(c).Options[o.Name]; ok {
 		return v
 	}
-	if o.Found != nil && m.facts != nil {
-		return o.Found(m.facts)
+	if r, ok := m.remedy(c); ok && o.Found != nil && m.facts != nil {
+		if others, err := r.Fill(c.ID, m.choice(c).Options); err == nil {
+			return o.Found(m.facts, others)
+		}
 	}
 	return o.Default
 }

@@ -198,6 +198,13 @@ func TestOneFileForAllAdmissionPlugins(t *testing.T) {
 	}
 }
 
+// found are the options as a plan has them.
+func found(f *harden.Facts, level string) harden.Values {
+	v := harden.Values{"enforce": level}
+	v[optNeedMore] = needingMore(f, v)
+	return v
+}
+
 // A namespace with a level of its own is not exempt: its labels would count no more.
 func TestExemptions(t *testing.T) {
 	f := hardentest.APIServerFacts(t, "1.37")
@@ -205,17 +212,20 @@ func TestExemptions(t *testing.T) {
 	for level, want := range map[string][]string{
 		"privileged": nil, "baseline": {"agents", "kube-system", "storage"}, "restricted": {"agents", "kube-system", "shop", "storage"},
 	} {
-		if got := exemptions(f, harden.Values{"enforce": level}); !slices.Equal(got, want) {
+		if got := exemptions(f, found(f, level)); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", level, got, want)
 		}
 	}
-	pre := exemptionsCover(f, harden.Values{"enforce": "baseline"})
+	pre := exemptionsCover(f, found(f, "baseline"))
 	if pre.State != harden.Met || len(pre.Evidence) != 3 || !strings.Contains(pre.Evidence[0].Value, "own warn and audit labels") || !strings.Contains(pre.Evidence[2].Value, "DaemonSet/csi keeps only privileged") {
 		t.Errorf("%+v", pre)
 	}
 	f.Cluster.Pods[0].PodSecurity = harden.PodSecurityFact{}
-	if pre := exemptionsCover(f, harden.Values{"enforce": "baseline"}); pre.State != harden.PreconditionUnknown || !strings.Contains(pre.Message.String(), "shop/Pod/web") {
+	if pre := exemptionsCover(f, found(f, "baseline")); pre.State != harden.PreconditionUnknown || !strings.Contains(pre.Message.String(), "shop/Pod/web") {
 		t.Errorf("a pod that was not judged: %+v", pre)
+	}
+	if pre := exemptionsCover(f, harden.Values{"enforce": "baseline", optNeedMore: "kube-system,storage"}); pre.State != harden.Unmet || !strings.Contains(pre.Message.String(), "agents is not exempt") {
+		t.Errorf("one that was said and is too few: %+v", pre)
 	}
 }
 

@@ -43,6 +43,7 @@ var podSecurityDefaults = harden.Control{
 			{Name: "enforce", Title: harden.Msg("level that pods must keep"), Kind: harden.OptionOneOf, Default: harden.PodSecurityBaseline, Choices: podSecurityLevels},
 			{Name: "warn", Title: harden.Msg("level that warnings and the audit log speak of"), Kind: harden.OptionOneOf, Default: harden.PodSecurityRestricted, Choices: podSecurityLevels},
 			{Name: "exempt", Title: harden.Msg("more namespaces to exempt"), Kind: harden.OptionList, Check: namespaceNames},
+			{Name: optNeedMore, Title: harden.Msg("namespaces to exempt whose pods or templates need more; unset, those that do now"), Kind: harden.OptionList, Keeps: true, Check: namespaceNames, Found: needingMore},
 		},
 		Preconditions: func(f *harden.Facts, v harden.Values) []harden.Precondition {
 			return []harden.Precondition{exemptionsCover(f, v), readsRootFiles(f, admissionFile)}
@@ -50,6 +51,24 @@ var podSecurityDefaults = harden.Control{
 		Intents: podSecurityIntents,
 		Proofs:  podSecurityProofs,
 	}},
+}
+
+const optNeedMore = "need-more"
+
+// needingMore are the namespaces that a default level would hurt; where that is not known, the one of the cluster's own machinery.
+func needingMore(f *harden.Facts, v harden.Values) string {
+	if v["enforce"] == harden.PodSecurityPrivileged {
+		return ""
+	}
+	if _, missing := f.Missing[harden.NeedWorkloads]; f.Cluster == nil || missing {
+		return "kube-system"
+	}
+	var out []string
+	found, _ := beyond(f.Cluster, v["enforce"])
+	for _, n := range found {
+		out = append(out, n.name)
+	}
+	return strings.Join(out, ",")
 }
 
 // podSecurityProofs try a pod where the default is to count: in a namespace that has no label and is not exempt. Whose pods are
@@ -207,15 +226,7 @@ func exemptions(f *harden.Facts, v harden.Values) []string {
 			out = config.Exemptions.Namespaces
 		}
 	}
-	more := listed(v["exempt"])
-	if _, missing := f.Missing[harden.NeedWorkloads]; f.Cluster != nil && !missing {
-		found, _ := beyond(f.Cluster, v["enforce"])
-		for _, n := range found {
-			more = append(more, n.name)
-		}
-	} else if v["enforce"] != harden.PodSecurityPrivileged {
-		more = append(more, "kube-system")
-	}
+	more := slices.Concat(listed(v["exempt"]), listed(v[optNeedMore]))
 	slices.Sort(more)
 	for _, name := range slices.Compact(more) {
 		if !slices.Contains(out, name) {
@@ -232,12 +243,21 @@ func exemptionsCover(f *harden.Facts, v harden.Values) harden.Precondition {
 		return pre
 	}
 	found, unjudged := beyond(f.Cluster, v["enforce"])
+	exempt := exemptions(f, v)
 	for _, n := range found {
 		value := "exempt: " + n.why
+		if !slices.Contains(exempt, n.name) {
+			value = "not exempt: " + n.why
+			pre.State = harden.Unmet
+			pre.Message = harden.Msg("%s is not exempt, and its pods would be refused: %s", n.name, n.why)
+		}
 		if n.labelled {
 			value += "; its own warn and audit labels do not count any more"
 		}
 		pre.Evidence = append(pre.Evidence, harden.Evidence{Source: "namespace " + n.name, Value: value})
+	}
+	if pre.State == harden.Unmet {
+		return pre
 	}
 	if len(unjudged) > 0 {
 		pre.Message = harden.Msg("%d pods could not be judged, %s among them", len(unjudged), unjudged[0])

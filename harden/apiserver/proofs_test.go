@@ -19,6 +19,11 @@ func proofsOf(t *testing.T, id string, f *harden.Facts, set harden.Values) []har
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, o := range c.Remedies[0].Options {
+		if _, set := values[o.Name]; !set && o.Found != nil {
+			values[o.Name] = o.Found(f, values)
+		}
+	}
 	return c.Remedies[0].Proofs(f, values)
 }
 

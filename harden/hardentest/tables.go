@@ -123,6 +123,15 @@ func (tb Table) Changes(t *testing.T, cases []Change) {
 			if err := harden.CheckPlan(p, facts()); err != nil {
 				t.Error(err)
 			}
+			// What applies a node's plan has not read the cluster.
+			bare := facts()
+			bare.Cluster = nil
+			for _, need := range []harden.Need{harden.NeedNodes, harden.NeedWorkloads} {
+				bare.Missing[need] = harden.Msg("not read")
+			}
+			if unmet, err := harden.Recheck(p, bare, []harden.Area{tb.Area}); err != nil || len(unmet) > 0 {
+				t.Errorf("by what is known when it is applied: %v %v", err, unmet)
+			}
 			n.Apply(p)
 			if got := tb.Finding(t, facts(), c.Choice.Control); got.Status != harden.StatusPass {
 				t.Errorf("afterwards it is %s: %s", got.Status, got.Message)

@@ -145,8 +145,8 @@ func addressesKnown(f *harden.Facts, v harden.Values) harden.Precondition {
 		option string
 		all    string
 	}{
-		{optNodes, foundNodes(optNodes, func(harden.NodeFact) bool { return true })(f)},
-		{optControlPlanes, foundNodes(optControlPlanes, func(n harden.NodeFact) bool { return n.ControlPlane })(f)},
+		{optNodes, foundNodes(optNodes, func(harden.NodeFact) bool { return true })(f, v)},
+		{optControlPlanes, foundNodes(optControlPlanes, func(n harden.NodeFact) bool { return n.ControlPlane })(f, v)},
 	} {
 		has, _ := networks(v[check.option] + "," + v[optJoining])
 		for _, a := range lacking(has, check.all) {
@@ -276,9 +276,9 @@ func assessTable(f *harden.Facts, seen []harden.Evidence) harden.Verdict {
 		option string
 		now    string
 	}{
-		{optNodes, foundNodes(optNodes, func(harden.NodeFact) bool { return true })(f)},
-		{optControlPlanes, foundNodes(optControlPlanes, func(n harden.NodeFact) bool { return n.ControlPlane })(f)},
-		{optPods, foundPods(f)},
+		{optNodes, foundNodes(optNodes, func(harden.NodeFact) bool { return true })(f, v)},
+		{optControlPlanes, foundNodes(optControlPlanes, func(n harden.NodeFact) bool { return n.ControlPlane })(f, v)},
+		{optPods, foundPods(f, v)},
 	} {
 		has, err := networks(v[known.option] + "," + v[optJoining])
 		if err != nil {

@@ -253,8 +253,8 @@ func optionsIn(rules []byte) harden.Values {
 }
 
 // keptOption is what the rules that lie on the node were made with.
-func keptOption(name, otherwise string) func(*harden.Facts) string {
-	return func(f *harden.Facts) string {
+func keptOption(name, otherwise string) func(*harden.Facts, harden.Values) string {
+	return func(f *harden.Facts, v harden.Values) string {
 		if f.Firewall != nil && f.Firewall.Table != nil {
 			if v, ok := optionsIn(f.Firewall.Table.Rules.State.Data)[name]; ok {
 				return v
@@ -265,10 +265,10 @@ func keptOption(name, otherwise string) func(*harden.Facts) string {
 }
 
 // foundNodes are the addresses of the cluster's nodes; where these are not known, those of the rules that are there.
-func foundNodes(name string, take func(harden.NodeFact) bool) func(*harden.Facts) string {
-	return func(f *harden.Facts) string {
+func foundNodes(name string, take func(harden.NodeFact) bool) func(*harden.Facts, harden.Values) string {
+	return func(f *harden.Facts, v harden.Values) string {
 		if _, missing := f.Missing[harden.NeedNodes]; missing || f.Cluster == nil {
-			return keptOption(name, "")(f)
+			return keptOption(name, "")(f, v)
 		}
 		var all []netip.Prefix
 		for _, n := range f.Cluster.Nodes {
@@ -289,7 +289,7 @@ func foundNodes(name string, take func(harden.NodeFact) bool) func(*harden.Facts
 
 // foundPods are the networks that pods have their addresses from: by kubeadm's configuration, the controller manager that gives
 // them to nodes, or the nodes themselves.
-func foundPods(f *harden.Facts) string {
+func foundPods(f *harden.Facts, v harden.Values) string {
 	var texts []string
 	if c := f.Component(harden.ControllerManager); c != nil {
 		texts = append(texts, c.Flag("cluster-cidr").List()...)
@@ -311,7 +311,7 @@ func foundPods(f *harden.Facts) string {
 	}
 	list, err := networks(strings.Join(texts, ","))
 	if err != nil || len(list) == 0 {
-		return keptOption(optPods, "")(f)
+		return keptOption(optPods, "")(f, v)
 	}
 	return joined(list)
 }
