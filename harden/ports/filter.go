@@ -15,7 +15,7 @@ const (
 	unitFile = "/etc/systemd/system/" + harden.FilterUnit
 )
 
-const unitText = `# Made by kubectl-harden (ports-firewall): kubectl-harden rollback takes it away.
+const unitText = `# Made by kubectl-harden (ports-firewall); a rollback takes it away.
 [Unit]
 Description=Who reaches the ports of Kubernetes on this node (kubectl-harden)
 ConditionPathExists=%[1]s
@@ -29,7 +29,7 @@ ExecReload=%[2]s -f %[1]s
 ExecStop=-%[2]s delete table inet %[3]s
 `
 
-const hookText = `# Made by kubectl-harden (ports-firewall): kubectl-harden rollback takes it away.
+const hookText = `# Made by kubectl-harden (ports-firewall); a rollback takes it away.
 [Unit]
 Wants=%[1]s
 After=%[1]s
