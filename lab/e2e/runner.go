@@ -145,11 +145,20 @@ func (r *runner) run(ctx context.Context, chosen []scenario) int {
 	}
 	slices.SortStableFunc(results, func(a, b result) int { return strings.Compare(a.scenario.name, b.scenario.name) })
 	printTable(os.Stdout, results, time.Since(r.started))
-	if slices.ContainsFunc(results, func(r result) bool { return r.verdict == failed || r.verdict == notRun }) {
+	has := func(v verdict) bool {
+		return slices.ContainsFunc(results, func(r result) bool { return r.verdict == v })
+	}
+	switch {
+	case has(failed):
 		return 1
+	case has(notRun):
+		return exitNotRun
 	}
 	return 0
 }
+
+// exitNotRun says that nothing failed, and that something could not be run: its cluster was not to be had.
+const exitNotRun = 3
 
 // leavesOut is true of a long scenario that nobody has asked for.
 func (r *runner) leavesOut(s scenario) bool { return s.long != "" && !r.full && r.only.String() == "" }
