@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +15,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"kubectl-harden.io/kubectl-harden/cluster/objects"
+	"kubectl-harden.io/kubectl-harden/harden"
 )
 
 // fault makes the one kind of error that leaves this package.
@@ -135,28 +136,11 @@ func hasCause(e *apierrors.StatusError, t metav1.CauseType) bool {
 
 // expiry of the first certificate in PEM.
 func expiry(data []byte) (time.Time, bool) {
-	certs := certificates(data)
+	certs := harden.CertificatesIn(data)
 	if len(certs) == 0 {
 		return time.Time{}, false
 	}
 	return certs[0].NotAfter, true
-}
-
-// certificates in PEM; what cannot be parsed is left out.
-func certificates(data []byte) []*x509.Certificate {
-	var out []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			return out
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
-			out = append(out, cert)
-		}
-	}
 }
 
 // isBroken says that the connection ended before the answer did. HTTP/2 has no types for its ways to end.

@@ -104,7 +104,7 @@ func (c *Client) identity(ctx context.Context) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	for _, cert := range certificates([]byte(bundle.Data["ca.crt"])) {
+	for _, cert := range harden.CertificatesIn([]byte(bundle.Data["ca.crt"])) {
 		id.cluster = append(id.cluster, digest(cert))
 	}
 	return id, nil
