@@ -13,6 +13,8 @@ type KubeadmFact struct {
 	APIVersion      string `json:"apiVersion"` // "kubeadm.k8s.io/v1beta4"
 	CertificatesDir string `json:"certificatesDir,omitempty"`
 	ExternalEtcd    bool   `json:"externalEtcd,omitempty"`
+	// FeatureGates are kubeadm's own.
+	FeatureGates map[string]bool `json:"featureGates,omitempty"`
 	// ExtraArgs by component, in their order; a flag may be there twice.
 	ExtraArgs    map[ComponentID][]KubeadmArg    `json:"extraArgs,omitempty"`
 	ExtraVolumes map[ComponentID][]KubeadmVolume `json:"extraVolumes,omitempty"`

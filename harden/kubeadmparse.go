@@ -16,7 +16,9 @@ type clusterConfiguration struct {
 	APIServer         kubeadmSection `json:"apiServer"`
 	ControllerManager kubeadmSection `json:"controllerManager"`
 	Scheduler         kubeadmSection `json:"scheduler"`
-	Etcd              struct {
+	// FeatureGates are kubeadm's own, not those of the components.
+	FeatureGates map[string]bool `json:"featureGates"`
+	Etcd         struct {
 		Local    kubeadmSection  `json:"local"`
 		External json.RawMessage `json:"external"`
 	} `json:"etcd"`
@@ -62,7 +64,7 @@ func ParseKubeadm(cluster, kubelet string) (*KubeadmFact, error) {
 	}
 	f := &KubeadmFact{
 		APIVersion: config.APIVersion, CertificatesDir: config.CertificatesDir, ExternalEtcd: len(config.Etcd.External) > 0,
-		ExtraArgs: map[ComponentID][]KubeadmArg{}, ExtraVolumes: map[ComponentID][]KubeadmVolume{},
+		FeatureGates: config.FeatureGates, ExtraArgs: map[ComponentID][]KubeadmArg{}, ExtraVolumes: map[ComponentID][]KubeadmVolume{},
 		ClusterConfiguration: cluster, KubeletConfiguration: kubelet,
 	}
 	for id, section := range map[ComponentID]kubeadmSection{

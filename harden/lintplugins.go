@@ -27,3 +27,13 @@ func knownPlugin(name string, v Version) bool {
 	r, ok := admissionPlugins[name]
 	return ok && r.Contains(v)
 }
+
+// LastPlugin is the last release that has an admission plugin; ok is false for one that the newest supported release has too. The last one
+// is zero where no supported release has it.
+func LastPlugin(name string) (last Version, ok bool) {
+	r, known := admissionPlugins[name]
+	if known && (r.Max.IsZero() || r.Contains(NewestSupported)) {
+		return Version{}, false
+	}
+	return r.Max, true
+}

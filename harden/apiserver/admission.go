@@ -127,7 +127,7 @@ func admissionControls() []harden.Control {
 	for _, p := range plugins {
 		out = append(out, p.control())
 	}
-	return append(out, podSecurityDefaults, eventRateControl(), alwaysAdmit)
+	return append(out, podSecurityDefaults, eventRateControl(), alwaysAdmit, removedPlugins)
 }
 
 func (p plugin) control() harden.Control {

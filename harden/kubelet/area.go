@@ -37,6 +37,7 @@ func Area() harden.Area {
 			debugFlagsHandler.control(),
 			cgroupVersion,
 			removed,
+			removedGates,
 			configFileMode,
 			configFileOwner,
 		},

@@ -57,6 +57,7 @@ func TestUntouchedNodes(t *testing.T) {
 		"kubelet-debug-flags-handler":               harden.StatusFail,
 		"kubelet-cgroup-version":                    harden.StatusNotApplicable,
 		"kubelet-removed-flags":                     harden.StatusPass,
+		"kubelet-removed-feature-gates":             harden.StatusPass,
 		"kubelet-config-file-mode":                  harden.StatusFail,
 		"kubelet-config-file-owner":                 harden.StatusPass,
 	}
@@ -218,6 +219,13 @@ func TestVariants(t *testing.T) {
 		{"a flag that 1.37 refuses", "kubelet-removed-flags", extraArgs("--containerd=/run/containerd.sock --storage_driver_user=root"), harden.StatusFail, "1.37 and newer will not start with --containerd", ""},
 		{"a flag that went earlier", "kubelet-removed-flags", extraArgs("--storage_driver_user=root --keep-terminated-pod-volumes"), harden.StatusFail, "1.31 and newer will not start with --keep-terminated-pod-volumes", ""},
 		{"a flag that is still there", "kubelet-removed-flags", extraArgs("--v=2 --node-ip=192.0.2.11"), harden.StatusPass, "no flag is in the way", ""},
+		{"a gate of the file that was removed", "kubelet-removed-feature-gates", field("featureGates: {AppArmor: true, RotateKubeletServerCertificate: true}"), harden.StatusFail,
+			"kubelet 1.33 and newer will not start with the feature gate AppArmor", ""},
+		{"the gate that went first", "kubelet-removed-feature-gates", field("featureGates: {AppArmor: true, CloudDualStackNodeIPs: true}"), harden.StatusFail, "kubelet 1.32 and newer will not start with the feature gate CloudDualStackNodeIPs", ""},
+		{"a gate of a drop-in that was removed", "kubelet-removed-feature-gates", dropIns("featureGates: {AppArmor: false}"), harden.StatusFail, dropInDir + "/10.conf", dropInDir + "/10.conf:3 featureGates.AppArmor: false"},
+		{"a gate of a flag that was removed", "kubelet-removed-feature-gates", extraArgs("--feature-gates=kube:AppArmor=true"), harden.StatusFail, extraPath, ""},
+		{"gates that are still there", "kubelet-removed-feature-gates", field("featureGates: {RotateKubeletServerCertificate: true}"), harden.StatusPass, "no feature gate is in the way", ""},
+		{"no gate but null", "kubelet-removed-feature-gates", field("featureGates: {AppArmor: null}"), harden.StatusPass, "", ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -392,6 +400,15 @@ func TestAFileOfSomebodyElsesGoesToRoot(t *testing.T) {
 	}
 	n.Apply(p)
 	if got := finding(t, n.Facts(t), "kubelet-config-file-owner"); got.Status != harden.StatusPass {
+		t.Errorf("%s: %s", got.Status, got.Message)
+	}
+}
+
+// The file of this node may be right, and the next upgrade writes it from kubelet-config.
+func TestGateThatAnUpgradeBrings(t *testing.T) {
+	f := hardentest.Fixture(t, "1.30").Facts(t)
+	f.Cluster = &harden.ClusterFacts{Kubeadm: &harden.KubeadmFact{KubeletConfiguration: "featureGates:\n  AppArmor: true\n"}}
+	if got := finding(t, f, "kubelet-removed-feature-gates"); got.Status != harden.StatusFail || !strings.Contains(got.Message.String(), "kubelet-config") {
 		t.Errorf("%s: %s", got.Status, got.Message)
 	}
 }

@@ -1,41 +1,15 @@
 package staticpod
 
 import (
-	_ "embed"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/gates"
 	"kubectl-harden.io/kubectl-harden/patches"
 )
-
-// removedGates are the feature gates that some release since 1.29 knew and the newest supported one does not: the name, the
-// last release that knows it, its value there, and the first one since which that value is the default all along.
-//
-//go:embed removed-gates.txt
-var removedGates string
-
-// gate is a removed feature gate.
-type gate struct {
-	last  harden.Version // that knows it
-	value bool           // which it had in the end
-	since harden.Version // when that became its default
-}
-
-func gateByName(name string) (gate, bool) {
-	for line := range strings.Lines(removedGates) {
-		f := strings.Fields(line)
-		if len(f) != 4 || f[0] != name {
-			continue
-		}
-		last, err := harden.ParseVersion(f[1])
-		since, err2 := harden.ParseVersion(f[3])
-		return gate{last: last, value: f[2] == "true", since: since}, err == nil && err2 == nil
-	}
-	return gate{}, false
-}
 
 // removedFlags by component, with the last minor that knows them; 0: none of those that are supported.
 var removedFlags = map[harden.ComponentID]map[string]int{
@@ -59,8 +33,8 @@ var removedFlags = map[harden.ComponentID]map[string]int{
 
 // Removed are the controls of flags and feature gates that a newer release does not know: with one left behind, the component
 // of that release does not start.
-func (p Pod) Removed(flags, gates harden.Refs) []harden.Control {
-	gates.Docs = append(gates.Docs, "https://kubernetes.io/docs/reference/command-line-tools-reference/feature-gates-removed/")
+func (p Pod) Removed(flags, ofGates harden.Refs) []harden.Control {
+	ofGates.Docs = append(ofGates.Docs, "https://kubernetes.io/docs/reference/command-line-tools-reference/feature-gates-removed/")
 	return []harden.Control{
 		{
 			ID:    p.id("removed-flags"),
@@ -98,7 +72,7 @@ func (p Pod) Removed(flags, gates harden.Refs) []harden.Control {
 			Title: p.title("No feature gate is left behind that newer releases of %s refuse"),
 			Why: harden.Msg("A feature gate is removed some releases after its feature became permanent, and a program of Kubernetes does not start with one that it does not know. "+
 				"Guides still tell to set gates that have done nothing for years. The next upgrade then fails on %s.", p.Name),
-			Refs: gates, Severity: harden.Medium,
+			Refs: ofGates, Severity: harden.Medium,
 			Component: p.Component, Flags: []string{gatesFlag},
 			Needs: p.needs(), Applies: harden.RunsHere(p.Component),
 			Assess: p.assessRemovedGates,
@@ -175,9 +149,9 @@ func short(v harden.Version) string { return fmt.Sprintf("%d.%d", v.Major, v.Min
 
 // setGate is an entry of --feature-gates.
 type setGate struct {
-	entry, name string
-	value       bool
-	gate        gate
+	entry string
+	value bool
+	gate  gates.Removed
 }
 
 // leftGates are the removed gates that are set.
@@ -185,18 +159,15 @@ func leftGates(flag harden.FlagFact) []setGate {
 	var out []setGate
 	for _, entry := range flag.List() {
 		name, value, _ := strings.Cut(entry, "=")
-		if _, rest, ok := strings.Cut(name, ":"); ok {
-			name = rest // since 1.32 a gate may be set for one component: kube:NAME
-		}
-		g, removed := gateByName(strings.TrimSpace(name))
+		g, removed := gates.Find(name)
 		if !removed {
 			continue
 		}
 		on, err := strconv.ParseBool(strings.TrimSpace(value))
 		if err != nil {
-			on = !g.value // it does not start with that; it is not what counts without it either
+			on = !g.Value // it does not start with that; it is not what counts without it either
 		}
-		out = append(out, setGate{entry, strings.TrimSpace(name), on, g})
+		out = append(out, setGate{entry, on, g})
 	}
 	return out
 }
@@ -207,13 +178,13 @@ func (p Pod) assessRemovedGates(f *harden.Facts) harden.Verdict {
 	seen := flag.Evidence(gatesFlag)
 	for _, from := range []harden.FlagFact{flag, c.FileFlag(gatesFlag)} {
 		if found := leftGates(from); len(found) > 0 {
-			return harden.Failed(p.refused(found[0].name, found[0].gate.last, c.Version), from.Evidence(gatesFlag))
+			return harden.Failed(p.refused(found[0].gate.Name, found[0].gate.Last, c.Version), from.Evidence(gatesFlag))
 		}
 	}
 	if f.Cluster != nil && f.Cluster.Kubeadm != nil {
 		kept, _ := f.Cluster.Kubeadm.Flag(p.Component, gatesFlag)
 		if found := leftGates(kept); len(found) > 0 {
-			return harden.Failed(p.refused(found[0].name, found[0].gate.last, c.Version), kept.Evidence(gatesFlag))
+			return harden.Failed(p.refused(found[0].gate.Name, found[0].gate.Last, c.Version), kept.Evidence(gatesFlag))
 		}
 	}
 	if !flag.Set {
@@ -232,7 +203,7 @@ func (p Pod) dropGates(f *harden.Facts, _ harden.Values) ([]harden.Intent, error
 	found := leftGates(from)
 	var drop []string
 	for _, s := range found {
-		effectless := s.value == s.gate.value && !c.Version.IsZero() && c.Version.AtLeast(s.gate.since.Major, s.gate.since.Minor)
+		effectless := s.value == s.gate.Value && !c.Version.IsZero() && c.Version.AtLeast(s.gate.Since.Major, s.gate.Since.Minor)
 		if !effectless {
 			return nil, fmt.Errorf("%s changes what %s does; decide by hand what shall be there without it", s.entry, c.Version)
 		}

@@ -18,7 +18,7 @@ func Area() harden.Area {
 		Title: "Kept through upgrades",
 		About: harden.Msg("At every upgrade kubeadm writes the static pods and the kubelet's configuration anew, from two ConfigMaps in kube-system. " +
 			"These controls find what is on this node and in neither of them, which the next upgrade takes back without a word, and what is in them and not on this node, which it brings."),
-		Controls: []harden.Control{staticPods, kubeletFields},
+		Controls: []harden.Control{staticPods, kubeletFields, featureGates},
 	}
 }
 
