@@ -53,8 +53,11 @@ func find(f *harden.Facts, path string) (harden.CertificateFact, bool) {
 	return harden.CertificateFact{}, false
 }
 
-// flagFile is the host's file that a flag of a component names.
+// flagFile is the host's file that a flag of a component names, or etcd's configuration file and its environment instead of one.
 func flagFile(f *harden.Facts, id harden.ComponentID, flag string) string {
+	if id == harden.Etcd {
+		return f.EtcdPath(flag)
+	}
 	c := f.Component(id)
 	if c == nil {
 		return ""

@@ -128,9 +128,12 @@ var etcdCA = harden.Control{
 		return f.Component(harden.Etcd) != nil, harden.Msg("this node runs no etcd")
 	},
 	Assess: func(f *harden.Facts) harden.Verdict {
-		trusted := f.Component(harden.Etcd).Flag("trusted-ca-file")
-		if !trusted.Set {
-			return harden.Failed(harden.Msg("etcd asks its clients for no certificate: --trusted-ca-file is not set"), trusted.Evidence("trusted-ca-file"))
+		trusted := f.EtcdSetting("trusted-ca-file")
+		switch {
+		case !trusted.Unknown.IsZero():
+			return harden.NeedsPerson(trusted.Unknown, trusted.Seen)
+		case trusted.Value == "":
+			return harden.Failed(harden.Msg("etcd asks its clients for no certificate: trusted-ca-file is not set"), trusted.Seen)
 		}
 		clients := "/etc/kubernetes/pki/ca.crt"
 		if p := flagFile(f, harden.APIServer, "client-ca-file"); p != "" {
@@ -139,7 +142,7 @@ var etcdCA = harden.Control{
 		own, ok := find(f, flagFile(f, harden.Etcd, "trusted-ca-file"))
 		cluster, known := find(f, clients)
 		if !ok || !known {
-			return harden.NeedsPerson(harden.Msg("the CA of etcd or of the cluster could not be read: compare %s and %s", trusted.Last(), clients), trusted.Evidence("trusted-ca-file"))
+			return harden.NeedsPerson(harden.Msg("the CA of etcd or of the cluster could not be read: compare %s and %s", trusted.Value, clients), trusted.Seen)
 		}
 		seen := evidence([]harden.CertificateFact{own, cluster}, func(c harden.CertificateFact) string {
 			return fmt.Sprintf("%s, public key sha256 %.16s", c.CommonName, c.PublicKey)

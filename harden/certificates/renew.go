@@ -119,9 +119,9 @@ func served(f *harden.Facts, c harden.CertificateFact) (harden.Proof, bool) {
 	return proof, proof.Request != ""
 }
 
-// address is the first one that etcd serves over TLS, by a flag; "" where none is known.
+// address is the first one that etcd serves over TLS, by a setting; "" where none is known.
 func address(f *harden.Facts, flag string) string {
-	for _, text := range f.Component(harden.Etcd).Flag(flag).List() {
+	for _, text := range f.EtcdSetting(flag).List() {
 		u, err := url.Parse(text)
 		if err != nil || u.Scheme != "https" {
 			continue

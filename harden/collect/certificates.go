@@ -54,6 +54,12 @@ func collectCertificates(n Node, f *harden.Facts, homes []string) {
 			continue
 		}
 		for _, flags := range certFlags[comp.ID] {
+			if comp.ID == harden.Etcd {
+				if host := f.EtcdPath(flags[0]); host != "" {
+					c.file(host, f.EtcdPath(flags[1]))
+				}
+				continue
+			}
 			if host, ok := facts.HostPath(facts.Flag(flags[0]).Last()); ok {
 				key := ""
 				if flags[1] != "" {

@@ -137,6 +137,9 @@ func (c *fileCollector) paths() []string {
 		}
 		out = append(out, facts.Manifest.Path, path.Dir(facts.Manifest.Path))
 		for _, name := range fileArgs[comp.ID] {
+			if p := c.f.EtcdPath(name); comp.ID == harden.Etcd && p != "" {
+				out = append(out, p)
+			}
 			for _, flag := range []harden.FlagFact{facts.Flag(name), facts.FileFlag(name)} {
 				if host, ok := facts.HostPath(flag.Last()); ok && flag.Set {
 					out = append(out, host)

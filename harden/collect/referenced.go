@@ -27,6 +27,9 @@ var ours = []string{
 }
 
 func collectReferenced(n Node, f *harden.Facts) {
+	if c := f.Component(harden.Etcd); c != nil {
+		readReferred(n, f, c, c.EtcdConfigFile()) // the others may be named in it
+	}
 	for id, flags := range fileFlags {
 		c := f.Component(id)
 		if c == nil {
@@ -35,6 +38,9 @@ func collectReferenced(n Node, f *harden.Facts) {
 		for _, name := range flags {
 			for _, fact := range []harden.FlagFact{c.Flag(name), c.FileFlag(name)} {
 				readReferred(n, f, c, fact.Last())
+			}
+			if id == harden.Etcd {
+				readReferred(n, f, c, f.EtcdSetting(name).Value)
 			}
 		}
 	}

@@ -94,20 +94,20 @@ var certificateControls = []harden.Control{
 }
 
 func (s side) assessCertificate(f *harden.Facts) harden.Verdict {
-	cert, key, urls := read(f, s.cert), read(f, s.key), read(f, s.urls)
-	seen := []harden.Evidence{cert.seen, key.seen}
+	cert, key, urls := f.EtcdSetting(s.cert), f.EtcdSetting(s.key), f.EtcdSetting(s.urls)
+	seen := []harden.Evidence{cert.Seen, key.Seen}
 	switch {
-	case !cert.unknown.IsZero():
-		return harden.NeedsPerson(cert.unknown, cert.seen)
-	case cert.value == "" || key.value == "":
+	case !cert.Unknown.IsZero():
+		return harden.NeedsPerson(cert.Unknown, cert.Seen)
+	case cert.Value == "" || key.Value == "":
 		return harden.Failed(harden.Msg("certificate and key are not both given"), seen...)
 	}
-	for _, u := range urls.list() {
+	for _, u := range urls.List() {
 		if strings.HasPrefix(u, "http://") {
-			return harden.Failed(harden.Msg("it listens on %s too, in plain text", u), append(seen, urls.seen)...)
+			return harden.Failed(harden.Msg("it listens on %s too, in plain text", u), append(seen, urls.Seen)...)
 		}
 	}
-	return harden.Passed(harden.Msg("the certificate is %s", cert.value), seen...)
+	return harden.Passed(harden.Msg("the certificate is %s", cert.Value), seen...)
 }
 
 // certificateRemedy gives the files that kubeadm makes. Where etcd listens in plain text, clients would have to change at the
@@ -120,7 +120,7 @@ func (s side) certificateRemedy() harden.Remedy {
 		},
 		Preconditions: preconditions(),
 		Intents: func(f *harden.Facts, _ harden.Values) ([]harden.Intent, error) {
-			for _, u := range read(f, s.urls).list() {
+			for _, u := range f.EtcdSetting(s.urls).List() {
 				if strings.HasPrefix(u, "http://") {
 					return nil, fmt.Errorf("etcd listens on %s, so who talks to it must change at the same time; see %s for the order", u, securityPage)
 				}
@@ -143,16 +143,16 @@ func mounted(f *harden.Facts, paths ...string) error {
 }
 
 func (s side) assessAuth(f *harden.Facts) harden.Verdict {
-	auth, ca := read(f, s.auth), read(f, s.ca)
+	auth, ca := f.EtcdSetting(s.auth), f.EtcdSetting(s.ca)
 	switch {
-	case !auth.unknown.IsZero():
-		return harden.NeedsPerson(auth.unknown, auth.seen)
-	case !auth.is(true):
-		return harden.Failed(harden.Msg("certificates are not asked for"), auth.seen, ca.seen)
-	case ca.value == "":
-		return harden.Failed(harden.Msg("certificates are asked for, and no CA says whose count: every CA that the system trusts does"), auth.seen, ca.seen)
+	case !auth.Unknown.IsZero():
+		return harden.NeedsPerson(auth.Unknown, auth.Seen)
+	case !auth.Is(true):
+		return harden.Failed(harden.Msg("certificates are not asked for"), auth.Seen, ca.Seen)
+	case ca.Value == "":
+		return harden.Failed(harden.Msg("certificates are asked for, and no CA says whose count: every CA that the system trusts does"), auth.Seen, ca.Seen)
 	}
-	return harden.Passed(harden.Msg("only certificates of %s are taken", ca.value), auth.seen, ca.seen)
+	return harden.Passed(harden.Msg("only certificates of %s are taken", ca.Value), auth.Seen, ca.Seen)
 }
 
 func (s side) authRemedy(ready func(*harden.Facts, harden.Values) harden.Precondition) harden.Remedy {
@@ -165,7 +165,7 @@ func (s side) authRemedy(ready func(*harden.Facts, harden.Values) harden.Precond
 		Intents: func(f *harden.Facts, _ harden.Values) ([]harden.Intent, error) {
 			values := map[string]any{s.auth: true}
 			order := []string{s.auth}
-			if read(f, s.ca).value == "" {
+			if f.EtcdSetting(s.ca).Value == "" {
 				if err := mounted(f, s.caFile); err != nil {
 					return nil, err
 				}
@@ -177,14 +177,14 @@ func (s side) authRemedy(ready func(*harden.Facts, harden.Values) harden.Precond
 }
 
 func (s side) assessAuto(f *harden.Facts) harden.Verdict {
-	auto := read(f, s.auto)
+	auto := f.EtcdSetting(s.auto)
 	switch {
-	case !auto.unknown.IsZero():
-		return harden.NeedsPerson(auto.unknown, auto.seen)
-	case auto.is(false):
-		return harden.Passed(harden.Msg("it is off"), auto.seen)
+	case !auto.Unknown.IsZero():
+		return harden.NeedsPerson(auto.Unknown, auto.Seen)
+	case auto.Is(false):
+		return harden.Passed(harden.Msg("it is off"), auto.Seen)
 	}
-	return harden.Failed(harden.Msg("it is on"), auto.seen)
+	return harden.Failed(harden.Msg("it is on"), auto.Seen)
 }
 
 func (s side) autoRemedy() harden.Remedy {
@@ -194,19 +194,19 @@ func (s side) autoRemedy() harden.Remedy {
 			harden.Msg("Where no certificate is given, etcd does not start without it. Where one is given, nothing changes: that one was used already."),
 		},
 		Preconditions: preconditions(func(f *harden.Facts, _ harden.Values) harden.Precondition {
-			cert, key := read(f, s.cert), read(f, s.key)
+			cert, key := f.EtcdSetting(s.cert), f.EtcdSetting(s.key)
 			pre := harden.Precondition{
 				ID: "certificate-given", Title: harden.Msg("a certificate and its key are given"), State: harden.Met,
-				Message: harden.Msg("they are"), Evidence: []harden.Evidence{cert.seen, key.seen},
+				Message: harden.Msg("they are"), Evidence: []harden.Evidence{cert.Seen, key.Seen},
 			}
-			if cert.value == "" || key.value == "" {
+			if cert.Value == "" || key.Value == "" {
 				pre.State, pre.Message = harden.Unmet, harden.Msg("etcd would have none to serve with")
 			}
 			return pre
 		}),
 		Intents: func(f *harden.Facts, _ harden.Values) ([]harden.Intent, error) {
 			c := f.Component(harden.Etcd)
-			if _, byVariable := variable(c, s.auto); configFile(c) != "" || byVariable {
+			if _, byVariable := c.EtcdVariable(s.auto); c.EtcdConfigFile() != "" || byVariable {
 				i, err := put(f, s.auto, false)
 				return []harden.Intent{i}, err
 			}
@@ -256,21 +256,21 @@ var uniqueCA = harden.Control{
 }
 
 func assessCA(f *harden.Facts) harden.Verdict {
-	ca := read(f, caFlag)
+	ca := f.EtcdSetting(caFlag)
 	api := f.Component(harden.APIServer)
 	switch {
-	case !ca.unknown.IsZero():
-		return harden.NeedsPerson(ca.unknown, ca.seen)
-	case ca.value == "":
-		return harden.Failed(harden.Msg("no CA is given"), ca.seen)
+	case !ca.Unknown.IsZero():
+		return harden.NeedsPerson(ca.Unknown, ca.Seen)
+	case ca.Value == "":
+		return harden.Failed(harden.Msg("no CA is given"), ca.Seen)
 	case api == nil:
-		return harden.NeedsPerson(harden.Msg("no API server of this node is known, whose CA to compare with %s", ca.value), ca.seen)
+		return harden.NeedsPerson(harden.Msg("no API server of this node is known, whose CA to compare with %s", ca.Value), ca.Seen)
 	}
 	flag := api.Flag("client-ca-file")
-	seen := []harden.Evidence{ca.seen, flag.Evidence("client-ca-file")}
-	own, err := publicKeys(f.Referred(harden.Etcd, ca.value))
+	seen := []harden.Evidence{ca.Seen, flag.Evidence("client-ca-file")}
+	own, err := publicKeys(f.Referred(harden.Etcd, ca.Value))
 	if err != nil {
-		return harden.NeedsPerson(harden.Msg("%s: %s; compare it with the cluster's CA", ca.value, err), seen...)
+		return harden.NeedsPerson(harden.Msg("%s: %s; compare it with the cluster's CA", ca.Value, err), seen...)
 	}
 	cluster, err := publicKeys(f.Referred(harden.APIServer, flag.Last()))
 	if err != nil {

@@ -29,7 +29,6 @@ const (
 	securityPage  = "https://etcd.io/docs/v3.6/op-guide/security/"
 	configPage    = "https://etcd.io/docs/v3.6/op-guide/configuration/"
 	nsaEtcd       = "Control plane hardening: etcd"
-	configFlag    = "config-file"
 	certFlag      = "cert-file"
 	keyFlag       = "key-file"
 	caFlag        = "trusted-ca-file"
@@ -71,8 +70,8 @@ func quorum(f *harden.Facts) harden.Precondition {
 		ID: "quorum", Title: harden.Msg("the other members go on while this one restarts, or there are none"), State: harden.PreconditionUnknown,
 		Message: harden.Msg("how many members there are now is not known: the cluster's nodes were not read"),
 	}
-	members := read(f, clusterFlag)
-	pre.Evidence = []harden.Evidence{members.seen}
+	members := f.EtcdSetting(clusterFlag)
+	pre.Evidence = []harden.Evidence{members.Seen}
 	if _, missing := f.Missing[harden.NeedNodes]; f.Cluster == nil || missing {
 		return pre
 	}
@@ -82,7 +81,7 @@ func quorum(f *harden.Facts) harden.Precondition {
 			planes++
 		}
 	}
-	if planes == 1 && len(members.list()) <= 1 {
+	if planes == 1 && len(members.List()) <= 1 {
 		pre.State, pre.Message = harden.Met, harden.Msg("this is the only member: the API waits while it restarts, and nothing else is at stake")
 		return pre
 	}

@@ -34,20 +34,20 @@ var metricsAddress = harden.Control{
 }
 
 func assessMetrics(f *harden.Facts) harden.Verdict {
-	urls := read(f, metricsFlag)
-	if !urls.unknown.IsZero() {
-		return harden.NeedsPerson(urls.unknown, urls.seen)
+	urls := f.EtcdSetting(metricsFlag)
+	if !urls.Unknown.IsZero() {
+		return harden.NeedsPerson(urls.Unknown, urls.Seen)
 	}
-	for _, u := range urls.list() {
+	for _, u := range urls.List() {
 		parsed, err := url.Parse(u)
 		if err != nil || !slices.Contains([]string{"127.0.0.1", "::1", "localhost"}, parsed.Hostname()) {
-			return harden.Failed(harden.Msg("metrics are served on %s", u), urls.seen)
+			return harden.Failed(harden.Msg("metrics are served on %s", u), urls.Seen)
 		}
 	}
-	if len(urls.list()) == 0 {
-		return harden.Passed(harden.Msg("metrics are served to clients with a certificate only"), urls.seen)
+	if len(urls.List()) == 0 {
+		return harden.Passed(harden.Msg("metrics are served to clients with a certificate only"), urls.Seen)
 	}
-	return harden.Passed(harden.Msg("metrics are served on %s", urls.value), urls.seen)
+	return harden.Passed(harden.Msg("metrics are served on %s", urls.Value), urls.Seen)
 }
 
 var tlsMinVersion = harden.Control{
@@ -59,16 +59,16 @@ var tlsMinVersion = harden.Control{
 	Severity: harden.Low, Component: harden.Etcd, Flags: []string{minFlag},
 	Needs: needs, Applies: applies,
 	Assess: func(f *harden.Facts) harden.Verdict {
-		floor := read(f, minFlag)
+		floor := f.EtcdSetting(minFlag)
 		switch {
-		case !floor.unknown.IsZero():
-			return harden.NeedsPerson(floor.unknown, floor.seen)
-		case floor.value == "":
-			return harden.Passed(harden.Msg("nothing is set, and etcd's own floor is TLS 1.2"), floor.seen)
-		case floor.value == "TLS1.2" || floor.value == "TLS1.3":
-			return harden.Passed(harden.Msg("the lowest version is %s", floor.value), floor.seen)
+		case !floor.Unknown.IsZero():
+			return harden.NeedsPerson(floor.Unknown, floor.Seen)
+		case floor.Value == "":
+			return harden.Passed(harden.Msg("nothing is set, and etcd's own floor is TLS 1.2"), floor.Seen)
+		case floor.Value == "TLS1.2" || floor.Value == "TLS1.3":
+			return harden.Passed(harden.Msg("the lowest version is %s", floor.Value), floor.Seen)
 		}
-		return harden.Failed(harden.Msg("%q is no version that etcd knows; it does not start with it", floor.value), floor.seen)
+		return harden.Failed(harden.Msg("%q is no version that etcd knows; it does not start with it", floor.Value), floor.Seen)
 	},
 	Remedies: []harden.Remedy{{
 		ID: "floor", Title: harden.Msg("Set the lowest version"), Risk: harden.RiskLockOut, Impact: restart,
@@ -78,7 +78,7 @@ var tlsMinVersion = harden.Control{
 		}},
 		Preconditions: preconditions(),
 		Intents: func(f *harden.Facts, v harden.Values) ([]harden.Intent, error) {
-			if s := read(f, suitesFlag); v["version"] == "TLS1.3" && s.set {
+			if s := f.EtcdSetting(suitesFlag); v["version"] == "TLS1.3" && s.Set {
 				return nil, errors.New("etcd does not start with TLS 1.3 alone and a list of suites; remove the list first")
 			}
 			i, err := put(f, minFlag, v["version"])
@@ -96,15 +96,15 @@ var cipherSuites = harden.Control{
 	Severity: harden.Low, Component: harden.Etcd, Flags: []string{suitesFlag, minFlag},
 	Needs: needs, Applies: applies,
 	Assess: func(f *harden.Facts) harden.Verdict {
-		list, floor := read(f, suitesFlag), read(f, minFlag)
-		if !list.unknown.IsZero() {
-			return harden.NeedsPerson(list.unknown, list.seen)
+		list, floor := f.EtcdSetting(suitesFlag), f.EtcdSetting(minFlag)
+		if !list.Unknown.IsZero() {
+			return harden.NeedsPerson(list.Unknown, list.Seen)
 		}
-		if floor.value == "TLS1.3" && list.set {
-			return harden.Failed(harden.Msg("etcd does not start with TLS 1.3 alone and a list of suites"), list.seen, floor.seen)
+		if floor.Value == "TLS1.3" && list.Set {
+			return harden.Failed(harden.Msg("etcd does not start with TLS 1.3 alone and a list of suites"), list.Seen, floor.Seen)
 		}
-		status, m := suites.Judge("etcd", list.list(), floor.value == "TLS1.3", servingKey(f))
-		return harden.Verdict{Status: status, Message: m, Evidence: []harden.Evidence{list.seen}}
+		status, m := suites.Judge("etcd", list.List(), floor.Value == "TLS1.3", servingKey(f))
+		return harden.Verdict{Status: status, Message: m, Evidence: []harden.Evidence{list.Seen}}
 	},
 	Remedies: []harden.Remedy{{
 		ID: "strong-suites", Title: harden.Msg("Offer strong suites only"), Risk: harden.RiskLockOut, Impact: restart,
@@ -126,7 +126,7 @@ var cipherSuites = harden.Control{
 }
 
 func servingKey(f *harden.Facts) string {
-	return suites.Key(f.Referred(harden.Etcd, read(f, certFlag).value).State.Data)
+	return suites.Key(f.Referred(harden.Etcd, f.EtcdSetting(certFlag).Value).State.Data)
 }
 
 // kubeadmsOwn are flags of old names that kubeadm writes itself, for the releases of etcd that know them.

@@ -20,6 +20,8 @@ type group struct {
 	owners   harden.Refs
 	// find gives the members that are there.
 	find func(*harden.Facts) []member
+	// unread says why it cannot be told what the members are; nil: it always can.
+	unread func(*harden.Facts) (harden.Message, harden.Evidence)
 	// none says why there are no members.
 	none harden.Message
 	// risk of taking rights from others, and whom that may hurt.
@@ -159,14 +161,32 @@ func (g group) hasMembers(f *harden.Facts) (bool, harden.Message) {
 			return false, why
 		}
 	}
+	if g.unread != nil {
+		if why, _ := g.unread(f); !why.IsZero() {
+			return true, harden.Message{}
+		}
+	}
 	return len(g.find(f)) > 0, g.none
+}
+
+// readable is a verdict that is asked only where the members can be told.
+func (g group) readable(assess func(*harden.Facts) harden.Verdict) func(*harden.Facts) harden.Verdict {
+	if g.unread == nil {
+		return assess
+	}
+	return func(f *harden.Facts) harden.Verdict {
+		if why, seen := g.unread(f); !why.IsZero() {
+			return harden.NeedsPerson(why, seen)
+		}
+		return assess(f)
+	}
 }
 
 func (g group) modeControl() harden.Control {
 	return harden.Control{
 		ID: g.id + "-modes", Title: "Modes of the " + g.what + " grant no more than needed", Why: g.why, Refs: g.modes, Severity: g.severity,
 		Needs: []harden.Need{harden.NeedFiles}, Applies: g.hasMembers,
-		Assess: func(f *harden.Facts) harden.Verdict {
+		Assess: g.readable(func(f *harden.Facts) harden.Verdict {
 			members := g.find(f)
 			loose := filter(members, member.loose)
 			seen := evidence(members, member.loose)
@@ -179,7 +199,7 @@ func (g group) modeControl() harden.Control {
 				return harden.Failed(harden.Msg("mode %04o of %s gives others too much; %04o is wanted", loose[0].real.Mode, loose[0].seen.Path, loose[0].real.Mode&loose[0].want), seen...)
 			}
 			return harden.Failed(harden.Msg("modes give others too much: %s", names(loose)), seen...)
-		},
+		}),
 		Remedies: []harden.Remedy{{
 			ID: "restrict", Title: harden.Msg("Take away what others than root need not have"), Risk: g.risk, NodeOnly: true,
 			Impact: g.impact(),
@@ -222,7 +242,7 @@ func (g group) ownerControl() harden.Control {
 		Why: harden.Msg("The owner of a file can change its mode and what is in it, whatever the mode says now. " +
 			"Files of the node's own components that belong to somebody else are that somebody's to change."),
 		Needs: []harden.Need{harden.NeedFiles}, Applies: g.hasMembers,
-		Assess: func(f *harden.Facts) harden.Verdict {
+		Assess: g.readable(func(f *harden.Facts) harden.Verdict {
 			members, want := g.find(f), g.wantedOwner(f)
 			others := filter(members, foreign(f))
 			seen := evidence(members, foreign(f))
@@ -233,7 +253,7 @@ func (g group) ownerControl() harden.Control {
 				return harden.NeedsPerson(harden.Msg("%s does not run as root: %s may have to belong to its user", rootless(f), names(others)), seen...)
 			}
 			return harden.Failed(harden.Msg("they do not belong to %s: %s", want.name, names(others)), seen...)
-		},
+		}),
 		Remedies: []harden.Remedy{{
 			ID: "to-root", Title: harden.Msg("Give the files to their rightful owner"), Risk: g.risk, NodeOnly: true,
 			Impact: harden.Msg("Nothing restarts. Owners are changed file by file, and an undo brings each one back."),

@@ -66,6 +66,7 @@ var groups = []group{
 		modes:  harden.Refs{CIS: []string{"1.1.11"}, STIG: []string{"V-242459"}},
 		owners: harden.Refs{CIS: []string{"1.1.12"}, STIG: []string{"V-242445"}},
 		find:   func(f *harden.Facts) []member { return all(f, closed, etcdDirs(f)...) },
+		unread: etcdDirUnknown,
 		none:   harden.Msg("this node keeps no etcd data"),
 		risk:   harden.RiskNode,
 		breaks: []harden.Message{harden.Msg("Backup jobs that copy the directory without being root. Snapshots over etcd's own port are not concerned.")},
@@ -275,13 +276,34 @@ func pkiDirs(f *harden.Facts) []string {
 }
 
 func etcdDirs(f *harden.Facts) []string {
-	if f.Component(harden.Etcd) == nil {
+	if why, _ := etcdDirUnknown(f); !why.IsZero() || f.Component(harden.Etcd) == nil {
 		return nil
 	}
-	if dirs := hostFiles(f, harden.Etcd, "data-dir", "wal-dir"); len(dirs) > 0 {
-		return dirs
+	var dirs []string
+	if f.Component(harden.Etcd).EtcdConfigFile() == "" {
+		dirs = hostFiles(f, harden.Etcd, "data-dir", "wal-dir")
 	}
-	return []string{etcdDir}
+	for _, name := range []string{"data-dir", "wal-dir"} {
+		if p := f.EtcdPath(name); p != "" && !slices.Contains(dirs, p) {
+			dirs = append(dirs, p)
+		}
+	}
+	if len(dirs) == 0 {
+		return []string{etcdDir}
+	}
+	return dirs
+}
+
+// etcdDirUnknown: without a value etcd takes a directory in the one that it was started in, which nothing here shows.
+func etcdDirUnknown(f *harden.Facts) (harden.Message, harden.Evidence) {
+	if f.Component(harden.Etcd) == nil {
+		return harden.Message{}, harden.Evidence{}
+	}
+	s := f.EtcdSetting("data-dir")
+	if s.Unknown.IsZero() && !s.Set {
+		return harden.Msg("data-dir of etcd is not set: where its data lies is not known; give it a directory of its own"), s.Seen
+	}
+	return s.Unknown, s.Seen
 }
 
 // etcdOwner is the user that etcd runs as. One that is called etcd owns its data rightly too: the benchmark asks for it.

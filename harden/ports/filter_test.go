@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/hardentest"
 	"kubectl-harden.io/kubectl-harden/harden/ports"
@@ -169,6 +171,35 @@ func TestTheTableOfAControlPlane(t *testing.T) {
 	}
 	if !slices.Equal(files, want) {
 		t.Errorf("%q", files)
+	}
+}
+
+// Where etcd is told its addresses by its configuration file or its environment, the table left it unguarded without a word.
+func TestEtcdIsGuardedWhateverTellsItsAddresses(t *testing.T) {
+	quiet := func(f *harden.Facts, more ...string) *harden.ComponentFacts {
+		c := f.Components[harden.Etcd]
+		c.Args = slices.DeleteFunc(slices.Clone(c.Args), func(a string) bool { return strings.HasPrefix(a, "--listen-") })
+		c.Args = append(c.Args, more...)
+		return c
+	}
+	for name, edit := range map[string]func(*harden.Facts){
+		"a configuration file that is not known": func(f *harden.Facts) { quiet(f, "--config-file=/etc/etcd.yaml") },
+		"the environment": func(f *harden.Facts) {
+			harden.ContainerOf(quiet(f).Pod, harden.Etcd).Env = []corev1.EnvVar{
+				{Name: "ETCD_LISTEN_CLIENT_URLS", Value: "https://192.0.2.11:2379"}, {Name: "ETCD_LISTEN_PEER_URLS", Value: "https://192.0.2.11:2380"},
+			}
+		},
+	} {
+		f := open(t)
+		edit(f)
+		if got := rulesOf(t, planned(t, f, nil, false)); got != wantRules {
+			t.Errorf("%s:\n%s", name, got)
+		}
+	}
+	f := open(t)
+	quiet(f)
+	if got := rulesOf(t, planned(t, f, nil, false)); strings.Contains(got, "etcd4") {
+		t.Errorf("on the loopback address only:\n%s", got)
 	}
 }
 

@@ -109,11 +109,16 @@ var etcdAddresses = harden.Control{
 	},
 }
 
-// plainURLs are flags of etcd whose URLs are listened on, with whether plain HTTP is right on the loopback address.
+// plainURLs are settings of etcd whose URLs are listened on, with whether plain HTTP is right on the loopback address, and where etcd
+// listens without them.
 var plainURLs = []struct {
-	flag     string
+	name     string
 	loopback bool
-}{{"listen-client-urls", false}, {"listen-client-http-urls", false}, {"listen-peer-urls", false}, {"listen-metrics-urls", true}}
+	preset   string
+}{
+	{"listen-client-urls", false, "http://localhost:2379"}, {"listen-client-http-urls", false, ""},
+	{"listen-peer-urls", false, "http://localhost:2380"}, {"listen-metrics-urls", true, ""},
+}
 
 var tlsOnly = harden.Control{
 	ID: "ports-tls", Title: "Sensitive ports speak TLS", Severity: harden.High,
@@ -125,21 +130,26 @@ var tlsOnly = harden.Control{
 		return f.Component(harden.Etcd) != nil, harden.Msg("this node runs no etcd; the other components speak nothing but TLS")
 	},
 	Assess: func(f *harden.Facts) harden.Verdict {
-		c := f.Component(harden.Etcd)
 		var seen []harden.Evidence
 		plain := ""
 		for _, p := range plainURLs {
-			flag := c.Flag(p.flag)
-			if !flag.Set {
+			s := f.EtcdSetting(p.name)
+			switch {
+			case !s.Unknown.IsZero():
+				return harden.NeedsPerson(s.Unknown, s.Seen)
+			case s.Value == "" && p.preset == "":
 				continue
+			case s.Value == "":
+				s.Value = p.preset
+				s.Seen.Value += "; its default is " + p.preset
 			}
-			seen = append(seen, flag.Evidence(p.flag))
-			for _, u := range flag.List() {
+			seen = append(seen, s.Seen)
+			for _, u := range s.List() {
 				parsed, err := url.Parse(u)
 				if err != nil || parsed.Scheme != "http" || p.loopback && (strings.HasPrefix(parsed.Hostname(), "127.") || parsed.Hostname() == "::1") {
 					continue
 				}
-				plain = "--" + p.flag
+				plain = p.name
 			}
 		}
 		if plain != "" {

@@ -125,11 +125,11 @@ func TestVerdicts(t *testing.T) {
 		{"plain HTTP for clients", "ports-tls", nil, func(f *harden.Facts) {
 			c := f.Components[harden.Etcd]
 			c.Args = append(c.Args, "--listen-client-urls=http://192.0.2.11:2379")
-		}, harden.StatusFail, "--listen-client-urls"},
+		}, harden.StatusFail, "listen-client-urls"},
 		{"plain metrics outside", "ports-tls", nil, func(f *harden.Facts) {
 			c := f.Components[harden.Etcd]
 			c.Args = append(c.Args, "--listen-metrics-urls=http://0.0.0.0:2381")
-		}, harden.StatusFail, "--listen-metrics-urls"},
+		}, harden.StatusFail, "listen-metrics-urls"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.control+" "+tt.name, func(t *testing.T) {

@@ -57,15 +57,18 @@ func kubeletPort(f *harden.Facts, _ harden.Values) []int {
 	return []int{port}
 }
 
-// etcdPorts are those at which other control planes ask this node's etcd.
+// etcdPorts are those at which other control planes ask this node's etcd; its usual ones where it cannot be told.
 func etcdPorts(f *harden.Facts, _ harden.Values) []int {
-	c := f.Component(harden.Etcd)
-	if c == nil {
+	if f.Component(harden.Etcd) == nil {
 		return nil
 	}
 	var out []int
-	for _, flag := range []string{"listen-client-urls", "listen-peer-urls"} {
-		for _, u := range c.Flag(flag).List() {
+	for name, usual := range map[string]int{"listen-client-urls": 2379, "listen-peer-urls": 2380} {
+		s := f.EtcdSetting(name)
+		if !s.Unknown.IsZero() {
+			out = append(out, usual)
+		}
+		for _, u := range s.List() {
 			parsed, err := url.Parse(u)
 			if err != nil {
 				continue
@@ -78,6 +81,7 @@ func etcdPorts(f *harden.Facts, _ harden.Values) []int {
 			}
 		}
 	}
+	slices.Sort(out)
 	return out
 }
 
