@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
+	"net"
 )
 
 // CertificatesIn are the certificates of a PEM file, in order; what cannot be read is left out.
@@ -46,4 +47,21 @@ func PrivateKeyIn(data []byte) crypto.Signer {
 			return signer
 		}
 	}
+}
+
+// For says whether a client that calls a server by the name or address takes the certificate for it.
+func (c CertificateFact) For(called string) bool { return isFor(c.DNSNames, c.Addresses, called) }
+
+// For says whether a client that calls the kubelet by the name or address takes its certificate for it.
+func (k KubeletServingFact) For(called string) bool { return isFor(k.DNSNames, k.Addresses, called) }
+
+// isFor goes by the rules of TLS clients: a name may stand for others (*.corp.example), and an address has many spellings.
+func isFor(names, addresses []string, called string) bool {
+	c := x509.Certificate{DNSNames: names}
+	for _, a := range addresses {
+		if ip := net.ParseIP(a); ip != nil {
+			c.IPAddresses = append(c.IPAddresses, ip)
+		}
+	}
+	return c.VerifyHostname(called) == nil
 }

@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -99,20 +98,12 @@ func refusal(k harden.KubeletServingFact, prefer []string) harden.Message {
 			continue
 		}
 		at := k.NodeAddresses[i].Address
-		if isFor(k, at) {
+		if k.For(at) {
 			return harden.Message{}
 		}
 		return harden.Msg("it is asked at %s, and its certificate is for %s", at, strings.Join(slices.Concat(k.DNSNames, k.Addresses), ", "))
 	}
 	return harden.Msg("its Node has no address of the types %s", strings.Join(prefer, ", "))
-}
-
-// isFor says whether a certificate is for the name or address.
-func isFor(k harden.KubeletServingFact, at string) bool {
-	if ip, err := netip.ParseAddr(at); err == nil {
-		return slices.Contains(k.Addresses, ip.Unmap().String())
-	}
-	return slices.ContainsFunc(k.DNSNames, func(name string) bool { return strings.EqualFold(name, at) })
 }
 
 func kubeletsProveThemselves(f *harden.Facts, _ harden.Values) []harden.Precondition {

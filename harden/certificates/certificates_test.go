@@ -266,6 +266,15 @@ func TestVerdicts(t *testing.T) {
 			n.Files[kubelet] = harden.State{Exists: true, Dir: true, Mode: 0o755}
 			n.Write(kubelet+"/kubelet.crt", leaf.pem()+own.pem(), 0o644)
 		}, harden.StatusPass, ""},
+		{"the certificate that the cluster gave the kubelet is no file to be moved away", "certificates-expiry", func(t *testing.T, n *node) {
+			n.Files[kubelet] = harden.State{Exists: true, Dir: true, Mode: 0o755}
+			p := issue(t, "system:node:cp1", &n.ca, until(3*day))
+			n.Write(kubelet+"/kubelet-server-current.pem", p.pem()+p.keyPEM(t), 0o600)
+		}, harden.StatusFail, "kubelet-server-current.pem; the kubelet asks the cluster for a new one by itself, and nobody has approved it: look for its request with \"kubectl get csr\""},
+		{"the kubelet's own, signed by itself", "certificates-expiry", func(t *testing.T, n *node) {
+			n.Files[kubelet] = harden.State{Exists: true, Dir: true, Mode: 0o755}
+			n.Write(kubelet+"/kubelet.crt", issue(t, "cp1@1", nil, until(3*day)).pem(), 0o644)
+		}, harden.StatusFail, "move it away with its key and restart the kubelet"},
 		{"a CA's last month", "certificates-expiry", func(t *testing.T, n *node) {
 			n.put(t, pki+"/ca", issue(t, "kubernetes", nil, func(c *x509.Certificate) { ca(c); until(20 * day)(c) }))
 		}, harden.StatusFail, "plan its rotation"},
@@ -331,6 +340,20 @@ func TestVerdicts(t *testing.T) {
 		{"the Service's address is missing", "certificates-apiserver-names", func(t *testing.T, n *node) {
 			n.put(t, pki+"/apiserver", issue(t, "kube-apiserver", &n.ca, names("10.96.0.1")))
 		}, harden.StatusFail, "10.96.0.1"},
+		{"a name that stands for others", "certificates-apiserver-names", func(t *testing.T, n *node) {
+			n.Edit(t, "/etc/kubernetes/admin.conf", "https://192.0.2.11:6443", "https://api.corp.example:6443")
+			n.put(t, pki+"/apiserver", issue(t, "kube-apiserver", &n.ca, func(c *x509.Certificate) {
+				names("")(c)
+				c.DNSNames = append(c.DNSNames, "*.corp.example")
+			}))
+		}, harden.StatusPass, ""},
+		{"an IPv6 address in another spelling", "certificates-apiserver-names", func(t *testing.T, n *node) {
+			n.Edit(t, "/etc/kubernetes/admin.conf", "https://192.0.2.11:6443", "https://[2001:DB8:0:0::11]:6443")
+			n.put(t, pki+"/apiserver", issue(t, "kube-apiserver", &n.ca, func(c *x509.Certificate) {
+				names("")(c)
+				c.IPAddresses = append(c.IPAddresses, net.ParseIP("2001:db8::11"))
+			}))
+		}, harden.StatusPass, ""},
 		{"another domain", "certificates-apiserver-names", func(t *testing.T, n *node) {
 			n.Edit(t, "/var/lib/kubelet/config.yaml", "clusterDomain: cluster.local", "clusterDomain: corp.example")
 		}, harden.StatusFail, "kubernetes.default.svc.corp.example"},

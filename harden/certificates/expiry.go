@@ -146,6 +146,8 @@ func wayOut(f *harden.Facts, c harden.CertificateFact) harden.Message {
 		return harden.Msg("nobody renews a certificate inside of this file: have it name %s/kubelet-client-current.pem, which the kubelet renews (kubeadm init phase kubelet-finalize all)", kubeletPKI)
 	case kubelets:
 		return harden.Msg("the kubelet renews this one by itself and has not: look at \"journalctl -u kubelet\" and \"kubectl get csr\"")
+	case strings.HasPrefix(c.Path, kubeletPKI+"/kubelet-server"):
+		return harden.Msg("the kubelet asks the cluster for a new one by itself, and nobody has approved it: look for its request with \"kubectl get csr\", approve it with \"kubectl certificate approve\", and have an approver that stays, such as kubelet-csr-approver")
 	case strings.HasPrefix(c.Path, kubeletPKI+"/"):
 		return harden.Msg("the kubelet makes this one at its start when there is none: move it away with its key and restart the kubelet")
 	case c.CA:

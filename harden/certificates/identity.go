@@ -29,7 +29,7 @@ var apiserverNames = harden.Control{
 		seen := []harden.Evidence{{Source: cert.Name(), Value: strings.Join(slices.Concat(cert.DNSNames, cert.Addresses), ", ")}}
 		var missing []string
 		for _, name := range calledBy(f) {
-			if !slices.Contains(cert.DNSNames, name) && !slices.Contains(cert.Addresses, name) {
+			if !cert.For(name) {
 				missing = append(missing, name)
 			}
 		}

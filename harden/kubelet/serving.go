@@ -96,25 +96,31 @@ func addressesKnown(f *harden.Facts) harden.Precondition {
 	return p
 }
 
-// approverStays goes by the images that run: what approves has no other mark.
 func approverStays(f *harden.Facts) harden.Precondition {
 	p := harden.Precondition{
 		ID: "an-approver-stays", Title: harden.Msg("an approver for kubelets' requests stays in the cluster"), State: harden.PreconditionUnknown,
 		Message: harden.Msg("none was recognised: this run approves one request, and at its renewal somebody else has to"),
 	}
+	if seen, ok := approver(f); ok {
+		p.State, p.Message = harden.Met, harden.Msg("%s runs", seen.Value)
+		p.Evidence = append(p.Evidence, seen)
+	}
+	return p
+}
+
+// approver goes by the images that run: what approves has no other mark.
+func approver(f *harden.Facts) (harden.Evidence, bool) {
 	if f.Cluster == nil {
-		return p
+		return harden.Evidence{}, false
 	}
 	for _, pod := range f.Cluster.Pods {
 		for _, i := range pod.Images {
 			if strings.Contains(i.Image, "csr-approver") {
-				p.State, p.Message = harden.Met, harden.Msg("%s runs", i.Image)
-				p.Evidence = append(p.Evidence, harden.Evidence{Source: "Pod " + pod.Namespace + "/" + pod.Name, Value: i.Image})
-				return p
+				return harden.Evidence{Source: "Pod " + pod.Namespace + "/" + pod.Name, Value: i.Image}, true
 			}
 		}
 	}
-	return p
+	return harden.Evidence{}, false
 }
 
 func certificateAt(f *harden.Facts, path string) (harden.CertificateFact, bool) {
@@ -134,22 +140,57 @@ func givenCertificate(f *harden.Facts, file string, seen []harden.Evidence) hard
 	switch {
 	case !ok:
 		return harden.Failed(harden.Msg("%s holds no certificate that can be read; the kubelet does not serve without it", file), seen...)
+	case !f.CollectedAt.Before(c.NotAfter):
+		return harden.Failed(harden.Msg("%s ended on %s; no client takes it any more: put a new one there", file, c.NotAfter.Format("2006-01-02")), append(seen, issuer(c))...)
 	case c.SelfSigned:
 		return harden.NeedsPerson(harden.Msg("%s is signed by itself: have it issued by a CA that the API server is told to trust", file), append(seen, issuer(c))...)
 	}
 	return harden.Passed(harden.Msg("it serves with %s, issued by %s", file, c.Issuer), append(seen, issuer(c))...)
 }
 
+// bootstrapped goes by what the kubelet was seen to serve with, where it was asked, and by the file that it keeps its certificate in.
 func bootstrapped(f *harden.Facts, seen []harden.Evidence) harden.Verdict {
+	const approve = "look for its request with \"kubectl get csr\", approve it with \"kubectl certificate approve\", and have an approver that stays, such as kubelet-csr-approver"
 	c, ok := certificateAt(f, servingCurrent)
-	if served, known := servedHere(f); !ok && known && served.Unread.IsZero() && served.Problem.IsZero() {
-		return harden.Passed(harden.Msg("it serves with a certificate that the cluster's CA has issued"), append(seen, harden.Evidence{Source: served.Address, Value: "proves itself"})...)
+	served, asked := servedHere(f)
+	if ok {
+		seen = append(seen, issuer(c))
 	}
-	if !ok {
-		return harden.Failed(harden.Msg("the kubelet asked the cluster for a certificate and has none: logs and exec on this node fail until its request is approved (kubectl get csr)"),
+	switch proven := asked && served.Unread.IsZero() && served.Problem.IsZero(); {
+	case ok && !f.CollectedAt.Before(c.NotAfter):
+		return harden.Failed(harden.Msg("its certificate ended on %s and nobody has approved another one: logs and exec on this node fail; %s", c.NotAfter.Format("2006-01-02"), approve), seen...)
+	case ok && f.CollectedAt.Before(c.NotBefore):
+		return harden.Failed(harden.Msg("its certificate is good from %s on only; is the clock of this node right?", c.NotBefore.Format("2006-01-02")), seen...)
+	case !ok && !proven:
+		return harden.Failed(harden.Msg("the kubelet asked the cluster for a certificate and has none: logs and exec on this node fail until its request is approved; %s", approve),
 			append(seen, harden.Evidence{Source: servingCurrent, Value: "there is none"})...)
+	case asked && !served.Problem.IsZero():
+		return harden.Failed(harden.Msg("it serves with another certificate than the one that the cluster has issued, and whoever trusts the cluster's CA refuses it (%s): restart the kubelet", served.Problem),
+			append(seen, harden.Evidence{Source: served.Address, Value: served.Problem.String()})...)
+	case asked && !served.Unread.IsZero():
+		return harden.NeedsPerson(harden.Msg("a certificate is there, and what the kubelet serves with could not be seen (%s): look at \"journalctl -u kubelet\"", served.Unread),
+			append(seen, harden.Evidence{Source: served.Address, Value: served.Unread.String()})...)
+	case proven:
+		seen = append(seen, harden.Evidence{Source: served.Address, Value: "proves itself"})
 	}
-	return harden.Passed(harden.Msg("it serves with a certificate issued by %s", c.Issuer), append(seen, issuer(c))...)
+	serves := harden.Msg("it serves with a certificate that the cluster's CA has issued")
+	if ok {
+		serves = harden.Msg("it serves with a certificate issued by %s", c.Issuer)
+	}
+	return staysApproved(f, serves, seen)
+}
+
+// staysApproved: the next certificate has to be approved as the first one was, and a year is long enough to forget that.
+func staysApproved(f *harden.Facts, serves harden.Message, seen []harden.Evidence) harden.Verdict {
+	by, found := approver(f)
+	_, missing := f.Missing[harden.NeedWorkloads]
+	switch {
+	case found:
+		return harden.Passed(serves, append(seen, by)...)
+	case missing || f.Cluster == nil:
+		return harden.Passed(harden.Msg("%s; whether an approver for the next one stays was not seen", serves), seen...)
+	}
+	return harden.NeedsPerson(harden.Msg("%s, and no approver for the next one was recognised: have one that stays, such as kubelet-csr-approver, or logs and exec on this node fail when this one ends", serves), seen...)
 }
 
 // servedHere is what this node's kubelet was seen to serve with.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/hardentest"
@@ -65,6 +66,63 @@ func TestServedCertificateIsEvidence(t *testing.T) {
 	}
 	f.Cluster.KubeletServing[0].Problem = harden.Msg("x509")
 	if got := finding(t, f, "kubelet-serving-certificate"); got.Status != harden.StatusFail {
+		t.Errorf("%s: %s", got.Status, got.Message)
+	}
+}
+
+// A certificate that has ended, or that the kubelet does not serve with, lay there and was enough for a pass; so was one of which
+// nobody will approve the next.
+func TestServingCertificateThatLiesThereIsNotEnough(t *testing.T) {
+	approver := []harden.PodFact{{Namespace: "kube-system", Name: "approver", Images: []harden.ImageFact{{Image: "ghcr.io/postfinance/kubelet-csr-approver:v1.2.10"}}}}
+	for _, test := range []struct {
+		name    string
+		edit    func(*harden.Facts, *harden.CertificateFact, *harden.KubeletServingFact)
+		want    harden.Status
+		message string
+	}{
+		{"good, with an approver", nil, harden.StatusPass, "issued by kubernetes"},
+		{"ended", func(f *harden.Facts, c *harden.CertificateFact, _ *harden.KubeletServingFact) {
+			c.NotAfter = f.CollectedAt
+		}, harden.StatusFail, "kubectl certificate approve"},
+		{"not yet good", func(f *harden.Facts, c *harden.CertificateFact, _ *harden.KubeletServingFact) {
+			c.NotBefore = f.CollectedAt.Add(time.Hour)
+		}, harden.StatusFail, "clock"},
+		{"another one served", func(_ *harden.Facts, _ *harden.CertificateFact, s *harden.KubeletServingFact) {
+			s.Problem = harden.Msg("x509: certificate signed by unknown authority")
+		}, harden.StatusFail, "(x509: certificate signed by unknown authority): restart the kubelet"},
+		{"not seen", func(_ *harden.Facts, _ *harden.CertificateFact, s *harden.KubeletServingFact) {
+			s.Unread = harden.Msg("connection refused")
+		}, harden.StatusManual, "connection refused"},
+		{"no approver", func(f *harden.Facts, _ *harden.CertificateFact, _ *harden.KubeletServingFact) { f.Cluster.Pods = nil }, harden.StatusManual, "no approver"},
+		{"pods not read", func(f *harden.Facts, _ *harden.CertificateFact, _ *harden.KubeletServingFact) {
+			f.Cluster.Pods, f.Missing[harden.NeedWorkloads] = nil, harden.Msg("forbidden")
+		}, harden.StatusPass, "whether an approver for the next one stays was not seen"},
+		{"no API", func(f *harden.Facts, _ *harden.CertificateFact, _ *harden.KubeletServingFact) { f.Cluster = nil }, harden.StatusPass, "was not seen"},
+	} {
+		n := hardentest.Fixture(t, "1.37")
+		all(field("serverTLSBootstrap: true"), serving)(t, n)
+		f := n.Facts(t)
+		delete(f.Missing, harden.NeedWorkloads)
+		f.Cluster = &harden.ClusterFacts{Pods: approver, KubeletServing: []harden.KubeletServingFact{{Node: f.Identity.Node, Address: "192.0.2.11:10250"}}}
+		i := slices.IndexFunc(f.Certificates, func(c harden.CertificateFact) bool { return strings.HasSuffix(c.Path, "kubelet-server-current.pem") })
+		if test.edit != nil {
+			test.edit(f, &f.Certificates[i], &f.Cluster.KubeletServing[0])
+		}
+		if got := finding(t, f, "kubelet-serving-certificate"); got.Status != test.want || !strings.Contains(got.Message.String(), test.message) {
+			t.Errorf("%s: %s: %s", test.name, got.Status, got.Message)
+		}
+	}
+}
+
+func TestGivenServingCertificateThatHasEnded(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	field("tlsCertFile: /etc/kubernetes/pki/apiserver.crt\ntlsPrivateKeyFile: /etc/kubernetes/pki/apiserver.key")(t, n)
+	f := n.Facts(t)
+	if got := finding(t, f, "kubelet-serving-certificate"); got.Status != harden.StatusPass {
+		t.Errorf("%s: %s", got.Status, got.Message)
+	}
+	f.CollectedAt = f.CollectedAt.AddDate(2, 0, 0)
+	if got := finding(t, f, "kubelet-serving-certificate"); got.Status != harden.StatusFail || !strings.Contains(got.Message.String(), "ended on") {
 		t.Errorf("%s: %s", got.Status, got.Message)
 	}
 }
