@@ -47,7 +47,8 @@ type Facts struct {
 	Files map[string]FileFact `json:"files,omitempty"`
 	// Sysctls are live kernel settings ("vm.overcommit_memory").
 	Sysctls map[string]string `json:"sysctls,omitempty"`
-	// SysctlFiles are the settings from sysctl.d in the order in which they are loaded; the last one of a key wins.
+	// SysctlFiles are the settings from sysctl.d in the order in which they are loaded, and those of SysctlConf after them; the last
+	// one of a key wins.
 	SysctlFiles []SysctlSetting `json:"sysctlFiles,omitempty"`
 	// Machine is the running machine; nil of an offline root.
 	Machine *MachineFact `json:"machine,omitempty"`
@@ -190,6 +191,9 @@ type EnvFileFact struct {
 	File     FileFact `json:"file"`
 	Variable string   `json:"variable"` // KUBELET_KUBEADM_ARGS, KUBELET_EXTRA_ARGS
 }
+
+// SysctlConf is what "sysctl --system" reads last and systemd does not read at boot, but through a link in a sysctl.d directory.
+const SysctlConf = "/etc/sysctl.conf"
 
 // SysctlSetting is a line of a sysctl file.
 type SysctlSetting struct {

@@ -116,13 +116,17 @@ func keyBeside(p string) string {
 	return strings.TrimSuffix(p, ".crt") + ".key"
 }
 
-// isKubeconfig takes what may be one: kubeadm's, and whatever people keep in .kube or beside kubeadm's.
+// isKubeconfig takes what may be one: kubeadm's, whatever people keep in .kube or beside kubeadm's, and what in their homes has a name
+// for it.
 func isKubeconfig(s harden.StatFact, homes []string) bool {
 	if s.Kind != harden.StatFile || s.Size > maxCredential {
 		return false
 	}
 	dir := path.Dir(s.Path)
 	if path.Base(dir) == ".kube" && slices.Contains(homes, path.Dir(dir)) {
+		return true
+	}
+	if slices.Contains(homes, dir) && maybeKubeconfig(path.Base(s.Path)) {
 		return true
 	}
 	return dir == "/etc/kubernetes" || strings.Contains(path.Base(s.Path), ".conf") && strings.HasPrefix(s.Path, "/etc/kubernetes/") &&

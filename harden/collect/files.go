@@ -37,6 +37,7 @@ var folders = []struct {
 // fileCollector gathers stats. Its first error is kept: a path that cannot be looked at makes the whole group unknown.
 type fileCollector struct {
 	attrs Attributes
+	list  func(dir string) ([]string, error)
 	f     *harden.Facts
 	names ownerNames
 	err   error
@@ -49,7 +50,7 @@ func collectFiles(n Node, f *harden.Facts) {
 		f.Missing[harden.NeedFiles], f.Missing[harden.NeedCertificates] = why, why
 		return
 	}
-	c := &fileCollector{attrs: attrs, f: f, names: readOwnerNames(n)}
+	c := &fileCollector{attrs: attrs, list: n.List, f: f, names: readOwnerNames(n)}
 	f.Stats = map[string]harden.StatFact{}
 	for _, d := range folders {
 		c.folder(d.path, d.depth)
@@ -193,8 +194,45 @@ func (c *fileCollector) homes() []string {
 	}
 	for _, h := range homes {
 		c.folder(path.Join(h, ".kube"), 1)
+		c.home(h)
 	}
 	return homes
+}
+
+// home looks at what lies directly in a home and may be a kubeconfig by its name; nothing else there is any business of ours.
+func (c *fileCollector) home(dir string) {
+	s, err := c.attrs.Look(dir)
+	if err == nil && s.Kind == harden.StatLink && s.Target != "" {
+		s, err = c.attrs.Look(s.Target)
+	}
+	if err != nil || s.Kind != harden.StatDir {
+		return // its .kube was looked for, and says so
+	}
+	names, err := c.list(dir)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !maybeKubeconfig(name) })
+	if len(c.f.Stats)+len(names) > maxStats {
+		c.fail(fmt.Errorf("looking into %s: more than %d files lie there and in the folders before it", dir, maxStats))
+		return
+	}
+	for _, name := range names {
+		s, err := c.attrs.Look(path.Join(dir, name))
+		switch {
+		case err != nil:
+			c.fail(err)
+		case s.Kind == harden.StatFile:
+			c.add(s)
+		}
+	}
+}
+
+// maybeKubeconfig goes by how people name copies: admin.conf, admin.conf.old, config, prod-kubeconfig, cluster.yaml.
+func maybeKubeconfig(name string) bool {
+	name = strings.ToLower(name)
+	return name == "config" || strings.Contains(name, ".conf") || strings.Contains(name, "kubeconfig") || slices.Contains([]string{".yaml", ".yml"}, path.Ext(name))
 }
 
 // ownerNames are users and groups as the node's own files know them.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,6 +162,29 @@ func TestKeysAreComparedAndNeverKept(t *testing.T) {
 				t.Errorf("the facts hold a secret: %s", secret)
 			}
 		}
+	}
+}
+
+// Of a home only what has the name of a kubeconfig is looked at, and no folder but .kube is entered.
+func TestHomesAreNotSearched(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	for _, dir := range []string{"/root", "/root/.kube", "/root/work", "/root/old.conf"} {
+		n.Files[dir] = harden.State{Exists: true, Dir: true, Mode: 0o700}
+	}
+	for _, name := range []string{"admin.conf", "config", "notes.txt", "id_rsa", "x.yml", "work/admin.conf", ".kube/config"} {
+		n.Write("/root/"+name, "kind: Pod\n", 0o600)
+	}
+	n.Links["/root/link.conf"] = "/etc/kubernetes/admin.conf"
+	f := n.Facts(t)
+	var seen []string
+	for p := range f.Stats {
+		if strings.HasPrefix(p, "/root") {
+			seen = append(seen, p)
+		}
+	}
+	slices.Sort(seen)
+	if want := []string{"/root/.kube", "/root/.kube/config", "/root/admin.conf", "/root/config", "/root/x.yml"}; !slices.Equal(seen, want) {
+		t.Errorf("looked at %q", seen)
 	}
 }
 

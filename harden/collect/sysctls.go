@@ -51,7 +51,7 @@ func collectSysctls(n Node, live Live, f *harden.Facts) error {
 	for _, name := range names {
 		paths = append(paths, files[name])
 	}
-	paths = append(paths, "/etc/sysctl.conf") // sysctl --system reads it last
+	paths = append(paths, harden.SysctlConf)
 	for _, p := range paths {
 		if masked(n, p) {
 			continue

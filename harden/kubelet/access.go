@@ -1,6 +1,12 @@
 package kubelet
 
-import "kubectl-harden.io/kubectl-harden/harden"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"kubectl-harden.io/kubectl-harden/harden"
+)
 
 const (
 	docsAuth   = "https://kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz/"
@@ -153,9 +159,50 @@ var readOnlyPort = setting{
 		ID: "off", Title: harden.Msg("Turn the read-only port off"), Risk: harden.RiskWorkloads,
 		Impact: harden.Msg("the kubelet restarts once; nothing listens on the read-only port any more"),
 		Breaks: []harden.Message{
-			harden.Msg("Old monitoring (Heapster, early Prometheus or Datadog set-ups) that reads port 10255: connection refused. Look for such connections first: ss -tn sport = :10255"),
+			harden.Msg("Old monitoring (Heapster, early Prometheus or Datadog set-ups) that reads port 10255: connection refused. What comes once a minute may not be connected just now; look again: ss -tn sport = :10255"),
+		},
+		Preconditions: func(f *harden.Facts, _ harden.Values) []harden.Precondition {
+			return []harden.Precondition{nobodyReads(f)}
 		},
 	},
+}
+
+// nobodyReads looks at who is connected to the read-only port now: that one is refused from the restart on.
+func nobodyReads(f *harden.Facts) harden.Precondition {
+	p := harden.Precondition{ID: "nobody-reads", Title: harden.Msg("nobody is connected to the read-only port"), State: harden.PreconditionUnknown}
+	switch {
+	case f.Identity.Offline:
+		p.State, p.Message = harden.Met, harden.Msg("nothing runs from this root")
+		return p
+	case f.Firewall == nil:
+		p.Message = harden.Msg("who is connected was not looked at")
+		return p
+	case !f.Firewall.PeersUnread.IsZero():
+		p.Message = harden.Msg("who is connected could not be seen: %s", f.Firewall.PeersUnread)
+		return p
+	}
+	port := 10255
+	if n, ok := integer(f.Kubelet.Field("readOnlyPort").Value); ok {
+		port = int(n.(int64))
+	}
+	if flag := f.Kubelet.Flag("read-only-port"); flag.Set {
+		if n, err := strconv.Atoi(flag.Last()); err == nil {
+			port = n
+		}
+	}
+	var who []string
+	for _, peer := range f.Firewall.Peers {
+		if peer.Port == port {
+			who = append(who, peer.Address.String())
+			p.Evidence = append(p.Evidence, harden.Evidence{Source: fmt.Sprintf("port %d", port), Value: peer.Address.String() + " is connected"})
+		}
+	}
+	if len(who) > 0 {
+		p.Message = harden.Msg("%s read from port %d: have them ask at port 10250 first, with credentials", strings.Join(who, ", "), port)
+		return p
+	}
+	p.State, p.Message = harden.Met, harden.Msg("nobody is connected to port %d from elsewhere", port)
+	return p
 }
 
 var rotateCertificates = setting{

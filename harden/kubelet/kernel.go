@@ -90,15 +90,25 @@ func protectKernelDefaults() harden.Control {
 	return c
 }
 
-// unkept are the settings that will be otherwise after the next boot, with what was seen of all of them.
+// unkept are the settings that will be otherwise after the next boot, with what was seen of all of them. SysctlConf keeps nothing, as
+// nobody reads it then, and spoils what another file keeps, as "sysctl --system" reads it last.
 func unkept(f *harden.Facts) (missing []string, evidence []harden.Evidence) {
 	for _, want := range kernelSettings {
 		kept, seen := want.byKernel, harden.Evidence{Source: "sysctl.d", Value: "no file sets " + want.key}
 		for _, s := range f.SysctlFiles {
-			if sysctlKey(s.Key) == want.key {
-				kept = strings.TrimSpace(s.Value) == want.value
-				seen = harden.Evidence{Source: s.Path, Value: want.key + " = " + strings.TrimSpace(s.Value)}
+			if sysctlKey(s.Key) != want.key {
+				continue
 			}
+			right := strings.TrimSpace(s.Value) == want.value
+			if s.Path == harden.SysctlConf {
+				if kept && right {
+					continue
+				}
+				kept = false
+				seen = harden.Evidence{Source: s.Path, Value: want.key + " = " + strings.TrimSpace(s.Value) + "; not read at boot"}
+				continue
+			}
+			kept, seen = right, harden.Evidence{Source: s.Path, Value: want.key + " = " + strings.TrimSpace(s.Value)}
 		}
 		if !kept {
 			missing = append(missing, want.key+"="+want.value)

@@ -47,6 +47,12 @@ func TestKernelDefaults(t *testing.T) {
 		{"a later file in another directory", all(protect, kept(kubelet.SysctlFile), write("/usr/lib/sysctl.d/95-vendor.conf", "vm.overcommit_memory=2\n")), live,
 			harden.StatusFail, "vm.overcommit_memory=1", harden.Unmet},
 		{"sysctl.conf is last", all(protect, kept(kubelet.SysctlFile), write("/etc/sysctl.conf", "kernel.panic=0\n")), live, harden.StatusFail, "kernel.panic=10", harden.Unmet},
+		{"sysctl.conf was taken for a file that is read at boot", all(protect, kept("/etc/sysctl.conf")), live, harden.StatusFail,
+			"no file keeps vm.overcommit_memory=1, kernel.panic=10, kernel.panic_on_oops=1", harden.Met},
+		{"sysctl.conf by a link of sysctl.d", all(protect, kept("/etc/sysctl.conf"), func(_ *testing.T, n *hardentest.Node) {
+			n.Links["/etc/sysctl.d/99-sysctl.conf"] = "/etc/sysctl.conf"
+		}), live, harden.StatusPass, "files keep them", harden.Met},
+		{"sysctl.conf agrees", all(protect, kept(kubelet.SysctlFile), kept("/etc/sysctl.conf")), live, harden.StatusPass, "", harden.Met},
 		{"an earlier file", all(protect, kept(kubelet.SysctlFile), write("/etc/sysctl.d/10-old.conf", "kernel.panic=0\n")), live, harden.StatusPass, "", harden.Met},
 		{"a later file that agrees", all(protect, kept(kubelet.SysctlFile), write("/etc/sysctl.d/99-same.conf", "kernel.panic = 10\n")), live, harden.StatusPass, "", harden.Met},
 		{"kept and not loaded", all(protect, kept(kubelet.SysctlFile)), off, harden.StatusFail, "kernel.panic=0: not as the kubelet wants", harden.Met},

@@ -1,6 +1,7 @@
 package kubelet_test
 
 import (
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -302,6 +303,33 @@ func TestOptionsAreChecked(t *testing.T) {
 		_, c, _ := harden.FindControl([]harden.Area{kubelet.Area()}, test.control)
 		if _, err := c.Remedies[0].Fill(test.control, harden.Values{test.option: test.value}); (err == nil) != test.ok {
 			t.Errorf("%s.%s=%s: %v", test.control, test.option, test.value, err)
+		}
+	}
+}
+
+// The port was closed to whoever was reading from it, though they were seen.
+func TestReadersOfTheReadOnlyPort(t *testing.T) {
+	n := hardentest.Fixture(t, "1.37")
+	field("readOnlyPort: 10266")(t, n)
+	reader := []harden.PeerFact{{Address: netip.MustParseAddr("192.0.2.50"), Port: 10266}, {Address: netip.MustParseAddr("192.0.2.51"), Port: 10255}}
+	for _, test := range []struct {
+		name     string
+		firewall *harden.FirewallFact
+		offline  bool
+		want     harden.PreconditionState
+		says     string
+	}{
+		{"offline", nil, true, harden.Met, "nothing runs"},
+		{"not looked at", nil, false, harden.PreconditionUnknown, "was not looked at"},
+		{"not seen", &harden.FirewallFact{PeersUnread: harden.Msg("no /proc")}, false, harden.PreconditionUnknown, "no /proc"},
+		{"nobody", &harden.FirewallFact{Peers: reader[1:]}, false, harden.Met, "nobody is connected to port 10266"},
+		{"somebody", &harden.FirewallFact{Peers: reader}, false, harden.PreconditionUnknown, "192.0.2.50 read from port 10266"},
+	} {
+		f := n.Facts(t)
+		f.Identity.Offline, f.Firewall = test.offline, test.firewall
+		got := precondition(t, f, "kubelet-read-only-port", "nobody-reads", nil)
+		if got.State != test.want || !strings.Contains(got.Message.String(), test.says) {
+			t.Errorf("%s: %s: %s", test.name, got.State, got.Message)
 		}
 	}
 }
