@@ -88,7 +88,13 @@ func Select(f *Facts, areas []Area, s Selection) ([]Choice, []Skip, error) {
 	var skipped []Skip
 	for _, a := range areas {
 		for _, c := range a.Controls {
-			if !s.takes(a, c) || find(c.ID) != nil || verdict(f, c).Status != StatusFail {
+			if !s.takes(a, c) || find(c.ID) != nil {
+				continue
+			}
+			if v := verdict(f, c); v.Status != StatusFail {
+				if s.Profile != nil && s.Profile.Takes(c.Refs) {
+					skipped = append(skipped, undecided(f, c, v)...)
+				}
 				continue
 			}
 			r, ok := DefaultRemedy(f, c)
@@ -104,7 +110,7 @@ func Select(f *Facts, areas []Area, s Selection) ([]Choice, []Skip, error) {
 			w, isWaived := f.Waiver(c.ID)
 			switch {
 			case isWaived && w.Holds(f.CollectedAt):
-				skipped = append(skipped, Skip{Control: c.ID, Reason: Msg("waived until %s: %s", w.LastDay(), w.Reason), Way: ByControl})
+				skipped = append(skipped, waivedSkip(c, w))
 			case !ok:
 				skipped = append(skipped, noDefault(f, c))
 			case r.Risk != RiskNode:
@@ -116,7 +122,7 @@ func Select(f *Facts, areas []Area, s Selection) ([]Choice, []Skip, error) {
 		}
 	}
 	if s.Profile != nil {
-		skipped = append(skipped, s.Profile.Left(f)...)
+		skipped = joined(skipped, s.Profile.Left(f))
 	}
 	for id, values := range s.Set {
 		c := find(id)
@@ -132,6 +138,37 @@ func Select(f *Facts, areas []Area, s Selection) ([]Choice, []Skip, error) {
 	}
 	inCatalogueOrder(areas, choices)
 	return choices, skipped, nil
+}
+
+// undecided is what a profile asks for and nobody knows to be done: a person must decide, or a fact is missing. To follow it as a whole is
+// to hear of these too.
+func undecided(f *Facts, c Control, v Verdict) []Skip {
+	switch v.Status {
+	case StatusManual:
+		if w, isWaived := f.Waiver(c.ID); isWaived && w.Holds(f.CollectedAt) {
+			return []Skip{waivedSkip(c, w)}
+		}
+		s := Skip{Control: c.ID, Reason: Msg("a person must decide: %s", v.Message)}
+		if r, ok := DefaultRemedy(f, c); ok {
+			s.Remedy, s.Way = r.ID, ByControl
+		}
+		return []Skip{s}
+	case StatusUnknown:
+		return []Skip{{Control: c.ID, Reason: Msg("whether it is so is not known: %s", v.Message)}}
+	}
+	return nil
+}
+
+func waivedSkip(c Control, w Waiver) Skip {
+	return Skip{Control: c.ID, Reason: Msg("waived until %s: %s", w.LastDay(), w.Reason), Way: ByControl}
+}
+
+// joined are the skips and what the profile refuses; why it refuses says more of a control than that a person must decide.
+func joined(skipped, refused []Skip) []Skip {
+	isRefused := func(s Skip) bool {
+		return s.Remedy == "" && s.Way == "" && slices.ContainsFunc(refused, func(r Skip) bool { return r.Control == s.Control })
+	}
+	return append(slices.DeleteFunc(skipped, isRefused), refused...)
 }
 
 // takes says that a control is selected by what it belongs to, without its name.

@@ -67,6 +67,50 @@ func TestProfilesTakeWhatIsTheNodesOwn(t *testing.T) {
 	}
 }
 
+// What a person must decide and what is not known was left out of a profile without a word, as if it were done.
+func TestProfilesSayWhatTheyLeaveUndecided(t *testing.T) {
+	areas := catalog.Areas()
+	f := hardentest.Fixture(t, "1.37").Facts(t)
+	f.Waivers = []harden.Waiver{{Control: "files-super-admin", Reason: "in a safe tomorrow", Until: f.CollectedAt.AddDate(0, 0, 1)}}
+	f.Waivers = append(f.Waivers, harden.Waiver{Control: "ports-loopback", Reason: "cannot be", Until: f.CollectedAt.AddDate(0, 0, 1)})
+	p, err := catalog.Profile("cis-l2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	choices, skipped, err := harden.Select(f, areas, harden.Selection{Profile: &p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]string{}
+	for _, s := range skipped {
+		if said[s.Control] != "" {
+			t.Errorf("%s is said twice: %s; %s", s.Control, said[s.Control], s)
+		}
+		said[s.Control] = s.String()
+	}
+	for _, c := range choices {
+		said[c.Control] = "chosen"
+	}
+	for _, found := range harden.Assess(f, areas) {
+		asked := slices.Contains(p.Controls(areas), found.Control)
+		if open := found.Status == harden.StatusManual || found.Status == harden.StatusUnknown || found.Status == harden.StatusFail; asked && open && said[found.Control] == "" {
+			t.Errorf("%s is %s and not said", found.Control, found.Status)
+		}
+	}
+	for id, want := range map[string]string{
+		"apiserver-admission-alwayspullimages": "a person must decide: AlwaysPullImages is off",
+		"ports-loopback":                       "whether it is so is not known: what listens",
+		"files-super-admin":                    "waived until",
+	} {
+		if !strings.HasPrefix(said[id], want) {
+			t.Errorf("%s: %q, want %q", id, said[id], want)
+		}
+	}
+	if _, skipped, err := harden.Select(f, areas, harden.Selection{All: true}); err != nil || slices.ContainsFunc(skipped, func(s harden.Skip) bool { return s.Control == "ports-loopback" }) {
+		t.Errorf("everything that fails is what --all takes, and no more: %v %v", skipped, err)
+	}
+}
+
 func TestWhatHurtsIsSaidWhereItWould(t *testing.T) {
 	stig, _ := catalog.Profile("stig")
 	worker, master := stig.Left(hardentest.Worker(t)), stig.Left(hardentest.Fixture(t, "1.37").Facts(t))
