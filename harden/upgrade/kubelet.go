@@ -39,8 +39,12 @@ var kubeletFields = harden.Control{
 	}},
 }
 
+// protect is right for a node whose own files keep the kernel's settings, and so has no place in what all nodes share: an upgrade takes
+// it back, and nothing here can keep it.
+const protect = "protectKernelDefaults"
+
 // ofThisNode are fields that kubeadm sets for each node by itself, or that one node's protection needs.
-var ofThisNode = []string{"containerRuntimeEndpoint", "resolvConf", "protectKernelDefaults", "kind", "apiVersion"}
+var ofThisNode = []string{"containerRuntimeEndpoint", "resolvConf", protect, "kind", "apiVersion"}
 
 // difference is a field that one text has and another has not, or not so.
 type difference struct {
@@ -72,6 +76,15 @@ func brought(f *harden.Facts) []difference {
 	return slices.DeleteFunc(compare("", shared, node), func(d difference) bool { return d.then != nil })
 }
 
+// unkept says that an upgrade takes back what only this node has, and may have.
+func unkept(f *harden.Facts) bool {
+	var node, shared map[string]any
+	if yaml.Unmarshal(f.Kubelet.Config.State.Data, &node) != nil || yaml.Unmarshal([]byte(f.Cluster.Kubeadm.KubeletConfiguration), &shared) != nil {
+		return false
+	}
+	return node[protect] == true && shared[protect] != true
+}
+
 func compare(prefix string, a, b map[string]any) []difference {
 	var out []difference
 	for _, k := range slices.Sorted(maps.Keys(a)) {
@@ -96,7 +109,11 @@ func assessKubelet(f *harden.Facts) harden.Verdict {
 	if why := f.Kubelet.Config.Unread; !why.IsZero() || !f.Kubelet.Config.State.Exists {
 		return harden.NeedsPerson(harden.Msg("the kubelet's configuration file is not there or cannot be read"), harden.Evidence{Source: f.Kubelet.Config.Path, Value: why.String()})
 	}
-	diff, more := differences(f), brought(f)
+	diff, more, own := differences(f), brought(f), unkept(f)
+	if len(diff)+len(more) == 0 && own {
+		return harden.NeedsPerson(harden.Msg("the next kubeadm upgrade takes back %s, which is for this node alone: set it here again after each upgrade, with kubelet-protect-kernel-defaults", protect),
+			harden.Evidence{Source: f.Kubelet.Config.Path, Value: protect + ": true would be gone"})
+	}
 	if len(diff)+len(more) == 0 {
 		return harden.Passed(harden.Msg("kubelet-config has what the file of this node has"), harden.Evidence{Source: source, Value: "has what " + f.Kubelet.Config.Path + " has"})
 	}
@@ -107,6 +124,9 @@ func assessKubelet(f *harden.Facts) harden.Verdict {
 			then = "would be " + text(d.then)
 		}
 		evidence = append(evidence, harden.Evidence{Source: f.Kubelet.Config.Path, Value: d.path + ": " + text(d.now) + " " + then})
+	}
+	if own {
+		evidence = append(evidence, harden.Evidence{Source: f.Kubelet.Config.Path, Value: protect + ": true would be gone, whatever is kept: it is for this node alone"})
 	}
 	for _, d := range more {
 		evidence = append(evidence, harden.Evidence{Source: source, Value: d.path + ": " + text(d.now) + " would come, which the file of this node does not have"})

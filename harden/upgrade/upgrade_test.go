@@ -117,8 +117,15 @@ func TestSettingsThatOnlyThisNodeHas(t *testing.T) {
 	for _, e := range x.Evidence {
 		got = append(got, e.Value)
 	}
-	if want := []string{"podPidsLimit: 4096 would be gone", `streamingConnectionIdleTimeout: "5m" would be "0s"`}; x.Status != harden.StatusFail || !slices.Equal(got, want) {
+	if want := []string{"podPidsLimit: 4096 would be gone", `streamingConnectionIdleTimeout: "5m" would be "0s"`,
+		"protectKernelDefaults: true would be gone, whatever is kept: it is for this node alone"}; x.Status != harden.StatusFail || !slices.Equal(got, want) {
 		t.Errorf("%s %q, want %q", x.Status, got, want)
+	}
+	// Alone it was passed over: the upgrade took it back and nothing had said so.
+	n = hardentest.Fixture(t, "1.37")
+	n.Edit(t, "/var/lib/kubelet/config.yaml", "streamingConnectionIdleTimeout: 0s", "streamingConnectionIdleTimeout: 0s\nprotectKernelDefaults: true")
+	if x := finding(t, facts(t, n, "1.37"), "upgrade-kubelet"); x.Status != harden.StatusManual || !strings.Contains(x.Message.String(), "takes back protectKernelDefaults") {
+		t.Errorf("%s %s", x.Status, x.Message)
 	}
 }
 
