@@ -215,6 +215,11 @@ func (a *app) printFindings(f *harden.Facts, findings []harden.Finding, b harden
 		}
 		fmt.Fprintf(a.Out, "\n%s\n", area.Title)
 		table(a.Out, rows)
+		for _, x := range own {
+			for _, h := range x.Hints {
+				fmt.Fprintf(a.Out, "  hint: %s\n", oneLine(h))
+			}
+		}
 		a.printEnds(f, area)
 	}
 	fmt.Fprintf(a.Out, "\n%s\n", tallyLine(harden.Count(findings)))

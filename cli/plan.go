@@ -200,6 +200,9 @@ func printPlans(to io.Writer, plans []harden.Plan, people bool) error {
 		for _, c := range p.Preflight {
 			if c.State != harden.Met {
 				comment(w, fmt.Sprintf("%s: %s: %s%s", c.State, owner(c), c.Title, because(c.Message)))
+				for _, h := range c.Hints {
+					comment(w, "hint: "+h)
+				}
 			}
 		}
 		for _, st := range p.Stages {

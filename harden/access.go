@@ -2,6 +2,7 @@ package harden
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -61,11 +62,11 @@ func (f FlagFact) Evidence(flag string) Evidence {
 // Component gives the facts of a component, nil when there are none.
 func (f *Facts) Component(id ComponentID) *ComponentFacts { return f.Components[id] }
 
-// readsAlong says that a path is a file of a static pod and not its manifest, whatever that is called here.
+// readsAlong says that a path is a file of a static pod and neither its manifest, whatever that is called here, nor a rival of that.
 func (f *Facts) readsAlong(id ComponentID, path string) bool {
 	c, known := ComponentByID(id)
 	facts := f.Component(id)
-	return known && c.StaticPod() && (facts == nil || facts.Manifest.Path != path)
+	return known && c.StaticPod() && (facts == nil || facts.Manifest.Path != path && !slices.Contains(facts.Rivals, path))
 }
 
 // NodeAddress is the address that the kubelet takes for the node's own, and so for that of a pod on the host's network: the

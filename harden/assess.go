@@ -20,7 +20,7 @@ func assessOne(f *Facts, a Area, c Control) Finding {
 	v := waived(f, c.ID, lost(f, c.ID, verdict(f, c)))
 	out := Finding{
 		Control: c.ID, Area: a.ID, Status: v.Status, Severity: c.Severity, Title: c.Title,
-		Message: v.Message, Evidence: v.Evidence, Refs: c.Refs, Benchmarks: c.Refs.Recommendations(), Remedies: []string{},
+		Message: v.Message, Evidence: v.Evidence, Hints: v.Hints, Refs: c.Refs, Benchmarks: c.Refs.Recommendations(), Remedies: []string{},
 	}
 	if f.Components[c.Component] != nil && v.Status != StatusUnknown && v.Status != StatusNotApplicable {
 		out.Evidence = append(slices.Clip(out.Evidence), disagreements(f, c, out.Evidence)...)

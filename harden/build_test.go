@@ -143,7 +143,9 @@ func TestRivalsAndDriftBlockEveryComponent(t *testing.T) {
 		t.Run(string(c.ID), func(t *testing.T) {
 			control := failing("flag", harden.RiskNode, harden.SetFlag(c.ID, "v", "1"))
 			control.Needs = []harden.Need{harden.Need(c.ID)}
+			var hints []string
 			blocking := func(n *hardentest.Node, change func(*harden.Facts)) string {
+				hints = nil
 				f := n.Facts(t)
 				change(f)
 				plans, err := harden.Build(harden.BuildInput{Facts: f, Areas: []harden.Area{{ID: "test", Controls: []harden.Control{control}}}, Choices: []harden.Choice{{Control: "flag"}}, Read: n.State})
@@ -153,7 +155,7 @@ func TestRivalsAndDriftBlockEveryComponent(t *testing.T) {
 				var out []string
 				for _, p := range []harden.Plan{plans.Node, plans.Etcd} {
 					for _, check := range p.Blocking() {
-						out = append(out, string(check.Component)+" "+check.ID)
+						out, hints = append(out, string(check.Component)+" "+check.ID), append(hints, check.Hints...)
 					}
 				}
 				return strings.Join(out, ", ")
@@ -177,6 +179,9 @@ func TestRivalsAndDriftBlockEveryComponent(t *testing.T) {
 			n.Write(manifest+".bak", string(n.Files[manifest].Data), 0o600)
 			if got, want := blocking(n, func(*harden.Facts) {}), string(c.ID)+" one-manifest"; got != want {
 				t.Errorf("with a rival: blocked by %q, want %q", got, want)
+			}
+			if want := "mv -n -- '" + manifest + ".bak' '/etc/kubernetes/" + c.Manifest + ".bak'"; !slices.Equal(hints, []string{want}) {
+				t.Errorf("hints %q, want %q", hints, want)
 			}
 		})
 	}

@@ -1,5 +1,7 @@
 package harden
 
+import "slices"
+
 // Area is a group of controls, in walking order.
 type Area struct {
 	ID       string // "apiserver"
@@ -73,6 +75,13 @@ type Verdict struct {
 	Status   Status
 	Message  Message
 	Evidence []Evidence
+	Hints    []string
+}
+
+// ByHand adds commands that can be pasted to settle it by hand.
+func (v Verdict) ByHand(commands ...string) Verdict {
+	v.Hints = append(slices.Clip(v.Hints), commands...)
+	return v
 }
 
 // Evidence is one thing seen, and where: a running process, a file with its line, an object.
@@ -82,10 +91,14 @@ type Evidence struct {
 }
 
 // Passed, Failed, NeedsPerson and NotFor make verdicts.
-func Passed(m Message, e ...Evidence) Verdict      { return Verdict{StatusPass, m, e} }
-func Failed(m Message, e ...Evidence) Verdict      { return Verdict{StatusFail, m, e} }
-func NeedsPerson(m Message, e ...Evidence) Verdict { return Verdict{StatusManual, m, e} }
-func NotFor(m Message, e ...Evidence) Verdict      { return Verdict{StatusNotApplicable, m, e} }
+func Passed(m Message, e ...Evidence) Verdict      { return verdictOf(StatusPass, m, e) }
+func Failed(m Message, e ...Evidence) Verdict      { return verdictOf(StatusFail, m, e) }
+func NeedsPerson(m Message, e ...Evidence) Verdict { return verdictOf(StatusManual, m, e) }
+func NotFor(m Message, e ...Evidence) Verdict      { return verdictOf(StatusNotApplicable, m, e) }
+
+func verdictOf(s Status, m Message, e []Evidence) Verdict {
+	return Verdict{Status: s, Message: m, Evidence: e}
+}
 
 // Risk says what a remedy can hurt.
 type Risk string
@@ -174,6 +187,8 @@ type Precondition struct {
 	State    PreconditionState `json:"state"`
 	Message  Message           `json:"message,omitzero"`
 	Evidence []Evidence        `json:"evidence,omitempty"`
+	// Hints are commands that can be pasted to settle it by hand.
+	Hints []string `json:"hints,omitempty"`
 	// Needed says that a component or its users are lost where it does not hold: unknown, it blocks remedies of the node's own risk too.
 	Needed bool `json:"needed,omitempty"`
 }
@@ -188,6 +203,8 @@ type Finding struct {
 	Message  Message    `json:"message"`
 	Evidence []Evidence `json:"evidence"`
 	Refs     Refs       `json:"refs"`
+	// Hints are commands that can be pasted to settle it by hand.
+	Hints []string `json:"hints,omitempty"`
 	// Benchmarks are what each CIS benchmark asks of it, newest first.
 	Benchmarks []Recommendation `json:"benchmarks,omitempty"`
 	Remedies   []string         `json:"remedies"` // ids that hold for this version

@@ -31,6 +31,7 @@ const (
 	IntentNewKey        IntentKind = "NewKey"        // Path (an encryption configuration), Key (provider), Variable (the key's name), Add (resources), Data (the key)
 	IntentFirstKey      IntentKind = "FirstKey"      // Path, Variable
 	IntentDropKey       IntentKind = "DropKey"       // Path, Variable
+	IntentRemoveFile    IntentKind = "RemoveFile"    // Path
 	IntentRenew         IntentKind = "Renew"         // Path (a certificate, its key or a kubeconfig), Key (kubeadm's name of it), Data (what it becomes)
 )
 
@@ -166,6 +167,9 @@ func OfDir(i Intent) Intent {
 func Sysctl(path, key, value string) Intent {
 	return Intent{Kind: IntentSysctl, Path: path, Key: key, Value: value}
 }
+
+// RemoveFile asks that there is no file at a path.
+func RemoveFile(path string) Intent { return Intent{Kind: IntentRemoveFile, Path: path} }
 
 // PutObject asks for an API object with this YAML.
 func PutObject(ref ObjectRef, yaml []byte) Intent {

@@ -213,13 +213,7 @@ func filesOf(st Stage, c Component) []string {
 
 // plannedPod is a static pod as the stage would have it, nil where the stage leaves it as it is.
 func plannedPod(st Stage, c Component) (*corev1.Pod, *corev1.Container) {
-	for _, s := range st.Steps {
-		if !c.StaticPod() || s.Component != c.ID || s.Kind != StepFile {
-			continue
-		}
-		return podOf(s.After.Data, c)
-	}
-	return nil, nil
+	return podOf(obeyed(st.Steps, c).After.Data, c)
 }
 
 func podOf(manifest []byte, c Component) (*corev1.Pod, *corev1.Container) {

@@ -22,6 +22,12 @@ func order(steps []Step) {
 			return d
 		}
 		switch {
+		case a.Component != "" && a.Component == b.Component && a.After.Exists != b.After.Exists:
+			// The manifest is as it is to be before a rival of it goes: that is one restart, and not two.
+			if a.After.Exists {
+				return -1
+			}
+			return 1
 		case a.Kind != StepDir || b.Kind != StepDir:
 			return 0
 		case a.After.Exists:
@@ -95,11 +101,23 @@ func touched(steps []Step, c Component) (controls []string, data []byte) {
 			continue
 		}
 		controls = union(controls, s.Controls())
-		if c.StaticPod() {
-			data = s.After.Data
-		}
+	}
+	if len(controls) > 0 && c.StaticPod() {
+		data = obeyed(steps, c).After.Data
 	}
 	return controls, data
+}
+
+// obeyed is the step of the file that the kubelet goes by for a static pod once the steps are done: the last one by name. The zero
+// value where they leave none.
+func obeyed(steps []Step, c Component) Step {
+	var out Step
+	for _, s := range steps {
+		if c.StaticPod() && s.Component == c.ID && s.Kind == StepFile && s.After.Exists && s.Path > out.Path {
+			out = s
+		}
+	}
+	return out
 }
 
 // Controls that asked for anything in this step, in order.
@@ -333,9 +351,17 @@ func componentChecks(f *Facts, st Stage) []Check {
 			continue
 		}
 		rivals := Precondition{ID: "one-manifest", Title: Msg("no other file defines this pod"), State: Met}
-		if len(c.Rivals) > 0 {
+		switch settles, alone := takesRivals(st, c); {
+		case settles && alone, len(c.Rivals) == 0:
+		case settles:
+			rivals.State = Unmet
+			rivals.Message = Msg("this plan takes %s away, and the rest of it was judged by that file; plan the removal alone first", strings.Join(c.Rivals, ", "))
+		default:
 			rivals.State = Unmet
 			rivals.Message = Msg("%s also defines it, and the kubelet obeys %s; move it out of the directory", strings.Join(c.Rivals, ", "), c.Effective)
+			for _, r := range c.Rivals {
+				rivals.Hints = append(rivals.Hints, Aside(f, r))
+			}
 		}
 		out = append(out, Check{Component: e.Component, Blocks: true, Precondition: rivals})
 		if pre := writtenOut(c); pre.State != Met {
@@ -359,6 +385,20 @@ func componentChecks(f *Facts, st Stage) []Check {
 		out = append(out, Check{Component: e.Component, Blocks: true, Precondition: same})
 	}
 	return out
+}
+
+// takesRivals says that a stage takes every rival of a component's manifest away, and that it changes nothing else of the component.
+func takesRivals(st Stage, c *ComponentFacts) (all, alone bool) {
+	all, alone = len(c.Rivals) > 0, true
+	for _, r := range c.Rivals {
+		all = all && slices.ContainsFunc(st.Steps, func(s Step) bool { return s.Path == r && !s.After.Exists })
+	}
+	for _, s := range st.ForComponent(c.ID) {
+		for _, a := range s.Asks {
+			alone = alone && (a.Intent.Kind == IntentRemoveFile || a.Intent.Key == FilesAnnotation)
+		}
+	}
+	return all, alone
 }
 
 func objectStage(steps []Step) Stage {

@@ -66,6 +66,9 @@ func (m *Model) verdictLines(d *doc, f harden.Finding) {
 			d.text(10, more)
 		}
 	}
+	for _, hint := range f.Hints {
+		d.pair("by hand", 10, hint)
+	}
 }
 
 // unsaid is what of an evidence a verdict has not said already.
@@ -100,6 +103,12 @@ func (m *Model) describe(d *doc, c harden.Control) {
 		for _, e := range f.Evidence {
 			d.text(2, e.Value)
 			d.styled(4, d.t.Faint, "in "+e.Source)
+		}
+	}
+	if len(f.Hints) > 0 {
+		d.heading("By hand")
+		for _, hint := range f.Hints {
+			d.command(2, shellWords(hint))
 		}
 	}
 	m.describeRemedy(d, c)
@@ -181,6 +190,11 @@ func (m *Model) preconditionLines(d *doc, p harden.Precondition, of string, acce
 	for _, e := range p.Evidence {
 		if p.State != harden.Met {
 			d.styled(13, d.t.Faint, e.Value+"  ("+e.Source+")")
+		}
+	}
+	for _, hint := range p.Hints {
+		if p.State != harden.Met {
+			d.command(13, shellWords(hint))
 		}
 	}
 }

@@ -34,3 +34,25 @@ func TestEndsAreDrawnInTheDetail(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatCanBePastedStandsInTheDetail: it stood beside the list of controls only.
+func TestWhatCanBePastedStandsInTheDetail(t *testing.T) {
+	const paste = "mv -n -- '/etc/kubernetes/manifests/an old one' '/etc/kubernetes/an old one'"
+	c := harden.Control{ID: "c", Title: "One file", Why: harden.Msg("It matters.")}
+	m := &Model{theme: NewTheme(false, true), facts: &harden.Facts{}, index: map[string]int{"c": 0}, findings: []harden.Finding{{
+		Control: "c", Status: harden.StatusFail, Message: harden.Msg("two files"), Hints: []string{paste},
+	}}}
+	for name, say := range map[string]func(*doc, harden.Control){"the detail": m.describe, "beside the list": m.brief} {
+		d := newDoc(m.theme, 120)
+		say(d, c)
+		if text := strings.Join(d.lines, "\n"); !strings.Contains(text, paste) {
+			t.Errorf("%s:\n%s", name, text)
+		}
+	}
+	// Broken like any other text, each line would have been a command of its own.
+	d := newDoc(m.theme, 60)
+	m.describe(d, c)
+	if text := strings.Join(d.lines, "\n"); !strings.Contains(text, "  mv -n -- '/etc/kubernetes/manifests/an old one' \\\n    '/etc/kubernetes/an old one'") {
+		t.Errorf("in few columns:\n%s", text)
+	}
+}

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"slices"
 	"testing"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -19,6 +20,17 @@ func TestRivalManifest(t *testing.T) {
 		{Name: "a copy that loses", Change: copyTo("a.yaml"), Want: harden.StatusFail, Says: "the kubelet obeys /etc/kubernetes/manifests/kube-apiserver.yaml"},
 		{Name: "a dot-file", Change: copyTo(".kube-apiserver.yaml.swp"), Want: harden.StatusPass},
 	})
+}
+
+// A stray manifest was found, and what to do about it was not offered.
+func TestRivalManifestHasAHint(t *testing.T) {
+	f := hardentest.APIServerFacts(t, "1.37")
+	f.Component(harden.APIServer).Rivals = []string{harden.StaticPodDir + "/it's mine; rm -rf.bak"}
+	f.Identity.Root = "/mnt"
+	want := []string{`mv -n -- '/mnt/etc/kubernetes/manifests/it'\''s mine; rm -rf.bak' '/mnt/etc/kubernetes/it'\''s mine; rm -rf.bak'`}
+	if got := table().Finding(t, f, "apiserver-rival-manifest").Hints; !slices.Equal(got, want) {
+		t.Errorf("hints %q, want %q", got, want)
+	}
 }
 
 func TestRunningArguments(t *testing.T) {

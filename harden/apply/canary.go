@@ -89,7 +89,7 @@ func (a *Applier) prepare(ctx context.Context, p harden.Plan) (map[int]*canary, 
 func (a *Applier) newCanary(ctx context.Context, stage int, st harden.Stage, id harden.ComponentID, address string) (*canary, error) {
 	k := &canary{stage: stage}
 	for _, s := range st.ForComponent(id) {
-		if s.Kind != harden.StepFile {
+		if s.Kind != harden.StepFile || !s.After.Exists {
 			continue
 		}
 		file := path.Join(path.Dir(s.Path), harden.CanaryFile)

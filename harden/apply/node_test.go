@@ -101,6 +101,7 @@ type node struct {
 	own      []own    // what programs say of arguments
 	askedOf  []string // components' programs, and the last argument
 	noPort   bool
+	rival    string // another manifest of the API server, whose name comes after its own
 	armErr   error
 	remove   func(p string) error
 	full     func(dir string) bool
@@ -149,6 +150,14 @@ func manifest(c harden.Component) string {
 	return path.Join(harden.StaticPodDir, c.Manifest)
 }
 
+// obeyed is the manifest that the kubelet goes by: the last one by name.
+func (n *node) obeyed(c harden.Component) string {
+	if text := n.text(n.rival); text != "" && c.ID == harden.APIServer {
+		return text
+	}
+	return n.text(manifest(c))
+}
+
 func (n *node) text(p string) string {
 	data, err := n.read(p)
 	if err != nil {
@@ -188,7 +197,7 @@ func (n *node) tick() {
 		if p == nil {
 			continue
 		}
-		text := n.text(manifest(c))
+		text := n.obeyed(c)
 		switch {
 		case text == p.text:
 			p.noticeAt = time.Time{}

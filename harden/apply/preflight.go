@@ -116,7 +116,7 @@ func blocked(c harden.Check) error {
 	}
 	return &RefusedError{
 		Why:   fmt.Sprintf("checking the plan: %s: it must hold that %s: %s", who, c.Title, c.Message),
-		Hints: []string{"kubectl-harden plan"},
+		Hints: append(slices.Clone(c.Hints), "kubectl-harden plan"),
 	}
 }
 

@@ -44,6 +44,7 @@ func TestRefused(t *testing.T) {
 				}
 			}},
 		{name: "a rival manifest since", says: "kube-apiserver: it must hold that no other file defines this pod",
+			hint: "mv -n -- '/etc/kubernetes/manifests/copy.yaml' '/etc/kubernetes/copy.yaml'",
 			arrange: func(w *world, _ *harden.Plan) {
 				w.write(harden.StaticPodDir+"/copy.yaml", w.node.text(apiserverManifest))
 				w.applier.Facts = w.facts()

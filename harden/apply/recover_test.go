@@ -173,7 +173,7 @@ func (w *world) reboot() {
 	w.node.startKubelet()
 	for id, p := range w.node.pods {
 		c, _ := harden.ComponentByID(id)
-		p.text = w.node.text(manifest(c))
+		p.text = w.node.obeyed(c)
 		p.runs, p.running = p.text, w.node.instance(id, p.text, w.clock.now)
 		p.noticeAt, p.stopAt, p.startAt = time.Time{}, time.Time{}, time.Time{}
 	}

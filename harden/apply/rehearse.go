@@ -117,7 +117,7 @@ func (a *Applier) refusesRehearsal(p harden.Plan, re harden.Rehearsal) error {
 // mounts asks of the node's paths what the kubelet will ask before it makes a container.
 func (r *run) mounts(st harden.Stage, c harden.Component) error {
 	for _, s := range st.ForComponent(c.ID) {
-		if !c.StaticPod() || s.Kind != harden.StepFile {
+		if !c.StaticPod() || s.Kind != harden.StepFile || !s.After.Exists {
 			continue
 		}
 		for _, m := range harden.MountProblems(s.After.Data, c, r.Node.State) {

@@ -385,7 +385,7 @@ func TestAStrayManifestIsNotKeptInOrder(t *testing.T) {
 
 // What --all takes can hurt this node only.
 func TestRisks(t *testing.T) {
-	risky := map[string]bool{"files-admin-conf-modes": true, "files-admin-conf-owners": true, "files-audit-log": true, "files-admin-credentials": true}
+	risky := map[string]bool{"files-admin-conf-modes": true, "files-admin-conf-owners": true, "files-audit-log": true, "files-admin-credentials": true, "files-stray-manifests": true}
 	for _, c := range files.Area().Controls {
 		for _, r := range c.Remedies {
 			if (r.Risk != harden.RiskNode) != risky[c.ID] {

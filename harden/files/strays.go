@@ -1,6 +1,8 @@
 package files
 
 import (
+	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -35,11 +37,42 @@ var strayManifests = harden.Control{
 		}
 		switch {
 		case len(strays) > 0:
-			return harden.Failed(harden.Msg("%s: %s; move it out of the directory", strays[0].Source, strays[0].Value), strays...)
+			v := harden.Failed(harden.Msg("%s: %s; move it out of the directory", strays[0].Source, strays[0].Value), strays...)
+			for i, p := range f.StaticPods {
+				if putAside(f.StaticPods, i) {
+					v = v.ByHand(harden.Aside(f, p.Path))
+				}
+			}
+			return v
 		case len(pods) == 0:
 			return harden.Passed(harden.Msg("no file defines a static pod"), harden.Evidence{Source: staticPodDir(f), Value: "no files"})
 		}
 		return harden.Passed(harden.Msg("%d files, each defines a pod of its own", len(pods)), pods...)
+	},
+	Remedies: []harden.Remedy{withoutStrays},
+}
+
+// withoutStrays takes those away of which it is certain that they are not meant. Rivals of a component's manifest are that one's.
+var withoutStrays = harden.Remedy{
+	ID: "remove-copies", Title: harden.Msg("Remove copies and what is no manifest; they are kept with the transaction"), Risk: harden.RiskWorkloads, NodeOnly: true,
+	Impact: harden.Msg("The kubelet stops a pod that only a copy defines, and starts one anew whose copy it has obeyed from the file that is left. Nothing else restarts."),
+	Breaks: []harden.Message{harden.Msg("A pod that ran from a copy alone is gone, and what it served does not answer.")},
+	Intents: func(f *harden.Facts, _ harden.Values) ([]harden.Intent, error) {
+		var out []harden.Intent
+		var left []string
+		for i, p := range f.StaticPods {
+			switch {
+			case stray(f.StaticPods, i).IsZero():
+			case p.Component == "" && putAside(f.StaticPods, i):
+				out = append(out, harden.RemoveFile(p.Path))
+			default:
+				left = append(left, p.Path)
+			}
+		}
+		if len(out) == 0 && len(left) > 0 {
+			return nil, fmt.Errorf("which file is not meant is for a person to say, or for the control of the component that it defines: %s", strings.Join(left, ", "))
+		}
+		return out, nil
 	},
 }
 
@@ -55,10 +88,39 @@ func stray(all []harden.StaticPodFact, i int) harden.Message {
 	switch {
 	case p.Component == "" && twin >= 0:
 		return harden.Msg("it defines %s/%s, as %s does", p.Namespace, p.Name, all[twin].Path)
-	case slices.ContainsFunc(copyNames, func(end string) bool { return strings.HasSuffix(strings.ToLower(p.Path), end) }):
+	case namedLikeACopy(p.Path):
 		return harden.Msg("it is named like a copy put aside, and runs as %s/%s", p.Namespace, p.Name)
 	}
 	return harden.Message{}
+}
+
+func namedLikeACopy(file string) bool {
+	return slices.ContainsFunc(copyNames, func(end string) bool { return strings.HasSuffix(strings.ToLower(file), end) })
+}
+
+// putAside says that a stray file is the one to go: a copy by its name, what is no manifest by its name either, or the one of two
+// that the kubelet does not obey. A manifest that is broken is somebody's to mend.
+func putAside(all []harden.StaticPodFact, i int) bool {
+	p := all[i]
+	if stray(all, i).IsZero() {
+		return false
+	}
+	manifest := slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(path.Ext(p.Path)))
+	twins := func(which func(o harden.StaticPodFact) bool) bool {
+		return slices.ContainsFunc(all, func(o harden.StaticPodFact) bool {
+			return o.Path != p.Path && o.Broken.IsZero() && o.Name == p.Name && o.Namespace == p.Namespace && which(o)
+		})
+	}
+	switch {
+	case p.Component != "" && !slices.ContainsFunc(all, func(o harden.StaticPodFact) bool { return o.Path != p.Path && o.Component == p.Component }):
+		return false // it is all that the component has
+	case namedLikeACopy(p.Path):
+		return true
+	case !p.Broken.IsZero():
+		return !manifest
+	}
+	return twins(func(o harden.StaticPodFact) bool { return o.Path > p.Path }) &&
+		!twins(func(o harden.StaticPodFact) bool { return namedLikeACopy(o.Path) })
 }
 
 // strayAt says why the file at a path is not meant to be there, be that this area's finding or a component's.

@@ -56,6 +56,7 @@ func (p Pod) Manifest() []harden.Control {
 			Needs:    p.needs(),
 			Applies:  harden.RunsHere(p.Component),
 			Assess:   p.assessRivals,
+			Remedies: []harden.Remedy{p.withoutRivals()},
 		},
 		{
 			ID:    p.id("running-arguments"),
@@ -87,8 +88,12 @@ func (p Pod) assessRivals(f *harden.Facts) harden.Verdict {
 	for _, r := range c.Rivals {
 		evidence = append(evidence, harden.Evidence{Source: r, Value: harden.Msg("defines %s too", p.Name).String()})
 	}
-	return harden.Failed(harden.Msg("%s defines %s too, and the kubelet obeys %s; move what is not meant out of the directory",
+	v := harden.Failed(harden.Msg("%s defines %s too, and the kubelet obeys %s; move what is not meant out of the directory",
 		strings.Join(c.Rivals, ", "), p.Name, c.Effective), evidence...)
+	for _, r := range c.Rivals {
+		v = v.ByHand(harden.Aside(f, r))
+	}
+	return v
 }
 
 func (p Pod) assessDrift(f *harden.Facts) harden.Verdict {
