@@ -83,8 +83,8 @@ func (s *sandboxAPI) ControlPlanes(ctx context.Context) ([]harden.ControlPlane, 
 	return s.now().ControlPlanes(ctx)
 }
 
-func (s *sandboxAPI) ReadyAt(ctx context.Context, address string) error {
-	return s.now().ReadyAt(ctx, address)
+func (s *sandboxAPI) AskAt(ctx context.Context, address, path string) error {
+	return s.now().AskAt(ctx, address, path)
 }
 
 func (s *sandboxAPI) Working(ctx context.Context, namespaces []string) (map[string]string, error) {

@@ -47,15 +47,22 @@ func (c *Client) ControlPlanes(ctx context.Context) ([]harden.ControlPlane, erro
 	return found, nil
 }
 
-// ReadyAt asks the API server at an address ("192.0.2.11:6443") of its own for its readiness.
-func (c *Client) ReadyAt(ctx context.Context, address string) error {
-	const doing = "asking whether the API server is ready"
+// AskAt gets a path from the API server at an address ("192.0.2.11:6443") of its own; any answer but 200 is an error.
+func (c *Client) AskAt(ctx context.Context, address, path string) error {
+	return c.at(ctx, "asking for "+path, address, path, func(body io.Reader) error {
+		_, _ = io.Copy(io.Discard, io.LimitReader(body, 1<<20))
+		return nil
+	})
+}
+
+// at gets a path from the API server at an address of its own, for which its certificate has to be, on a new connection.
+func (c *Client) at(ctx context.Context, doing, address, path string, read func(body io.Reader) error) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return c.fault(doing, strconv.Quote(address), fmt.Errorf("it is not an address with a port"))
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, (&url.URL{Scheme: "https", Host: address, Path: "/readyz"}).String(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, (&url.URL{Scheme: "https", Host: address, Path: path}).String(), nil)
 	if err != nil {
 		return c.fault(doing, strconv.Quote(address), err)
 	}
@@ -65,9 +72,12 @@ func (c *Client) ReadyAt(ctx context.Context, address string) error {
 		return c.fault(doing, address, err)
 	}
 	defer answer.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20))
 	if answer.StatusCode != http.StatusOK {
+		_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 1<<20))
 		return c.fault(doing, address, genericStatus(answer.StatusCode))
+	}
+	if err := read(answer.Body); err != nil {
+		return c.fault(doing, address, err)
 	}
 	return nil
 }

@@ -37,31 +37,31 @@ func TestControlPlanes(t *testing.T) {
 	}
 }
 
-func TestReadyAt(t *testing.T) {
+func TestAskAt(t *testing.T) {
 	a := newAPI(t, pkiOptions{})
 	c := a.client(t)
 	code := 200
 	a.handle("/readyz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) })
 	own := strings.TrimPrefix(a.URL, "https://")
-	if err := c.ReadyAt(t.Context(), own); err != nil {
+	if err := c.AskAt(t.Context(), own, "/readyz"); err != nil {
 		t.Error(err)
 	}
 	code = 500
-	if err := c.ReadyAt(t.Context(), own); err == nil || !strings.Contains(err.Error(), own+": ") || !strings.Contains(err.Error(), "500") {
+	if err := c.AskAt(t.Context(), own, "/readyz"); err == nil || !strings.Contains(err.Error(), own+": ") || !strings.Contains(err.Error(), "500") {
 		t.Errorf("not ready: %v", err)
 	}
-	if err := c.ReadyAt(t.Context(), "127.0.0.1:1"); reasonOf(err) != objects.Unreachable {
+	if err := c.AskAt(t.Context(), "127.0.0.1:1", "/readyz"); reasonOf(err) != objects.Unreachable {
 		t.Errorf("nobody there: %v", err)
 	}
 	for _, address := range []string{"", "192.0.2.1", "a:b:c", "x/y"} {
-		if err := c.ReadyAt(t.Context(), address); err == nil {
+		if err := c.AskAt(t.Context(), address, "/readyz"); err == nil {
 			t.Errorf("%q is an address", address)
 		}
 	}
 	// Another cluster's API server at that address is not ours.
 	other := newAPI(t, pkiOptions{})
 	other.handle("/readyz", func(http.ResponseWriter, *http.Request) {})
-	if err := c.ReadyAt(t.Context(), strings.TrimPrefix(other.URL, "https://")); reasonOf(err) != objects.Certificate {
+	if err := c.AskAt(t.Context(), strings.TrimPrefix(other.URL, "https://"), "/readyz"); reasonOf(err) != objects.Certificate {
 		t.Errorf("another cluster's: %v", err)
 	}
 }

@@ -28,7 +28,7 @@ type surface interface {
 	AdminGet(ctx context.Context, path, userAgent string) (status int, err error)
 	Readyz(ctx context.Context) (ready bool, failing []string, err error)
 	ControlPlanes(ctx context.Context) ([]harden.ControlPlane, error)
-	ReadyAt(ctx context.Context, address string) error
+	AskAt(ctx context.Context, address, path string) error
 	Endpoints(ctx context.Context) ([]string, error)
 	Leases(ctx context.Context) (map[string]harden.Lease, error)
 }

@@ -220,9 +220,9 @@ func (c *Cluster) ControlPlanes(ctx context.Context) ([]harden.ControlPlane, err
 	return []harden.ControlPlane{{Node: c.fixture.Identity.Node, Address: c.fixture.Address + ":6443"}}, nil
 }
 
-// ReadyAt knows the address of its only node.
-func (c *Cluster) ReadyAt(ctx context.Context, address string) error {
-	const doing = "asking whether the API server is ready"
+// AskAt knows the address of its only node.
+func (c *Cluster) AskAt(ctx context.Context, address, path string) error {
+	doing := "asking for " + path
 	if err := c.enter(ctx, doing); err != nil {
 		return err
 	}

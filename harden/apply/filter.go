@@ -41,8 +41,21 @@ type loginsEntry struct {
 
 // tableProof is what is known of a table that was loaded, or taken away.
 type tableProof struct {
-	rules []byte   // nil: there is to be none
-	ways  []string // that worked before it, and have to work with it
+	rules []byte // nil: there is to be none
+	ways  []way  // that worked before it, and have to work with it
+}
+
+// way is a question to an API server, for which that may have to reach this node's kubelet.
+type way struct {
+	member harden.ControlPlane // zero: the one of the kubeconfig
+	path   string
+}
+
+func (w way) String() string {
+	if w.member.Node == "" {
+		return "GET " + w.path + " by the API"
+	}
+	return "GET " + w.path + " by the API server of " + w.member.Node
 }
 
 // tableWait is how long loading a table, or taking it away, may take.
@@ -144,28 +157,43 @@ func (r *run) noteLogins() error {
 	return nil
 }
 
-// waysThrough are what is asked of the API, and by it of this node's kubelet.
-func (r *run) waysThrough() []string {
+// waysThrough are what is asked of the API servers, and by each of them of this node's kubelet.
+func (r *run) waysThrough(ctx context.Context) []way {
 	if r.Cluster == nil {
 		return nil
 	}
-	return []string{"/readyz", "/api/v1/nodes/" + r.plan.Target.Node + "/proxy/healthz"}
+	kubelet := "/api/v1/nodes/" + r.plan.Target.Node + "/proxy/healthz"
+	out := []way{{path: "/readyz"}, {path: kubelet}}
+	others, err := r.others(ctx)
+	if err != nil {
+		r.unproven(harden.PacketFilter, harden.Msg("whether other control planes reach this node's kubelet is not asked: %s", oneLine(err)))
+	}
+	for _, m := range others {
+		out = append(out, way{m, kubelet})
+	}
+	return out
 }
 
-func (r *run) waysNow(ctx context.Context) []string {
-	return slices.DeleteFunc(r.waysThrough(), func(path string) bool {
-		why := r.askWay(ctx, path)
+func (r *run) waysNow(ctx context.Context) []way {
+	return slices.DeleteFunc(r.waysThrough(ctx), func(w way) bool {
+		why := r.askWay(ctx, w)
 		if why != "" {
-			r.unproven(harden.PacketFilter, harden.Msg("GET %s did not work before either: %s", path, why))
+			r.unproven(harden.PacketFilter, harden.Msg("%s did not work before either: %s", w, why))
 		}
 		return why != ""
 	})
 }
 
-func (r *run) askWay(ctx context.Context, path string) string {
+func (r *run) askWay(ctx context.Context, w way) string {
 	asking, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	status, err := r.Cluster.AdminGet(asking, path, "")
+	if w.member.Node != "" {
+		if err := r.Members.AskAt(asking, w.member.Address, w.path); err != nil {
+			return oneLine(err)
+		}
+		return ""
+	}
+	status, err := r.Cluster.AdminGet(asking, w.path, "")
 	switch {
 	case err != nil:
 		return oneLine(err)
@@ -219,9 +247,13 @@ func (r *run) lookAtTable(ctx context.Context, g harden.Gate) (miss string, err 
 			return fmt.Sprintf("the probe %s %s", p.Name, describe(p, res)), nil
 		}
 	}
-	for _, path := range r.table.ways {
-		if why := r.askWay(ctx, path); why != "" {
-			return fmt.Sprintf("GET %s by the API, which worked before: %s", path, why), nil
+	for _, w := range r.table.ways {
+		why := r.askWay(ctx, w)
+		if why != "" && w.member.Node != "" && r.askWay(ctx, way{w.member, "/readyz"}) != "" {
+			continue // it answers nothing: what another machine lacks is not this one's fault
+		}
+		if why != "" {
+			return fmt.Sprintf("%s, which worked before: %s", w, why), nil
 		}
 	}
 	return "", nil

@@ -144,6 +144,13 @@ func TestATableThatHurtsIsTakenAway(t *testing.T) {
 			w.filter.differs = func() (string, error) { return "", errors.New("operation not permitted") }
 		}, "operation not permitted"},
 		"the API cannot be asked": {func(w *world) { w.filter.loads = func() error { w.cluster.status = 503; return nil } }, "which worked before: it answers 503"},
+		"another control plane does not reach the kubelet any more": {func(w *world) {
+			w.members.nodes, w.members.only = []string{"cp1", "cp2"}, "/api/v1/nodes/cp1/proxy/healthz"
+			w.filter.loads = func() error {
+				w.members.sick = func(node string) error { return errors.New(node + " says 502") }
+				return nil
+			}
+		}, "GET /api/v1/nodes/cp1/proxy/healthz by the API server of cp2, which worked before: cp2 says 502"},
 		"the operator interrupts": {nil, "interrupted"},
 	} {
 		w := filterOn(newWorld(t))

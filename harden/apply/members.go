@@ -15,8 +15,8 @@ import (
 type Members interface {
 	// ControlPlanes are the API servers of the cluster, this node's among them.
 	ControlPlanes(ctx context.Context) ([]harden.ControlPlane, error)
-	// ReadyAt asks the API server that has this address for its readiness; the error says why it is not ready.
-	ReadyAt(ctx context.Context, address string) error
+	// AskAt gets a path ("/readyz") from the API server that has this address; any answer but 200 is an error.
+	AskAt(ctx context.Context, address, path string) error
 	// Endpoints are the addresses that the Service default/kubernetes leads to.
 	Endpoints(ctx context.Context) ([]string, error)
 }
@@ -121,7 +121,7 @@ func (a *Applier) others(ctx context.Context) ([]harden.ControlPlane, error) {
 
 func (a *Applier) ready(ctx context.Context, others []harden.ControlPlane) error {
 	for _, m := range others {
-		if err := a.Members.ReadyAt(ctx, m.Address); err != nil {
+		if err := a.Members.AskAt(ctx, m.Address, "/readyz"); err != nil {
 			return fmt.Errorf("the API server of %s is not ready: %w", m.Node, err)
 		}
 	}

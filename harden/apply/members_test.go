@@ -16,6 +16,7 @@ type members struct {
 	nodes     []string
 	down      error                   // of who is asked for them
 	sick      func(node string) error // why one is not ready
+	only      string                  // the path for which it is not
 	endpoints func() ([]string, error)
 }
 
@@ -29,8 +30,8 @@ func (m *members) ControlPlanes(context.Context) ([]harden.ControlPlane, error) 
 	return out, m.down
 }
 
-func (m *members) ReadyAt(_ context.Context, address string) error {
-	if m.sick == nil {
+func (m *members) AskAt(_ context.Context, address, path string) error {
+	if m.sick == nil || m.only != "" && path != m.only {
 		return nil
 	}
 	return m.sick(strings.TrimSuffix(address, ":6443"))
