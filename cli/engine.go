@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path"
 	"slices"
@@ -296,6 +295,15 @@ func (e *engine) applierWithout(ctx context.Context, s apply.Store) (*apply.Appl
 	return a, nil
 }
 
+// ownCluster is the API, if it is that of the node's own cluster (promise 15).
+func (e *engine) ownCluster(ctx context.Context, node harden.Identity) (api, error) {
+	c, err := e.m.connect(ctx)
+	if err == nil {
+		err = c.CheckIdentity(ctx, node)
+	}
+	return c, err
+}
+
 func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (*apply.Applier, error) {
 	a, err := e.applierWithout(ctx, s)
 	if err != nil {
@@ -303,10 +311,7 @@ func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (
 	}
 	f := a.Facts
 	if e.m.connect != nil {
-		c, err := e.m.connect(ctx)
-		if err == nil {
-			err = c.CheckIdentity(ctx, f.Identity)
-		}
+		c, err := e.ownCluster(ctx, f.Identity)
 		switch {
 		case err != nil && needCluster:
 			return nil, err
@@ -318,7 +323,7 @@ func (e *engine) applier(ctx context.Context, s apply.Store, needCluster bool) (
 			a.Cluster, a.Members = c, c
 			a.Courtesy, _ = c.(apply.Courtesy)
 			a.Rewriter, _ = c.(apply.Rewriter)
-			a.Holder = fmt.Sprintf("%s: process %d of %s", f.Identity.Node, os.Getpid(), who(e.meta.Who))
+			a.Holder = apply.HolderOf(f.Identity.Node, os.Getpid(), who(e.meta.Who))
 		}
 	}
 	return a, nil

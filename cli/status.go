@@ -26,6 +26,9 @@ type statusView struct {
 	Left       []string     `json:"left"`      // units of switches that nothing needs any more
 	Foreign    []string     `json:"foreign"`   // what is kept among the transactions and is none
 	Handover   *string      `json:"handover"`  // what leads connections to a second API server; null: nothing
+	Lease      *string      `json:"lease"`     // who of this node holds the lease of runs and is no more; null: nobody
+	// LeaseUnknown says why that is not known.
+	LeaseUnknown string `json:"leaseUnknown,omitempty"`
 
 	armed *harden.ArmedSwitch
 }
@@ -88,7 +91,7 @@ func (a *app) statusCommand() *cobra.Command {
 					return err
 				}
 			}
-			v, err := a.status(cmd, e)
+			v, err := a.status(cmd.Context(), e)
 			if err != nil {
 				return err
 			}
@@ -149,10 +152,14 @@ func (a *app) clean(ctx context.Context, e *engine) error {
 	if n, ok := e.m.node.(*hostNode); ok && e.redirectLeft() != "" {
 		err = errors.Join(err, podHandover{n}.Sweep(ctx))
 	}
-	return errors.Join(err, e.removeCanary(ctx), s.Unlock())
+	err = errors.Join(err, e.removeCanary(ctx))
+	if a, lost := e.turns(ctx); lost == nil {
+		err = errors.Join(err, a.GiveTurnBack(ctx))
+	}
+	return errors.Join(err, s.Unlock())
 }
 
-func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
+func (a *app) status(ctx context.Context, e *engine) (statusView, error) {
 	v := statusView{APIVersion: "harden/v1", Kind: "Status", Unsettled: []openView{}, Damaged: []brokenView{}, Left: []string{}, Foreign: []string{}}
 	h, held, err := e.store.Holder()
 	if err != nil {
@@ -161,7 +168,7 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 	if held {
 		v.Lock = &lockView{h.PID, h.Who, h.Command, h.Since}
 	}
-	armed, err := e.Switch(cmd.Context())
+	armed, err := e.Switch(ctx)
 	if err != nil {
 		return v, err
 	}
@@ -179,13 +186,18 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 	} else if foreign != nil {
 		v.Foreign = foreign
 	}
-	if left, err := e.canaryLeft(cmd.Context()); err != nil {
+	if left, err := e.canaryLeft(ctx); err != nil {
 		return v, err
 	} else if left != "" {
 		v.Canary = &left
 	}
 	if left := e.redirectLeft(); left != "" {
 		v.Handover = &left
+	}
+	if left, err := e.leaseLeft(ctx); err != nil {
+		v.LeaseUnknown = err.Error()
+	} else if left != "" && !held {
+		v.Lease = &left
 	}
 	open, err := e.unsettled()
 	if err != nil {
@@ -197,7 +209,7 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 		if t.Damage != nil {
 			o.Damage = t.Damage.Error()
 		}
-		events, err := e.Events(cmd.Context(), t.ID)
+		events, err := e.Events(ctx, t.ID)
 		if err != nil && t.Damage == nil {
 			o.Damage = err.Error()
 		}
@@ -209,7 +221,7 @@ func (a *app) status(cmd *cobra.Command, e *engine) (statusView, error) {
 		}
 		v.Unsettled = append(v.Unsettled, o)
 	}
-	damaged, err := e.damaged(cmd.Context())
+	damaged, err := e.damaged(ctx)
 	for _, t := range damaged {
 		v.Damaged = append(v.Damaged, brokenView{t.ID, t.Started, t.Outcome, t.Script, t.Damage, a.ways(t), t.ByHand, t.Restored})
 	}
@@ -238,6 +250,12 @@ func (a *app) printStatus(v statusView) {
 		fmt.Fprintf(a.Out, "handover: connections go to the canary (%s), of the run that holds the lock\n", oneLine(*v.Handover))
 	case v.Handover != nil:
 		fmt.Fprintf(a.Out, "left over: %s leads connections elsewhere; remove it: %s status --clean\n", oneLine(*v.Handover), a.where.called())
+	}
+	switch {
+	case v.LeaseUnknown != "":
+		fmt.Fprintf(a.Out, "not known: whether the lease of runs is left in the cluster: %s\n", sentence(v.LeaseUnknown))
+	case v.Lease != nil:
+		fmt.Fprintf(a.Out, "left over: the lease of runs in the cluster, of %s, which is no more; remove it: %s status --clean\n", oneLine(*v.Lease), a.where.called())
 	}
 	for _, name := range v.Left {
 		fmt.Fprintf(a.Out, "left over: the units %s; remove them: %s status --clean\n", oneLine(name), a.where.called())

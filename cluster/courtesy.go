@@ -118,16 +118,32 @@ func (c *Client) renew(ctx context.Context, holder string, ticks <-chan time.Tim
 }
 
 // give deletes the lease if it still is the holder's. One that stays runs out.
-func (c *Client) give(ctx context.Context, holder string) {
-	const doing = "giving the lease of runs back"
-	now, err := c.courtesy(ctx, doing)
-	if err != nil || now.Spec.Holder != holder {
-		return
+func (c *Client) give(ctx context.Context, holder string) { _ = c.GiveBack(ctx, holder) }
+
+// GiveBack deletes the courtesy lease if it is the holder's; one that is not, or is not there, is no error.
+func (c *Client) GiveBack(ctx context.Context, holder string) error {
+	now, err := c.courtesy(ctx, "giving the lease of runs back")
+	var fault *objects.Error
+	switch {
+	case errors.As(err, &fault) && fault.NotFound():
+		return nil
+	case err != nil || now.Spec.Holder != holder:
+		return err
 	}
 	uid, _ := now.Meta["uid"].(string)
 	version, _ := now.Meta["resourceVersion"].(string)
 	ref := harden.ObjectRef{APIVersion: "coordination.k8s.io/v1", Kind: "Lease", Namespace: "kube-system", Name: courtesyName}
-	_ = c.Delete(ctx, ref, uid, version)
+	return c.Delete(ctx, ref, uid, version)
+}
+
+// Taken is the courtesy lease as somebody holds it; the zero value where nobody does.
+func (c *Client) Taken(ctx context.Context) (harden.Lease, error) {
+	now, err := c.courtesy(ctx, "looking at the lease of runs")
+	var fault *objects.Error
+	if errors.As(err, &fault) && fault.NotFound() {
+		return harden.Lease{}, nil
+	}
+	return now.Spec.lease(), err
 }
 
 func (c *Client) courtesy(ctx context.Context, doing string) (leaseObject, error) {

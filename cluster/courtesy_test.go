@@ -110,6 +110,23 @@ func TestCourtesy(t *testing.T) {
 		t.Errorf("left to %s", l.holder())
 	}
 
+	// What a run that was killed has left.
+	if held, err = c.Taken(ctx); err != nil || held.Holder != "" {
+		t.Errorf("where there is none: %v %v", held, err)
+	}
+	l.store(leaseObject{Spec: leaseSpec{Holder: "cp1"}})
+	if held, err = c.Taken(ctx); err != nil || held.Holder != "cp1" {
+		t.Errorf("%v %v", held, err)
+	}
+	if err = c.GiveBack(ctx, "cp2"); err != nil || l.holder() != "cp1" {
+		t.Errorf("another's: %v, left to %s", err, l.holder())
+	}
+	for range 2 {
+		if err = c.GiveBack(ctx, "cp1"); err != nil || l.holder() != "nobody" {
+			t.Errorf("%v, left to %s", err, l.holder())
+		}
+	}
+
 	// Two at the same moment: one gets it.
 	l.raced = func() { l.mu.Lock(); l.store(leaseObject{Spec: leaseSpec{Holder: "cp3"}}); l.mu.Unlock() }
 	if _, held, err = c.Take(ctx, "cp1", harden.Lease{}); err != nil || held.Holder != "cp3" {

@@ -2,6 +2,8 @@ package apply
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -14,6 +16,43 @@ type Courtesy interface {
 	// Take makes the lease the holder's and keeps it renewed until release; held is whose it is instead. A holder in over has
 	// gone.
 	Take(ctx context.Context, holder string, over harden.Lease) (release func(), held harden.Lease, err error)
+	// Taken is the lease as somebody holds it; the zero value where nobody does.
+	Taken(ctx context.Context) (harden.Lease, error)
+	// GiveBack deletes the lease if it is the holder's; otherwise it does nothing.
+	GiveBack(ctx context.Context, holder string) error
+}
+
+// HolderOf is what others are told of a process of this node that holds the lease.
+func HolderOf(node string, pid int, who string) string {
+	return fmt.Sprintf("%s%d of %s", processOf(node), pid, who)
+}
+
+func processOf(node string) string { return node + ": process " }
+
+// TurnLeft is the lease if a process of this node holds it that is not this one; the zero value otherwise. That process is no
+// more where nobody else has the node's lock: only who has it takes a turn.
+func (a *Applier) TurnLeft(ctx context.Context) (harden.Lease, error) {
+	if a.Courtesy == nil {
+		return harden.Lease{}, nil
+	}
+	held, err := a.Courtesy.Taken(ctx)
+	if err != nil || !a.left(held) {
+		return harden.Lease{}, err
+	}
+	return held, nil
+}
+
+func (a *Applier) left(held harden.Lease) bool {
+	return held.Holder != a.Holder && strings.HasPrefix(held.Holder, processOf(a.Facts.Identity.Node))
+}
+
+// GiveTurnBack gives back what a process of this node has left of its turn when it was killed. The node's lock is ours.
+func (a *Applier) GiveTurnBack(ctx context.Context) error {
+	held, err := a.TurnLeft(ctx)
+	if err != nil || held.Holder == "" {
+		return err
+	}
+	return a.Courtesy.GiveBack(ctx, held.Holder)
 }
 
 const (
@@ -37,10 +76,9 @@ func (a *Applier) takeTurn(ctx context.Context, p harden.Plan) (release func(), 
 	case len(others) == 0:
 		return nothing, nil
 	}
-	var seen harden.Lease // as it was found, and since when it is like that
+	var seen, over harden.Lease // as it was found, and since when it is like that; and that of one that has gone
 	var since time.Time
 	for begun := a.Clock.Now(); ; {
-		over := harden.Lease{}
 		if !since.IsZero() && a.Clock.Now().Sub(since) > harden.CourtesyDuration {
 			over = seen
 		}
@@ -53,6 +91,9 @@ func (a *Applier) takeTurn(ctx context.Context, p harden.Plan) (release func(), 
 			return nothing, nil
 		case held.Holder == "":
 			return release, nil
+		case a.left(held) && !held.Same(over):
+			over = held
+			continue
 		case a.Clock.Now().Sub(begun) >= courtesyWait:
 			return nothing, &harden.Result{
 				Outcome: harden.OutcomeLocked, Hints: []string{"kubectl get lease -n kube-system kubectl-harden -o yaml"},

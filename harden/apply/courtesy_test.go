@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/apply"
 )
 
 // courtesy is the lease by which runs wait for each other.
@@ -17,11 +18,32 @@ type courtesy struct {
 	takeover harden.Lease        // whom the taker took for gone
 	took     int
 	released int
+	left     string // by whom of this node it is held since that was killed
+}
+
+func (c *courtesy) Taken(context.Context) (harden.Lease, error) {
+	if c.err != nil {
+		return harden.Lease{}, c.err
+	}
+	if c.held != nil {
+		return c.held(), nil
+	}
+	return harden.Lease{Holder: c.left}, nil
+}
+
+func (c *courtesy) GiveBack(_ context.Context, holder string) error {
+	if holder == c.left {
+		c.left = ""
+	}
+	return c.err
 }
 
 func (c *courtesy) Take(_ context.Context, _ string, over harden.Lease) (func(), harden.Lease, error) {
 	if c.err != nil {
 		return nil, harden.Lease{}, c.err
+	}
+	if l := (harden.Lease{Holder: c.left}); l.Holder != "" && !l.Same(over) {
+		return nil, l, nil
 	}
 	if c.held != nil {
 		if l := c.held(); l.Holder != "" && !l.Same(over) {
@@ -99,6 +121,33 @@ func TestTurns(t *testing.T) {
 				t.Errorf("it was begun: %q, %s", w.changes(), w.outcome())
 			}
 		})
+	}
+}
+
+// TestTurnOfAKilledRunIsGivenBack: its lease stayed in the cluster, and the next run waited for it.
+func TestTurnOfAKilledRunIsGivenBack(t *testing.T) {
+	ours := apply.HolderOf("cp1", 7, "alice")
+	for _, holder := range []string{ours, apply.HolderOf("cp11", 7, "mei"), apply.HolderOf("cp2", 7, "mei")} {
+		w := newWorld(t)
+		id := w.killApply(w.plan("anonymous"), func() { w.die("Rename", apiserverManifest, 1) })
+		w.turns.left = holder
+		if res := w.recover(id, false); res.Outcome != harden.OutcomeRolledBack {
+			t.Errorf("%s: %s", res.Outcome, res.Message)
+		}
+		if given := w.turns.left == ""; given != (holder == ours) {
+			t.Errorf("of %s: given back: %v", holder, given)
+		}
+	}
+	w := newWorld(t)
+	w.members.nodes, w.turns.left = []string{"cp1", "cp2", "cp3"}, ours
+	res := w.apply(w.plan("anonymous"))
+	if res.Outcome != harden.OutcomeApplied || w.turns.took != 1 || w.turns.takeover.Holder != ours {
+		t.Fatalf("%s: %s; taken %d times, from %q", res.Outcome, res.Message, w.turns.took, w.turns.takeover.Holder)
+	}
+	for _, e := range w.events {
+		if e.Kind == harden.EventAwaiting && strings.Contains(e.Message.String(), "a run on another control plane") {
+			t.Errorf("it waited for itself: %s", e.Message)
+		}
 	}
 }
 

@@ -22,8 +22,10 @@ func (a *Applier) Recover(ctx context.Context, id string, finish bool) harden.Re
 	return a.settle(ctx, id, errUnfinished)
 }
 
-// settle goes forward where that is decided already, or there is no cause to undo.
+// settle goes forward where that is decided already, or there is no cause to undo. The turn of the process that died is over
+// with it; where the API does not answer the lease runs out, and status tells of it.
 func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Result {
+	defer func() { _ = a.GiveTurnBack(context.WithoutCancel(ctx)) }()
 	res := harden.Result{Transaction: id, Outcome: harden.OutcomeUnsettled}
 	tx, plan, err := a.Store.Resume(id)
 	if err != nil {

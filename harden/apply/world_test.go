@@ -190,7 +190,7 @@ func (w *world) process() *apply.Applier {
 		w.applier.Restarts = w.node
 	}
 	if w.turns != nil {
-		w.applier.Courtesy, w.applier.Holder = w.turns, "cp1: alice"
+		w.applier.Courtesy, w.applier.Holder = w.turns, apply.HolderOf("cp1", 1, "alice")
 	}
 	if w.dead != nil {
 		w.applier.Switch = w.dead
