@@ -87,6 +87,10 @@ func (s *sandboxAPI) AskAt(ctx context.Context, address, path string) error {
 	return s.now().AskAt(ctx, address, path)
 }
 
+func (s *sandboxAPI) Encryption(ctx context.Context, m harden.ControlPlane) (string, error) {
+	return s.now().Encryption(ctx, m)
+}
+
 func (s *sandboxAPI) Working(ctx context.Context, namespaces []string) (map[string]string, error) {
 	return s.now().Working(ctx, namespaces)
 }

@@ -215,6 +215,9 @@ func printPlans(to io.Writer, plans []harden.Plan, people bool) error {
 			if st.NoReturn {
 				comment(w, "beyond a point of no simple return: an undo writes anew what is stored, until "+st.WayBack().Words().String())
 			}
+			if line := st.Sharing.Words(); !line.IsZero() {
+				comment(w, line.String())
+			}
 			for _, r := range st.Rehearsals {
 				for _, line := range rehearsalLines(r) {
 					comment(w, line)

@@ -37,6 +37,7 @@ type planView struct {
 type stageView struct {
 	Title      harden.Message     `json:"title"`
 	NoReturn   bool               `json:"noReturn"` // beyond it, its own way back is used
+	Sharing    *harden.Sharing    `json:"sharing,omitempty"`
 	Steps      []stepView         `json:"steps"`
 	Rehearsals []harden.Rehearsal `json:"rehearsals"`
 	Effects    []harden.Effect    `json:"effects"`
@@ -75,7 +76,7 @@ func viewPlans(plans []harden.Plan) plansView {
 			Undoes: p.Undoes, UndoesControls: p.UndoesControls,
 		}
 		for _, st := range p.Stages {
-			sv := stageView{Title: st.Title, NoReturn: st.NoReturn, Steps: []stepView{}, Rehearsals: st.Rehearsals, Effects: st.Effects, Gates: st.Gates}
+			sv := stageView{Title: st.Title, NoReturn: st.NoReturn, Sharing: st.Sharing, Steps: []stepView{}, Rehearsals: st.Rehearsals, Effects: st.Effects, Gates: st.Gates}
 			if sv.Rehearsals == nil {
 				sv.Rehearsals = []harden.Rehearsal{}
 			}

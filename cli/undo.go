@@ -15,6 +15,7 @@ type undoing struct {
 	id       string
 	controls []string // that it is limited to; none: all of it
 	keeps    bool     // it is of what kubeadm keeps
+	kept     bool     // what kubeadm keeps of it is undone too
 }
 
 // together are the transactions that are undone when these are, newest first: themselves, and of the same run what keeps them
@@ -55,6 +56,9 @@ func (e *engine) together(ids []string, control string) ([]undoing, error) {
 		default:
 			out = append(out, undoing{id: t.ID, controls: kept, keeps: true})
 		}
+	}
+	for i := range out {
+		out[i].kept = slices.ContainsFunc(out, func(u undoing) bool { return u.keeps })
 	}
 	if len(out) == 0 {
 		return nil, &hintedError{err: fmt.Errorf("undoing: %s: there is no such transaction", strings.Join(ids, ", ")), hints: []string{program + " history"}}
@@ -130,6 +134,9 @@ func (e *engine) undo(ctx context.Context, u undoing, run string) (harden.Plan, 
 			}
 		}
 	}
+	if u.kept {
+		in.Kubeadm = nil // it goes with this
+	}
 	p, err := harden.Undo(in)
 	p.Run = run
 	return p, err
@@ -165,11 +172,11 @@ func (e *engine) undoInput(ctx context.Context, history []harden.TransactionSumm
 			in.Later = append(in.Later, harden.Done{ID: t.ID, Plan: plans[i]})
 		}
 	}
+	if _, _, keys := harden.KeyFile(in.Done.Plan.Steps()); keys {
+		in.Keys, in.Kubeadm = e.keysRead(ctx, in.Facts.Identity)
+	}
 	if in.Done.Plan.Scope == harden.ScopeCluster && e.m.connect != nil {
-		c, err := e.m.connect(ctx)
-		if err == nil {
-			err = c.CheckIdentity(ctx, in.Facts.Identity)
-		}
+		c, err := e.ownCluster(ctx, in.Facts.Identity)
 		if err != nil {
 			return in, &clusterError{err}
 		}
@@ -182,6 +189,20 @@ func (e *engine) undoInput(ctx context.Context, history []harden.TransactionSumm
 		}
 	}
 	return in, nil
+}
+
+// keysRead asks what the control planes encrypt with, and what kubeadm gives to new ones; nothing where that cannot be asked: the
+// applier asks again.
+func (e *engine) keysRead(ctx context.Context, node harden.Identity) ([]harden.KeyFact, *harden.KubeadmFact) {
+	if e.m.connect == nil {
+		return nil, nil
+	}
+	c, err := e.ownCluster(ctx, node)
+	if err != nil {
+		return nil, nil
+	}
+	facts, _ := c.Facts(ctx, []harden.Need{harden.NeedKeys, harden.NeedKubeadm})
+	return facts.Keys, facts.Kubeadm
 }
 
 // clusterError is an undo of objects that the API cannot be asked for.

@@ -84,12 +84,20 @@ type reader func(ctx context.Context, c *sources, facts *harden.ClusterFacts) er
 type sources struct {
 	*Client
 	nodes func() ([]objects.Node, error)
+	pods  func() ([]objects.Pod, error) // of the control planes
 }
 
 func (c *Client) sources(ctx context.Context) *sources {
-	return &sources{c, sync.OnceValues(func() ([]objects.Node, error) {
-		return list(ctx, c, "nodes", "/api/v1/nodes", one(func(n objects.Node) objects.Node { return n }))
-	})}
+	return &sources{
+		Client: c,
+		nodes: sync.OnceValues(func() ([]objects.Node, error) {
+			return list(ctx, c, "nodes", "/api/v1/nodes", one(func(n objects.Node) objects.Node { return n }))
+		}),
+		pods: sync.OnceValues(func() ([]objects.Pod, error) {
+			const path = "/api/v1/namespaces/kube-system/pods?labelSelector=tier%3Dcontrol-plane"
+			return list(ctx, c, "the control plane's pods", path, one(func(p objects.Pod) objects.Pod { return p }))
+		}),
+	}
 }
 
 var readers = map[harden.Need][]reader{
@@ -98,6 +106,7 @@ var readers = map[harden.Need][]reader{
 	harden.NeedTokens:    {readStaleTokens},
 	harden.NeedKubeadm:   {readKubeadm, readMembers},
 	harden.NeedKubelets:  {readKubelets},
+	harden.NeedKeys:      {readKeys},
 }
 
 func readNodes(_ context.Context, c *sources, facts *harden.ClusterFacts) error {
@@ -212,9 +221,13 @@ func readKubeadm(ctx context.Context, c *sources, facts *harden.ClusterFacts) er
 	return nil
 }
 
-func readMembers(ctx context.Context, c *sources, facts *harden.ClusterFacts) (err error) {
-	const path = "/api/v1/namespaces/kube-system/pods?labelSelector=tier%3Dcontrol-plane"
-	facts.Members, err = list(ctx, c.Client, "the control plane's pods", path, some(objects.Pod.Member))
+func readMembers(_ context.Context, c *sources, facts *harden.ClusterFacts) error {
+	pods, err := c.pods()
+	for _, p := range pods {
+		if m, ok := p.Member(); ok {
+			facts.Members = append(facts.Members, m)
+		}
+	}
 	return err
 }
 

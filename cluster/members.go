@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,38 +12,23 @@ import (
 	"strings"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"kubectl-harden.io/kubectl-harden/cluster/objects"
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-// addressAnnotation is where kubeadm writes an API server's own address, in its static pod.
-const addressAnnotation = "kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint"
+var errNoControlPlane = errors.New("there are none: no static pod of an API server is known")
 
 // ControlPlanes are the API servers that kubeadm has set up, by the static pods that the API knows. One whose machine is away
 // is among them.
 func (c *Client) ControlPlanes(ctx context.Context) ([]harden.ControlPlane, error) {
-	type pod struct {
-		Meta struct {
-			Name        string            `json:"name"`
-			Annotations map[string]string `json:"annotations"`
-		} `json:"metadata"`
-		Spec struct {
-			Node string `json:"nodeName"`
-		} `json:"spec"`
-	}
 	const doing = "control planes"
 	found, err := list(ctx, c, doing, "/api/v1/namespaces/kube-system/pods?labelSelector="+
-		url.QueryEscape("component=kube-apiserver,tier=control-plane"), func(p pod) []harden.ControlPlane {
-		// A pod that anybody may make and label so is not one that a kubelet runs from a file.
-		if p.Meta.Annotations["kubernetes.io/config.source"] != "file" || p.Meta.Name != "kube-apiserver-"+p.Spec.Node {
-			return nil
-		}
-		return []harden.ControlPlane{{Node: p.Spec.Node, Address: p.Meta.Annotations[addressAnnotation]}}
-	})
+		url.QueryEscape("component=kube-apiserver,tier=control-plane"), some(objects.Pod.ControlPlane))
 	if err != nil {
 		return nil, err
 	}
 	if len(found) == 0 {
-		return nil, c.fault("listing "+doing, "", fmt.Errorf("there are none: no static pod of an API server is known"))
+		return nil, c.fault("listing "+doing, "", errNoControlPlane)
 	}
 	return found, nil
 }

@@ -14,7 +14,7 @@ func TestControlPlanes(t *testing.T) {
 	const pods = "/api/v1/namespaces/kube-system/pods"
 	pod := func(name, node, source, address string) string {
 		return fmt.Sprintf(`{"metadata": {"name": %q, "annotations": {"kubernetes.io/config.source": %q, %q: %q}}, "spec": {"nodeName": %q}}`,
-			name, source, addressAnnotation, address, node)
+			name, source, objects.AddressAnnotation, address, node)
 	}
 	a.json(pods, `{"items": [`+strings.Join([]string{
 		pod("kube-apiserver-cp1", "cp1", "file", "192.0.2.11:6443"),
@@ -24,7 +24,7 @@ func TestControlPlanes(t *testing.T) {
 	}, ",")+`]}`)
 	c := a.client(t)
 	got, err := c.ControlPlanes(t.Context())
-	if err != nil || fmt.Sprint(got) != "[{cp1 192.0.2.11:6443} {cp2 192.0.2.12:6443}]" {
+	if err != nil || fmt.Sprint(got) != "[{cp1 192.0.2.11:6443 false} {cp2 192.0.2.12:6443 false}]" {
 		t.Errorf("%v %v", got, err)
 	}
 	requests := a.got()

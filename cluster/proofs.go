@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -56,17 +57,22 @@ func (c *Client) metrics(ctx context.Context, doing string, each func(line strin
 	if resp.StatusCode != http.StatusOK {
 		return c.fault(doing, "", genericStatus(resp.StatusCode))
 	}
-	lines := bufio.NewScanner(resp.Body)
+	if err := eachLine(resp.Body, each); err != nil {
+		return c.fault(doing, "", err)
+	}
+	return nil
+}
+
+// eachLine goes through lines as long as more are wanted.
+func eachLine(r io.Reader, each func(line string) (more bool)) error {
+	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		if !each(lines.Text()) {
 			return nil
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return c.fault(doing, "", err)
-	}
-	return nil
+	return lines.Err()
 }
 
 // GetWith asks for a path with a token instead of the client's own credentials, and gives the answer's status, whatever it is. The

@@ -3,6 +3,7 @@ package harden
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -57,6 +58,9 @@ func (p *planner) build() (Plans, error) {
 		}
 	} else if err := p.choose(); err != nil {
 		return Plans{}, err
+	}
+	if not := p.keysBesideASwitch(); not != nil {
+		return Plans{}, not
 	}
 	steps, err := p.steps()
 	if err != nil {
@@ -187,6 +191,10 @@ func (p *planner) take(c Choice) error {
 		p.leaveAsItIs(c, Msg("none of its certificates would be good for longer"))
 		return nil
 	}
+	if intents, err = p.adopted(intents); err != nil {
+		p.skip(c, remedy.ID, Msg("%s", err.Error()))
+		return nil
+	}
 	for _, i := range intents {
 		if i.Kind == IntentNewKey {
 			if p.in.NewKey == nil {
@@ -276,4 +284,41 @@ func (p *planner) permitted(c Choice, control Control, r Remedy, values Values) 
 		}
 	}
 	return ok
+}
+
+// adopted reads the files that are to be taken over, which are no facts: they are secret.
+func (p *planner) adopted(intents []Intent) ([]Intent, error) {
+	out := slices.Clone(intents)
+	for i := range out {
+		if out[i].Kind != IntentAdoptKeys {
+			continue
+		}
+		s, err := p.in.Read(out[i].Key)
+		if err != nil {
+			return nil, err
+		}
+		if s.Digest() != out[i].Value {
+			return nil, fmt.Errorf("%s: it has changed meanwhile", out[i].Key)
+		}
+		out[i].Data = s.Data
+	}
+	return out, nil
+}
+
+// keysBesideASwitch refuses to change what is encrypted with in a run that waits for confirm: others may have gone on with a key that its
+// end would take away.
+func (p *planner) keysBesideASwitch() error {
+	if len(p.lockOut) == 0 {
+		return nil
+	}
+	var controls []string
+	for _, a := range p.asks {
+		if a.Intent.ofKeys() {
+			controls = union(controls, []string{a.Control})
+		}
+	}
+	if controls == nil {
+		return nil
+	}
+	return refusals{{controls: controls, err: fmt.Errorf("it has a run of its own, and %s would have this one wait for confirm", strings.Join(p.lockOut, ", "))}}
 }

@@ -151,14 +151,14 @@ func checkStages(p Plan, f *Facts) error {
 			want = append(want, objectStage(st.Steps))
 			continue
 		}
-		around, _, err := stagesOf(st.Title, st.Steps, f, proofs, false)
+		around, _, err := stagesOf(st.Title, st.Steps, f, proofs, st.Sharing, false)
 		if err != nil {
 			return &PlanError{"the plan", err.Error()}
 		}
 		want = append(want, around...)
 	}
 	same := func(a, b Stage) bool {
-		return a.NoReturn == b.NoReturn && len(a.Steps) == len(b.Steps) && sameJSON(a.Effects, b.Effects) && sameJSON(a.Gates, b.Gates)
+		return a.NoReturn == b.NoReturn && len(a.Steps) == len(b.Steps) && sameJSON(a.Effects, b.Effects) && sameJSON(a.Gates, b.Gates) && sameJSON(a.Sharing, b.Sharing)
 	}
 	if !slices.EqualFunc(want, p.Stages, same) {
 		return &PlanError{"the plan", "the effects and gates that its steps have here now are not those that it says"}
@@ -218,6 +218,11 @@ func checkStep(p Plan, s Step, f *Facts) error {
 
 // CheckUndo refuses an undo that is not what undoing that transaction gives now.
 func CheckUndo(p Plan, in UndoInput) error {
+	for _, st := range p.Stages {
+		if st.Sharing != nil {
+			in.shared = st.Sharing // whether it holds is asked of the members, before anything is done
+		}
+	}
 	want, err := Undo(in)
 	if err != nil {
 		return fmt.Errorf("checking the plan: %w", err)
@@ -366,7 +371,7 @@ func checkAsks(p Plan, f *Facts, wanted map[string]bool) error {
 // askKey tells asks apart; whether one was asked along plays no part, nor does a key, which is another one each time.
 func askKey(control string, i Intent) string {
 	i.Along = false
-	if i.Kind == IntentNewKey || i.Kind == IntentRenew {
+	if i.Kind == IntentNewKey || i.Kind == IntentRenew || i.Kind == IntentAdoptKeys {
 		i.Data = nil
 	}
 	data, err := json.Marshal(i)

@@ -79,6 +79,8 @@ const CourtesyDuration = time.Minute
 type ControlPlane struct {
 	Node    string `json:"node"`
 	Address string `json:"address"` // its own, with the port: 192.0.2.11:6443
+	// Encrypts: its manifest names an encryption configuration.
+	Encrypts bool `json:"encrypts,omitempty"`
 }
 
 // ElectedBy are the leases in kube-system that a component renews when it runs with these arguments; elsewhere says that its

@@ -16,6 +16,8 @@ import (
 const (
 	EncryptionDir  = "/etc/kubernetes/enc"
 	EncryptionFile = EncryptionDir + "/enc.yaml"
+	// EncryptionIncoming is where the operator puts another control plane's file, to be taken over.
+	EncryptionIncoming = EncryptionDir + "/incoming.yaml"
 )
 
 // EncryptionFlag gives the API server its encryption configuration.
@@ -132,13 +134,30 @@ func DropEncryptionKey(path, name string) Intent {
 	return Intent{Kind: IntentDropKey, Path: path, Variable: name, Restarts: APIServer}
 }
 
+// AdoptKeys asks for the configuration that lies at another path and has this digest: another control plane's, with a key that is not
+// here yet.
+func AdoptKeys(path, from, sha256 string) Intent {
+	return Intent{Kind: IntentAdoptKeys, Path: path, Key: from, Value: sha256, Restarts: APIServer}
+}
+
+// ofKeys says that the intent's target is the encryption configuration.
+func (i Intent) ofKeys() bool {
+	switch i.Kind {
+	case IntentNewKey, IntentFirstKey, IntentDropKey, IntentAdoptKeys:
+		return true
+	}
+	return false
+}
+
 // secret says that the intent's target holds what must never be shown.
 func (i Intent) secret() bool {
-	switch i.Kind {
-	case IntentNewKey, IntentFirstKey, IntentDropKey:
+	switch {
+	case i.ofKeys():
 		return true
-	case IntentRenew:
+	case i.Kind == IntentRenew:
 		return path.Ext(i.Path) != certificateFile
+	case i.Kind == IntentRemoveFile:
+		return i.Path == EncryptionIncoming
 	}
 	return false
 }
@@ -190,4 +209,30 @@ func (i Intent) renderEncryption(s State) (State, error) {
 
 func (i Intent) newKey() EncryptionKey {
 	return EncryptionKey{i.Variable, base64.StdEncoding.EncodeToString(i.Data)}
+}
+
+var errNotAdopted = errors.New("the file to take over has not what is here and one key more behind it")
+
+// renderAdopted takes over a configuration that reads all that the one which is there reads, and writes as that does.
+func (i Intent) renderAdopted(s State) (State, error) {
+	sum, _ := i.Value.(string)
+	adopted, ours := ParseEncryption(i.Data)
+	switch {
+	case !ours || s.Dir:
+		return s, fmt.Errorf("%s: %w", i.Key, errForeignEncryption)
+	case (State{Exists: true, Data: i.Data}).Digest() != sum:
+		return s, fmt.Errorf("%s: it is not the file of that digest", i.Key)
+	case !s.Exists:
+		return State{Exists: true, Data: i.Data, Mode: 0o600}, nil
+	}
+	now, ours := ParseEncryption(s.Data)
+	if !ours {
+		return s, fmt.Errorf("%s: %w", i.Path, errForeignEncryption)
+	}
+	if n := len(now.Keys); len(adopted.Keys) != n+1 || !slices.Equal(adopted.Keys[:n], now.Keys) ||
+		adopted.Plain != now.Plain || adopted.Provider != now.Provider || !slices.Equal(adopted.Resources, now.Resources) {
+		return s, fmt.Errorf("%s: %w", i.Key, errNotAdopted)
+	}
+	s.Data = i.Data
+	return s, nil
 }

@@ -71,6 +71,8 @@ type Facts struct {
 	Encryption *EncryptionFact `json:"encryption,omitempty"`
 	// UnusedEncryption is where an encryption configuration lies that no API server is given; "": there is none.
 	UnusedEncryption string `json:"unusedEncryption,omitempty"`
+	// IncomingEncryption is a copy of another control plane's encryption configuration, which the operator has put there to be taken over.
+	IncomingEncryption *EncryptionFact `json:"incomingEncryption,omitempty"`
 	// AuditWebhook is nil where the API server sends no audit events away.
 	AuditWebhook *AuditWebhookFact `json:"auditWebhook,omitempty"`
 	// AuditReceivers are the kubeconfigs in AuditWebhookDir, which the operator has put there to be used.
@@ -85,6 +87,8 @@ type EncryptionFact struct {
 	Unread Message          `json:"unread,omitzero"`
 	Rules  []EncryptionRule `json:"rules,omitempty"`
 	SHA256 string           `json:"sha256,omitempty"` // of the whole file, to tell a copy of it by
+	// Open: others than root can read it, or change it.
+	Open bool `json:"open,omitempty"`
 	// Ours is its shape, without its keys, where this program wrote it; nil: somebody else did.
 	Ours *EncryptionConfig `json:"ours,omitempty"`
 }
@@ -234,6 +238,8 @@ type ClusterFacts struct {
 	StaleTokens *float64 `json:"staleTokens,omitempty"`
 	// KubeletServing is how each node's kubelet proves itself to the API server.
 	KubeletServing []KubeletServingFact `json:"kubeletServing,omitempty"`
+	// Keys are what the API servers of several control planes encrypt with; empty where there is but one.
+	Keys []KeyFact `json:"keys,omitempty"`
 	// Kubeadm is nil where it was not read, or is not there.
 	Kubeadm *KubeadmFact `json:"kubeadm,omitempty"`
 }

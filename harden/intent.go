@@ -31,6 +31,7 @@ const (
 	IntentNewKey        IntentKind = "NewKey"        // Path (an encryption configuration), Key (provider), Variable (the key's name), Add (resources), Data (the key)
 	IntentFirstKey      IntentKind = "FirstKey"      // Path, Variable
 	IntentDropKey       IntentKind = "DropKey"       // Path, Variable
+	IntentAdoptKeys     IntentKind = "AdoptKeys"     // Path, Key (the file that they are in now), Value (its sha256), Data (what it holds)
 	IntentRemoveFile    IntentKind = "RemoveFile"    // Path
 	IntentRenew         IntentKind = "Renew"         // Path (a certificate, its key or a kubeconfig), Key (kubeadm's name of it), Data (what it becomes)
 )

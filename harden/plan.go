@@ -86,7 +86,9 @@ type Plan struct {
 type Stage struct {
 	Title Message `json:"title"`
 	// NoReturn: once this stage has begun, bringing its files back does not bring back what it changes. WayBack says what does.
-	NoReturn   bool        `json:"noReturn,omitempty"`
+	NoReturn bool `json:"noReturn,omitempty"`
+	// Sharing is nil where the stage does not change what the API server encrypts with, or no other control plane has to follow.
+	Sharing    *Sharing    `json:"sharing,omitempty"`
 	Steps      []Step      `json:"steps"`
 	Rehearsals []Rehearsal `json:"rehearsals,omitempty"`
 	Effects    []Effect    `json:"effects"`

@@ -89,10 +89,16 @@ func (p *planner) fill(plan *Plan, at part, all []Step) error {
 		plan.Stages = []Stage{stage}
 		plan.Preflight = append(plan.Preflight, underwayChecks(p.in.Facts, stage)...)
 	default:
-		stages, main, err := stagesOf(Msg("this node"), steps, p.in.Facts, p.proofs, false)
+		var keys []KeyFact
+		if c := p.in.Facts.Cluster; c != nil {
+			keys = c.Keys
+		}
+		shared, sharing := sharingOf(steps, p.in.Facts.Identity.Node, keys, false)
+		stages, main, err := stagesOf(Msg("this node"), steps, p.in.Facts, p.proofs, shared, false)
 		if err != nil {
 			return err
 		}
+		plan.Preflight = append(plan.Preflight, sharing...)
 		stage := &stages[main]
 		stage.Rehearsals = Rehearsals(*stage, p.in.Facts, false)
 		plan.Stages = stages

@@ -35,6 +35,8 @@ func (i Intent) render(s State, container string) (State, error) {
 		return State{Exists: true, Data: i.Data}, nil
 	case IntentNewKey, IntentFirstKey, IntentDropKey:
 		return i.renderEncryption(s)
+	case IntentAdoptKeys:
+		return i.renderAdopted(s)
 	case IntentRemoveFile:
 		if s.Dir {
 			return s, fmt.Errorf("%s: it is a directory, and only a file would be removed", i.Path)

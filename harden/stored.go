@@ -54,7 +54,7 @@ type keyChange struct {
 func keyChangeOf(steps []Step) keyChange {
 	var out keyChange
 	for _, s := range steps {
-		if !secretAsks(s.Asks) || s.Kind != StepFile || !s.Before.Exists {
+		if !s.ofKeys() || !s.Before.Exists {
 			continue
 		}
 		was, ours := ParseEncryption(s.Before.Data)
@@ -87,13 +87,32 @@ func keyChangeOf(steps []Step) keyChange {
 // not bring that back. Nil for other stages.
 func (st Stage) WayBack() *Stored { return keyChangeOf(st.Steps).was }
 
+// WritesAtOnce says that the stage brings an encryption configuration to where there was none, and that it writes with its key: the
+// others have to be that far already.
+func (st Stage) WritesAtOnce() bool {
+	return slices.ContainsFunc(st.Steps, func(s Step) bool {
+		c, ours := ParseEncryption(s.After.Data)
+		return s.ofKeys() && !s.Before.Exists && ours && !c.Plain
+	})
+}
+
+// KeysNeeded is how everything in etcd lies that needs none of the keys which the stage has made; nil where it makes none.
+func (st Stage) KeysNeeded() *Stored { return keyChangeOf(backwards(st.Steps)).needs }
+
+// backwards are the steps of going back.
+func backwards(steps []Step) []Step {
+	out := slices.Clone(steps)
+	for i := range out {
+		out[i].Before, out[i].After = out[i].After, out[i].Before
+	}
+	return out
+}
+
 // KeysMade are the steps whose way back takes an encryption key away.
 func (st Stage) KeysMade() []Step {
 	var out []Step
 	for _, s := range st.Steps {
-		back := s
-		back.Before, back.After = s.After, s.Before
-		if keyChangeOf([]Step{back}).needs != nil {
+		if keyChangeOf(backwards([]Step{s})).needs != nil {
 			out = append(out, s)
 		}
 	}
@@ -122,8 +141,9 @@ func needsNothing(keys keyChange, steps []Step, undo bool) []Stage {
 }
 
 // stagesOf are the stage of these steps, and around it what an encryption key wants: proof that nothing needs the one that goes,
-// and everything written anew where what is written with changes. main is the place of the stage with the steps.
-func stagesOf(title Message, steps []Step, f *Facts, proofs []Proof, undo bool) (stages []Stage, main int, err error) {
+// and everything written anew where what is written with changes, here and, by then, on the other control planes. main is the place of
+// the stage with the steps.
+func stagesOf(title Message, steps []Step, f *Facts, proofs []Proof, shared *Sharing, undo bool) (stages []Stage, main int, err error) {
 	st, err := stageOf(title, steps, f, proofs)
 	if err != nil {
 		return nil, 0, err
@@ -134,8 +154,11 @@ func stagesOf(title Message, steps []Step, f *Facts, proofs []Proof, undo bool) 
 	if st.NoReturn = keys.now != nil; st.NoReturn && !undo {
 		st.Effects = append([]Effect{{Kind: EffectSnapshot, Controls: keys.controls}}, st.Effects...)
 	}
+	if _, _, changed := KeyFile(steps); changed {
+		st.Sharing = shared
+	}
 	stages = append(stages, st)
-	if keys.now != nil {
+	if keys.now != nil && shared.whole() {
 		stages = append(stages, Stage{
 			Title: Msg("everything is written anew"), Steps: []Step{},
 			Effects: []Effect{{Kind: EffectRewrite, Stored: keys.now, Controls: keys.controls}},

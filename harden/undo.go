@@ -23,13 +23,20 @@ type UndoInput struct {
 	// Undone are controls whose part in the transaction was undone already, each by itself.
 	Undone []string
 	Facts  *Facts
-	Read   func(path string) (State, error)
+	// Keys are what the API servers of all control planes have read, for an undo of a change of the encryption configuration. Nil: there
+	// is one control plane, or the API was not asked.
+	Keys []KeyFact
+	// Kubeadm is what kubeadm renders manifests from, where this undo leaves it as it is. Nil: not known.
+	Kubeadm *KubeadmFact
+	Read    func(path string) (State, error)
 	// Writes says beforehand which targets would be refused. Nil: it is not asked.
 	Writes WriteChecker
 	// Object gives what an object is now. Nil: no cluster.
 	Object func(ref ObjectRef) (s State, uid, resourceVersion string, err error)
 	Now    time.Time
 	Tool   string
+
+	shared *Sharing // what an undo that is checked has found
 }
 
 // UndoConflictError is a target that others have changed since, on the same lines.
@@ -88,7 +95,11 @@ func Undo(in UndoInput) (Plan, error) {
 		return Plan{}, err
 	}
 	order(steps)
-	stages, main, err := stagesOf(Msg("this node, undo"), steps, in.Facts, nil, true)
+	shared, sharing := sharingOf(steps, in.Facts.Identity.Node, in.Keys, true)
+	if in.shared != nil {
+		shared = in.shared
+	}
+	stages, main, err := stagesOf(Msg("this node, undo"), steps, in.Facts, nil, shared, true)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -96,10 +107,28 @@ func Undo(in UndoInput) (Plan, error) {
 	st.Rehearsals = Rehearsals(*st, in.Facts, true)
 	undoSysctls(st, in, in.Facts.Sysctls)
 	p.Stages = stages
+	p.Preflight = append(p.Preflight, sharing...)
+	p.Preflight = append(p.Preflight, in.namedStill(steps)...)
 	p.Preflight = append(p.Preflight, targetChecks(in.Writes, steps)...)
 	p.Preflight = append(p.Preflight, endedChecks(steps, in.Facts.CollectedAt)...)
 	p.Preflight = append(p.Preflight, wellFormed(in.Facts, in.merged(*st))...)
 	return p, nil
+}
+
+// namedStill tells that kubeadm goes on to give API servers an encryption configuration which is gone from here.
+func (in UndoInput) namedStill(steps []Step) []Check {
+	_, now, ok := KeyFile(steps)
+	if !ok || now != "" || in.Kubeadm == nil {
+		return nil
+	}
+	flag, _ := in.Kubeadm.Flag(APIServer, EncryptionFlag)
+	if !flag.Set {
+		return nil
+	}
+	return []Check{{Component: APIServer, Precondition: Precondition{
+		ID: "not-kept", Title: Msg("kubeadm does not name the encryption configuration that goes"), State: PreconditionUnknown,
+		Message: Msg("its configuration has --%s=%s, and after an upgrade the API server would not start here: undo the run that keeps it too, which may be another control plane's, or take it out with kubectl edit configmap kubeadm-config", EncryptionFlag, flag.Last()),
+	}}}
 }
 
 // merged is the part of a stage whose targets become something that they never were: others' changes stay in them. What a
@@ -218,6 +247,9 @@ func undoStep(in UndoInput, done Step) (*Step, error) {
 	}
 	if s.Before.Equal(want) {
 		return nil, nil
+	}
+	if done.Path == EncryptionIncoming && s.Before.Exists {
+		return nil, nil // a newer copy, for a later change
 	}
 	done.After = ours
 	if s.After, err = reverse(in, done, want, s.Before); err != nil {

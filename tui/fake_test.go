@@ -55,8 +55,9 @@ type fakeEngine struct {
 
 	factsErr, planErr, historyErr, undoErr, standingErr error
 
-	unrehearsed bool          // the API server cannot be rehearsed
-	refused     []harden.Skip // beside what is planned
+	shared      *harden.Sharing // other control planes that need the same key
+	unrehearsed bool            // the API server cannot be rehearsed
+	refused     []harden.Skip   // beside what is planned
 
 	standing *Standing
 	events   []harden.Event // of every transaction; nil: a good one's

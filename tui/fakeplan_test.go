@@ -68,6 +68,9 @@ func (e *fakeEngine) Plan(_ context.Context, f *harden.Facts, choices []harden.C
 	if len(nodeStage.Steps) > 0 {
 		effects(&nodeStage)
 		node.Stages = []harden.Stage{nodeStage}
+		if e.shared != nil {
+			node.Stages[0].Sharing = e.shared
+		}
 		if e.unrehearsed {
 			unrehearsed(&node)
 		}

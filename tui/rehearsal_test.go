@@ -34,6 +34,15 @@ func TestWhatIsNotRehearsedIsAccepted(t *testing.T) {
 	w.keys("esc")
 }
 
+// TestControlPlanesThatHaveToFollow are named where it is agreed to, as nothing is written anew until they have.
+func TestControlPlanesThatHaveToFollow(t *testing.T) {
+	e := newFake(t)
+	e.shared = &harden.Sharing{Nodes: []string{"cp2", "cp3"}, Behind: []string{"cp3"}}
+	w := begun(t, e, Options{Height: 50})
+	w.keys("enter", "j", "j", "j", "space", "p").want("What happens", "cp3 have to follow, each by a run of its own")
+	w.keys("esc")
+}
+
 func TestPlainAcceptsWhatIsNotRehearsed(t *testing.T) {
 	for name, tt := range map[string]struct {
 		lines   []string

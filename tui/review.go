@@ -280,6 +280,9 @@ func (s *reviewScreen) consequences(m *Model, d *doc) {
 				n++
 				d.item("  "+paint(d.t.Warn, "! "), 4, m.effect(e, stage.Gates))
 			}
+			if said := stage.Sharing.Words(); !said.IsZero() {
+				d.item("  "+paint(d.t.Warn, "! "), 4, said.String())
+			}
 			for _, g := range stage.Gates {
 				if len(g.Objects) > 0 {
 					d.item("  - ", 4, plural(len(g.Objects), "object is", "objects are")+" written to the cluster and read back")

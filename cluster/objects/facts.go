@@ -138,6 +138,25 @@ func (p Pod) Member() (m harden.MemberFact, ok bool) {
 	return m, true
 }
 
+// AddressAnnotation is where kubeadm writes an API server's own address, in its static pod.
+const AddressAnnotation = "kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint"
+
+// ControlPlane is the API server whose mirror pod this is. ok is false for other pods, such as one that anybody may make and label so: that
+// is none which a kubelet runs from a file.
+func (p Pod) ControlPlane() (m harden.ControlPlane, ok bool) {
+	if p.Meta.Annotations["kubernetes.io/config.source"] != "file" || p.Meta.Name != "kube-apiserver-"+p.Spec.NodeName {
+		return m, false
+	}
+	m = harden.ControlPlane{Node: p.Spec.NodeName, Address: p.Meta.Annotations[AddressAnnotation]}
+	for _, c := range p.Spec.Containers {
+		for _, arg := range slices.Concat(c.Command, c.Args) {
+			name, _, _ := strings.Cut(arg, "=") // the flag that reloads it begins so too
+			m.Encrypts = m.Encrypts || name == "--"+harden.EncryptionFlag
+		}
+	}
+	return m, true
+}
+
 // ConfigMap is a core/v1 ConfigMap.
 type ConfigMap struct {
 	Data map[string]string `json:"data"`

@@ -220,6 +220,15 @@ func (c *Cluster) ControlPlanes(ctx context.Context) ([]harden.ControlPlane, err
 	return []harden.ControlPlane{{Node: c.fixture.Identity.Node, Address: c.fixture.Address + ":6443"}}, nil
 }
 
+// Encryption: nothing is stored in the sandbox, with a key or without.
+func (c *Cluster) Encryption(ctx context.Context, _ harden.ControlPlane) (string, error) {
+	if err := c.enter(ctx, "asking which encryption configuration the API server has read"); err != nil {
+		return "", err
+	}
+	defer c.mu.Unlock()
+	return "", nil
+}
+
 // AskAt knows the address of its only node.
 func (c *Cluster) AskAt(ctx context.Context, address, path string) error {
 	doing := "asking for " + path
@@ -284,7 +293,7 @@ func (c *Cluster) Facts(ctx context.Context, needs []harden.Need) (*harden.Clust
 	}
 	if err := c.enter(ctx, "listing objects"); err != nil {
 		for _, need := range needs {
-			if slices.Contains([]harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm, harden.NeedKubelets}, need) {
+			if slices.Contains([]harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm, harden.NeedKubelets, harden.NeedKeys}, need) {
 				fail(need, err)
 			}
 		}

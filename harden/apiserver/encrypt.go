@@ -70,31 +70,45 @@ var encrypt = harden.Remedy{
 		{Name: "provider", Title: harden.Msg("What encrypts; aescbc does not notice what was tampered with"), Kind: harden.OptionOneOf, Default: "secretbox", Choices: harden.EncryptionProviders},
 		{Name: "resources", Title: harden.Msg("What is encrypted: secrets, or secrets,configmaps"), Kind: harden.OptionList, Default: "secrets", Check: checkEncryptable},
 	},
-	Preconditions: encryptionPreconditions,
+	Preconditions: func(f *harden.Facts, _ harden.Values) []harden.Precondition {
+		return encryptionPreconditions(f, phaseOff)
+	},
 	Intents: func(f *harden.Facts, v harden.Values) ([]harden.Intent, error) {
 		switch phaseOf(f) {
 		case phaseOff:
-			return []harden.Intent{
+			file := []harden.Intent{harden.NewEncryptionKey(harden.EncryptionFile, v["provider"], keyName(1), strings.Split(v["resources"], ","))}
+			if incoming(f) != nil {
+				file = adopt(f, harden.EncryptionFile)
+			}
+			return append(file,
 				harden.MakeDir(harden.EncryptionDir, 0o700),
-				harden.NewEncryptionKey(harden.EncryptionFile, v["provider"], keyName(1), strings.Split(v["resources"], ",")),
 				harden.MountPath(harden.APIServer, patches.Mount{
 					Name: "encryption", HostPath: harden.EncryptionDir, MountPath: harden.EncryptionDir, ReadOnly: true, Type: "Directory",
 				}),
 				harden.SetFlag(harden.APIServer, encryptionFlag, harden.EncryptionFile),
-			}, nil
+			), nil
 		case phaseReady:
 			return []harden.Intent{harden.WriteWithKey(f.Encryption.Path, f.Encryption.Ours.Keys[0].Name)}, nil
 		case phaseNotKnown:
 			return nil, errForeignConfig
 		}
-		return nil, errors.New("they are encrypted already; for another key take the remedy rotate-key")
+		if others := writingOtherwise(f); others != "" {
+			return nil, fmt.Errorf("this node writes with its key already: run it on %s", others)
+		}
+		return nil, errors.New("they are written with a key already; for another key, and to write everything anew once more, take the remedy rotate-key")
 	},
 	Next: func(f *harden.Facts, _ harden.Values) harden.Message {
-		if phaseOf(f) != phaseOff {
-			return harden.Message{}
+		switch p := phaseOf(f); {
+		case p == phaseOff && len(otherControlPlanes(f)) > 0:
+			return harden.Msg("nothing is encrypted by the first run: copy %s off this node, where it is safe, and for each other control plane to %s there, and run it there; when all of them have read it, run it again on each, with --accept %s",
+				harden.EncryptionFile, harden.EncryptionIncoming, encryptionID)
+		case p == phaseOff:
+			return harden.Msg("nothing is encrypted by the first run: copy %s off this node, where it is safe, then run it again, with --accept %s",
+				harden.EncryptionFile, encryptionID)
+		case p == phaseReady:
+			return followers(f)
 		}
-		return harden.Msg("nothing is encrypted by the first run: copy %s off this node, where it is safe, then run it again, with --accept %s",
-			harden.EncryptionFile, "apiserver-encryption-at-rest")
+		return harden.Message{}
 	},
 }
 
@@ -105,13 +119,18 @@ var rotateKey = harden.Remedy{
 	Breaks: []harden.Message{
 		harden.Msg("Backups of etcd from before need the old key: keep its copy as long as them."),
 	},
-	Risk:          harden.RiskOneWay,
-	Preconditions: encryptionPreconditions,
+	Risk: harden.RiskOneWay,
+	Preconditions: func(f *harden.Facts, _ harden.Values) []harden.Precondition {
+		return encryptionPreconditions(f, phaseOn)
+	},
 	Intents: func(f *harden.Facts, _ harden.Values) ([]harden.Intent, error) {
 		at := f.Encryption
 		switch phaseOf(f) {
 		case phaseOn:
 			c := at.Ours
+			if incoming(f) != nil {
+				return adopt(f, at.Path), nil
+			}
 			return []harden.Intent{harden.NewEncryptionKey(at.Path, c.Provider, keyName(keyNumber(c.Keys[0].Name)+1), c.Resources)}, nil
 		case phaseNewKey:
 			return []harden.Intent{harden.WriteWithKey(at.Path, at.Ours.Keys[1].Name)}, nil
@@ -123,11 +142,16 @@ var rotateKey = harden.Remedy{
 		return nil, errors.New("there is no key that is written with yet: take the remedy secretbox first")
 	},
 	Next: func(f *harden.Facts, _ harden.Values) harden.Message {
-		switch phaseOf(f) {
-		case phaseOn:
+		switch p := phaseOf(f); {
+		case p == phaseOn && len(otherControlPlanes(f)) > 0:
+			return harden.Msg("nothing is written with the new key yet: copy %s off this node, where it is safe, and for each other control plane to %s there, and run it there; when all of them have read it, run it again on each, with --accept %s",
+				f.Encryption.Path, harden.EncryptionIncoming, encryptionID)
+		case p == phaseOn:
 			return harden.Msg("nothing is written with the new key yet: copy %s off this node, where it is safe, then run it again, with --accept %s",
-				f.Encryption.Path, "apiserver-encryption-at-rest")
-		case phaseNewKey:
+				f.Encryption.Path, encryptionID)
+		case p == phaseNewKey && !followers(f).IsZero():
+			return followers(f)
+		case p == phaseNewKey:
 			return harden.Msg("the old key is still there: run it a third time to take that away")
 		}
 		return harden.Message{}
@@ -148,8 +172,9 @@ func checkEncryptable(list string) error {
 	return nil
 }
 
-func encryptionPreconditions(f *harden.Facts, _ harden.Values) []harden.Precondition {
-	out := []harden.Precondition{servesHere(f), oneControlPlane(f), oneEtcd(f)}
+// encryptionPreconditions are of a remedy that begins in a phase.
+func encryptionPreconditions(f *harden.Facts, begins phase) []harden.Precondition {
+	out := []harden.Precondition{servesHere(f), sharedKey(f, begins), oneEtcd(f)}
 	switch p := phaseOf(f); p {
 	case phaseOff:
 		out = append(out, noneLeft(f))
@@ -165,29 +190,6 @@ func servesHere(f *harden.Facts) harden.Precondition {
 	if f.Identity.Offline {
 		p.State, p.Message = harden.Unmet, harden.Msg("no kubelet runs from this root")
 	}
-	return p
-}
-
-// oneControlPlane: with several, each needs the same file before any of them writes with the key, which one node cannot prove.
-func oneControlPlane(f *harden.Facts) harden.Precondition {
-	p := harden.Precondition{ID: "one-control-plane", Title: harden.Msg("no other control-plane node needs the key"), State: harden.PreconditionUnknown}
-	if f.Cluster == nil {
-		p.Message = harden.Msg("the cluster's API cannot be asked for its nodes")
-		return p
-	}
-	var others []string
-	for _, n := range f.Cluster.Nodes {
-		if n.ControlPlane && n.Name != f.Identity.Node {
-			others = append(others, n.Name)
-		}
-	}
-	if len(others) == 0 {
-		p.State = harden.Met
-		return p
-	}
-	p.State = harden.Unmet
-	p.Message = harden.Msg("%s must have the same file before any node writes with its key, and that cannot be proven from here; do it by hand, in the order that the control says",
-		strings.Join(others, ", "))
 	return p
 }
 
@@ -226,6 +228,10 @@ func keptByKubeadm(f *harden.Facts) harden.Precondition {
 		return p
 	}
 	p.State = harden.Unmet
+	if without := harden.MembersWithout(f, []harden.Intent{harden.SetFlag(harden.APIServer, encryptionFlag, live.Last())}); len(without) > 0 {
+		p.Message = harden.Msg("%s have not read the key yet: take it over there first; the last one keeps the flag in kubeadm's configuration", strings.Join(without, ", "))
+		return p
+	}
 	p.Message = harden.Msg("kubeadm would write a manifest without it, and that API server could read no Secret; keep it first, with --control upgrade-static-pods")
 	return p
 }

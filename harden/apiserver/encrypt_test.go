@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -13,8 +14,6 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden/hardentest"
 )
 
-const encryptionID = "apiserver-encryption-at-rest"
-
 // storing is a node whose encryption is set up run by run.
 type storing struct {
 	t     *testing.T
@@ -22,19 +21,26 @@ type storing struct {
 	made  byte     // keys so far
 	kept  bool     // by kubeadm
 	peers []string // other control planes
+	name  string   // of the node; "": cp1
+	keys  func() []harden.KeyFact
 }
 
 func (s *storing) facts() *harden.Facts {
 	f := s.n.Facts(s.t)
-	f.Identity.Offline, f.Identity.Node = false, "cp1"
+	f.Identity.Offline, f.Identity.Node = false, cmp.Or(s.name, "cp1")
 	k := &harden.KubeadmFact{}
 	if s.kept {
 		k.ExtraArgs = map[harden.ComponentID][]harden.KubeadmArg{harden.APIServer: {{Name: encryptionFlag, Value: harden.EncryptionFile}}}
 		k.ExtraVolumes = map[harden.ComponentID][]harden.KubeadmVolume{harden.APIServer: {{Name: "e", HostPath: harden.EncryptionDir, MountPath: harden.EncryptionDir}}}
 	}
-	f.Cluster = &harden.ClusterFacts{Nodes: []harden.NodeFact{{Name: "cp1", ControlPlane: true}, {Name: "w1"}}, Kubeadm: k}
+	f.Cluster = &harden.ClusterFacts{Nodes: []harden.NodeFact{{Name: f.Identity.Node, ControlPlane: true}, {Name: "w1"}}, Kubeadm: k}
+	delete(f.Missing, harden.NeedNodes)
+	delete(f.Missing, harden.NeedKeys)
 	for _, p := range s.peers {
 		f.Cluster.Nodes = append(f.Cluster.Nodes, harden.NodeFact{Name: p, ControlPlane: true})
+	}
+	if s.keys != nil {
+		f.Cluster.Keys = s.keys()
 	}
 	return f
 }
@@ -113,7 +119,9 @@ func stages(p harden.Plan) string {
 }
 
 func (s *storing) undo(p harden.Plan) (harden.Plan, error) {
-	back, err := harden.Undo(harden.UndoInput{Done: harden.Done{ID: "tx", Plan: p}, Facts: s.facts(), Read: s.n.State})
+	in := harden.UndoInput{Done: harden.Done{ID: "tx", Plan: p}, Facts: s.facts(), Read: s.n.State}
+	in.Keys = in.Facts.Cluster.Keys
+	back, err := harden.Undo(in)
 	if err == nil {
 		s.n.Apply(back)
 	}
@@ -210,7 +218,7 @@ func TestEncryptionIsRefused(t *testing.T) {
 	}{
 		{name: "the key is not stored", runs: 1, change: func(s *storing) { s.kept = true }, says: "copy /etc/kubernetes/enc/enc.yaml (key key1, sha256 of the file"},
 		{name: "kubeadm would forget it", runs: 1, accept: true, says: "keep it first, with --control upgrade-static-pods"},
-		{name: "several control planes", change: func(s *storing) { s.peers = []string{"cp2"} }, accept: true, says: "cp2 must have the same file"},
+		{name: "several control planes", change: func(s *storing) { s.peers = []string{"cp2"} }, accept: true, says: "no API server of it is known"},
 		{name: "no API", facts: func(f *harden.Facts) { f.Cluster = nil }, says: "the cluster's API cannot be asked"},
 		{name: "an offline root", facts: func(f *harden.Facts) { f.Identity.Offline = true }, accept: true, says: "no kubelet runs from this root"},
 		{name: "another etcd", edits: []hardentest.Edit{hardentest.Flag("etcd-servers-overrides", "/events#https://192.0.2.1:2379")}, accept: true, says: "in another etcd is not looked"},

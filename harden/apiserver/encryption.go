@@ -7,14 +7,18 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-const encryptionFlag = harden.EncryptionFlag
+const (
+	encryptionFlag = harden.EncryptionFlag
+	encryptionID   = "apiserver-encryption-at-rest"
+)
 
 var encryption = harden.Control{
-	ID:    "apiserver-encryption-at-rest",
+	ID:    encryptionID,
 	Title: "Secrets are encrypted in etcd",
 	Why: harden.Msg("Without encryption every Secret lies in etcd in plain text, and so it does in each snapshot and on each disk that is thrown away. " +
 		"What writes is the first provider of the configuration: identity there means plain text, whatever comes behind it. " +
-		"With several control-plane nodes, by hand: make the same configuration with identity first on each of them, then the key first, then write every Secret anew; keep a copy of the key elsewhere before."),
+		"Several control planes share one key: each has to read it before any of them writes with it, and each has to write with it before everything is written anew. " +
+		"Before Kubernetes 1.34 several do that by hand, as no API server tells what it has read: make the same configuration with identity first on each of them, then the key first, then write every Secret anew; keep a copy of the key elsewhere before."),
 	Refs: harden.Refs{
 		CIS: []string{"1.2.27", "1.2.28"}, STIG: []string{"V-274882"}, NSA: []string{"Secrets"},
 		Docs: []string{"https://kubernetes.io/docs/tasks/administer-cluster/encrypt-data/"},
@@ -45,6 +49,9 @@ func assessEncryption(f *harden.Facts) harden.Verdict {
 		order := harden.Evidence{Source: fact.Path, Value: strings.Join(r.Resources, ", ") + ": " + strings.Join(r.Providers, ", ")}
 		switch first := append(r.Providers, "")[0]; first {
 		case "secretbox", "kms", "aescbc":
+			if others := writingOtherwise(f); others != "" {
+				return harden.Failed(harden.Msg("new Secrets are written by %s here, and %s with another encryption configuration", first, others), seen, order)
+			}
 			return harden.Passed(harden.Msg("new Secrets are written by %s; whether old ones were written anew cannot be seen here", first), seen, order)
 		case "aesgcm":
 			return harden.NeedsPerson(harden.Msg("Secrets are written by aesgcm, whose keys must be changed often; decide whether they are"), seen, order)

@@ -10,8 +10,8 @@ import (
 )
 
 // Courtesy is a Lease in kube-system by which runs on several control planes wait for each other, so that no two API servers
-// restart at once. It is no fence: a run that was frozen may come back and believe that it still holds it. Hence an undo and
-// recovery never need it, and what must hold is asked of the members themselves.
+// restart at once. It is no fence: a run that was frozen may come back and believe that it still holds it. Hence recovery never
+// needs it, nor does an undo but of what all members encrypt with, and what must hold is asked of the members themselves.
 type Courtesy interface {
 	// Take makes the lease the holder's and keeps it renewed until release; held is whose it is instead. A holder in over has
 	// gone.
@@ -65,7 +65,8 @@ const (
 // long.
 func (a *Applier) takeTurn(ctx context.Context, p harden.Plan) (release func(), refusal *harden.Result) {
 	nothing := func() {}
-	if a.Courtesy == nil || p.Undoes != "" || p.Target.Offline || !restartsPods(p) {
+	_, _, keys := harden.KeyFile(p.Steps())
+	if a.Courtesy == nil || p.Undoes != "" && !keys || p.Target.Offline || !restartsPods(p) {
 		return nothing, nil
 	}
 	others, err := a.others(ctx)

@@ -17,6 +17,8 @@ type Members interface {
 	ControlPlanes(ctx context.Context) ([]harden.ControlPlane, error)
 	// AskAt gets a path ("/readyz") from the API server that has this address; any answer but 200 is an error.
 	AskAt(ctx context.Context, address, path string) error
+	// Encryption is the sha256 of the encryption configuration that a member's API server has read, in hex; "" for none.
+	Encryption(ctx context.Context, m harden.ControlPlane) (sha256 string, err error)
 	// Endpoints are the addresses that the Service default/kubernetes leads to.
 	Endpoints(ctx context.Context) ([]string, error)
 }

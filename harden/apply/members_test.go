@@ -18,6 +18,7 @@ type members struct {
 	sick      func(node string) error // why one is not ready
 	only      string                  // the path for which it is not
 	endpoints func() ([]string, error)
+	keys      func(node string) (string, error) // the digest of what one encrypts with; nil: nobody does
 }
 
 func newMembers(nodes ...string) *members { return &members{nodes: nodes} }
@@ -35,6 +36,13 @@ func (m *members) AskAt(_ context.Context, address, path string) error {
 		return nil
 	}
 	return m.sick(strings.TrimSuffix(address, ":6443"))
+}
+
+func (m *members) Encryption(_ context.Context, c harden.ControlPlane) (string, error) {
+	if m.keys == nil {
+		return "", nil
+	}
+	return m.keys(c.Node)
 }
 
 func (m *members) Endpoints(context.Context) ([]string, error) {

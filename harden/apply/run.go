@@ -125,7 +125,7 @@ func (r *run) praise() harden.Message {
 // be rehearsed with; then component after component; then what nothing reads any more goes.
 func (r *run) stage(ctx context.Context, st harden.Stage) error {
 	for _, phase := range []func(context.Context, harden.Stage) error{
-		r.passPoint, r.stageFiles, r.rehearse, r.arm, r.saveEtcd, r.loadSysctls, r.components, r.removeFiles,
+		r.keysAgree, r.passPoint, r.stageFiles, r.rehearse, r.arm, r.saveEtcd, r.loadSysctls, r.components, r.removeFiles,
 		r.seeTraffic, r.putObjects, r.proveTraffic, r.rewrite, r.proveStored,
 	} {
 		if err := phase(ctx, st); err != nil {
@@ -190,6 +190,9 @@ func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component
 		if err := r.askMembers(ctx, c); err != nil {
 			return err
 		}
+		if err := r.beforeRestart(ctx, st, c); err != nil {
+			return err
+		}
 		if err := r.remember(ctx, st, c); err != nil {
 			return err
 		}
@@ -238,7 +241,10 @@ func (r *run) component(ctx context.Context, st harden.Stage, c harden.Component
 	case was.Unwell != "" && !r.mends:
 		return r.proveUnwell(ctx, c, gate, w)
 	case hand == nil:
-		return r.prove(ctx, c, gate, w)
+		if err := r.prove(ctx, c, gate, w); err != nil {
+			return err
+		}
+		return r.afterRestart(ctx, st, c)
 	}
 	if err := r.awaitBehind(ctx, c, gate, w); err != nil {
 		return err

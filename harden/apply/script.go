@@ -62,11 +62,21 @@ func keysCheck(p harden.Plan, st harden.Stage) []string {
 	const needed = `grep -qs '"kind":"` + kindNoReturn + `"' "$here"/../*/journal.jsonl`
 	stop := "what is in etcd may need a key: undo the newer transactions first, with kubectl-harden rollback; " +
 		"KEYS=unneeded says that nothing there begins with " + harden.Encrypted
+	others := "stop " + harden.Quote("other control planes may write with a key that would go: undo it there first; "+
+		"KEYS=unneeded says that none of them does, and that nothing in etcd begins with "+harden.Encrypted)
 	made := st.KeysMade()
+	if len(made) > 0 && st.Sharing != nil {
+		return []string{`if [ "${KEYS:-}" != unneeded ]; then ` + others + "; fi"}
+	}
 	if len(made) == 0 && (p.Undoes != "" || !harden.EncryptionAsked(st.Steps)) {
 		return nil
 	}
 	out := []string{`if [ "${KEYS:-}" != unneeded ]; then`, "\tif " + needed + "; then stop " + harden.Quote(stop) + "; fi"}
+	if len(made) > 0 && !p.Target.Offline {
+		// One that has joined since has a copy of the key.
+		out = append(out, "\tn=$(kubectl --kubeconfig /etc/kubernetes/admin.conf get pods -n kube-system -l component=kube-apiserver -o name 2>/dev/null | wc -l)",
+			"\tif [ \"$n\" -gt 1 ]; then "+others+"; fi")
+	}
 	for _, s := range made {
 		out = append(out, "\tp=$ROOT"+harden.Quote(s.Path), "\tif [ -e \"$p\" ] && ! is \"$p\" "+s.After.Digest()+"; then stop "+harden.Quote(stop)+"; fi")
 	}

@@ -61,6 +61,9 @@ func (a *Applier) storable(ctx context.Context, p harden.Plan) error {
 		return &RefusedError{"checking what etcd holds: " + why, hints}
 	}
 	for _, st := range p.Stages {
+		if why := a.apart(ctx, p, st); why != nil {
+			return refuse(oneLine(why), "kubectl-harden assess")
+		}
 		for _, e := range st.Effects {
 			switch e.Kind {
 			case harden.EffectSnapshot:
@@ -82,7 +85,11 @@ func (a *Applier) storable(ctx context.Context, p harden.Plan) error {
 				return refuse(oneLine(err))
 			}
 			if len(st.Steps)+len(st.Effects) == 0 && wrong > 0 {
-				return refuse(fmt.Sprintf("it must hold that %s: %d are not so; undo the newer transactions that have encrypted them first", g.Stored.Words(), wrong), "kubectl-harden history")
+				way := "undo the newer transactions that have encrypted them first"
+				if p.Undoes == "" {
+					way = "undo the newest run on one control plane and do it once more: the last one writes everything anew"
+				}
+				return refuse(fmt.Sprintf("it must hold that %s: %d are not so; %s", g.Stored.Words(), wrong, way), "kubectl-harden history")
 			}
 		}
 	}
@@ -112,15 +119,9 @@ func (a *Applier) roomForSnapshot(ctx context.Context) error {
 	return nil
 }
 
-// rewritable wants every object to be readable, and this to be the only API server: another one would write as it does now.
+// rewritable wants every object to be readable.
 func (a *Applier) rewritable(ctx context.Context, s harden.Stored) error {
-	others, err := a.others(ctx)
-	switch {
-	case err != nil:
-		return err
-	case len(others) > 0:
-		return fmt.Errorf("%s writes as before: with several control-plane nodes this is done by hand", others[0].Node)
-	case a.Rewriter == nil:
+	if a.Rewriter == nil {
 		return errNoRewriter
 	}
 	for _, resource := range s.Resources {
@@ -206,6 +207,9 @@ func (r *run) rewrite(ctx context.Context, st harden.Stage) error {
 		if err := r.tx.Log(kindEffect, e); err != nil {
 			return fmt.Errorf("writing the journal: %w", err)
 		}
+		if err := r.retried(ctx, r.allWriteSo); err != nil {
+			return wrapUnlessInterrupted(err, "asking the other control planes")
+		}
 		if err := r.writeAnew(ctx, *e.Stored); err != nil {
 			return err
 		}
@@ -258,7 +262,7 @@ func (r *run) retried(ctx context.Context, ask func(context.Context) error) erro
 }
 
 func wrapUnlessInterrupted(err error, doing string) error {
-	if errors.Is(err, errInterrupted) {
+	if err == nil || errors.Is(err, errInterrupted) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", doing, err)
@@ -340,7 +344,19 @@ func (r *run) waysBack(ctx context.Context, stages []harden.Stage) {
 		if _, wrong, err := r.count(ctx, *s); err == nil && wrong == 0 {
 			continue
 		}
-		err := r.writeAnew(ctx, *s)
+		others, err := r.writingStill(ctx, st)
+		if err != nil {
+			target := strings.Join(s.Resources, ", ") + " in etcd"
+			r.owed = append(r.owed, fmt.Errorf("%s: %w", target, err))
+			r.tell(harden.Event{Kind: harden.EventOwed, Target: target, Message: harden.Msg("%s", oneLine(err))})
+			continue
+		}
+		if len(others) > 0 {
+			r.tell(harden.Event{Kind: harden.EventReverted, Target: strings.Join(s.Resources, ", ") + " in etcd", Message: harden.Msg(
+				"%s write with what is undone here, and everything can be read everywhere: nothing is written anew", strings.Join(others, ", "))})
+			continue
+		}
+		err = r.writeAnew(ctx, *s)
 		if err == nil {
 			err = r.lookInEtcd(ctx, *s)
 		}

@@ -29,6 +29,7 @@ type vault struct {
 	stuck   string
 	rewrote int
 	each    func() // called before a Secret is written anew
+	saves   func() // called when etcd is saved
 }
 
 const (
@@ -90,6 +91,9 @@ func (v *vault) Size(context.Context) (uint64, error) { return v.size, v.fails }
 
 func (v *vault) Snapshot(_ context.Context, file string) error {
 	v.saved = append(v.saved, file)
+	if v.saves != nil {
+		v.saves()
+	}
 	return v.full
 }
 
@@ -211,7 +215,19 @@ func TestEncryptionFails(t *testing.T) {
 		{name: "etcd cannot be asked", outcome: harden.OutcomeRefused, says: "no quorum", arrange: func(v *vault, _ func()) { v.fails = errors.New("no quorum") }},
 		{name: "a Secret cannot be read", outcome: harden.OutcomeRefused, says: "reading all secrets: no key", arrange: func(v *vault, _ func()) { v.down = errors.New("no key") }},
 		{name: "no room for the snapshot", outcome: harden.OutcomeRefused, says: "a snapshot of etcd needs", arrange: func(v *vault, _ func()) { v.size = 1 << 30 }},
-		{name: "another control plane", outcome: harden.OutcomeRefused, says: "cp2 writes as before", arrange: func(v *vault, _ func()) { v.w.members.nodes = []string{"cp1", "cp2"} }},
+		{name: "another control plane has no key", outcome: harden.OutcomeRefused, says: "cp2 encrypts with another configuration", arrange: func(v *vault, _ func()) {
+			v.w.members.nodes = []string{"cp1", "cp2"}
+		}},
+		{name: "another control plane does not tell", outcome: harden.OutcomeRefused, says: "what the other control planes encrypt with is not known: cp2: no answer", arrange: func(v *vault, _ func()) {
+			v.w.members.nodes = []string{"cp1", "cp2"}
+			v.w.members.keys = func(string) (string, error) { return "", errors.New("no answer") }
+		}},
+		{name: "the plan knows of no other control plane", outcome: harden.OutcomeRefused, says: "cp2 would have to follow, and the plan says none", arrange: func(v *vault, _ func()) {
+			v.w.members.nodes = []string{"cp1", "cp2"}
+			here, err := v.w.State(harden.EncryptionFile)
+			must(v.w.t, err)
+			v.w.members.keys = func(string) (string, error) { return here.Digest(), nil }
+		}},
 		{name: "nobody knows how to ask", outcome: harden.OutcomeRefused, says: "how etcd can be asked is not known", arrange: func(v *vault, _ func()) { v.w.vault = nil }},
 		{name: "the snapshot fails", outcome: harden.OutcomeRolledBack, says: "saving a snapshot of etcd: disk", arrange: func(v *vault, _ func()) {
 			v.full = errors.New("disk")

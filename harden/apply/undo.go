@@ -22,6 +22,9 @@ type undoneEntry struct {
 // reach it: an undo that stops half-way helps nobody. Nor does a journal that cannot be written.
 func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	ctx = context.WithoutCancel(ctx)
+	if why := r.keysNeeded(ctx, last); why != nil {
+		return r.keepKeys(why)
+	}
 	r.due = time.Time{}
 	if !wanted(cause) {
 		r.tell(harden.Event{Kind: harden.EventFailed, Message: harden.Msg("%s", oneLine(cause))})

@@ -113,6 +113,7 @@ type world struct {
 	readOnly string // this directory's file system takes no writes
 	unsafe   string // this path must not be written to
 	offline  bool
+	known    *harden.ClusterFacts // of the cluster, when planning
 }
 
 var begin = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
@@ -246,6 +247,7 @@ func (w *world) facts() *harden.Facts {
 func (w *world) plan(controls ...string) harden.Plan {
 	w.t.Helper()
 	in := harden.BuildInput{Facts: w.facts(), Areas: w.areas, Read: w.State, Now: w.clock.now, NewKey: func() []byte { return make([]byte, harden.EncryptionKeySize) }}
+	in.Facts.Cluster = w.known
 	for _, c := range controls {
 		in.Choices = append(in.Choices, harden.Choice{Control: c})
 	}

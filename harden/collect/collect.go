@@ -52,7 +52,7 @@ type Cluster interface {
 }
 
 // clusterNeeds are the groups that come from the API.
-var clusterNeeds = []harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm, harden.NeedKubelets}
+var clusterNeeds = []harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm, harden.NeedKubelets, harden.NeedKeys}
 
 // Options say what the root is.
 type Options struct {

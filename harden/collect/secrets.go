@@ -32,6 +32,10 @@ func collectEncryption(n Node, f *harden.Facts) {
 	if c == nil {
 		return
 	}
+	if file := readFile(n, harden.EncryptionIncoming); file.State.Exists || !file.Unread.IsZero() {
+		f.IncomingEncryption = encryptionFact(harden.EncryptionIncoming, file.State.Data, file.Unread)
+		f.IncomingEncryption.Open = file.State.Mode&0o077 != 0 || file.State.UID != 0
+	}
 	flag := c.Flag("encryption-provider-config")
 	if !flag.Set {
 		if s, err := n.State(harden.EncryptionFile); err == nil && s.Exists {
@@ -39,11 +43,14 @@ func collectEncryption(n Node, f *harden.Facts) {
 		}
 		return
 	}
-	fact := &harden.EncryptionFact{}
-	f.Encryption = fact
-	var data []byte
-	if fact.Path, data, fact.Unread = mounted(n, c, flag.Last()); data == nil {
-		return
+	f.Encryption = encryptionFact(mounted(n, c, flag.Last()))
+}
+
+// encryptionFact is of a file that holds data, or could not be read.
+func encryptionFact(path string, data []byte, unread harden.Message) *harden.EncryptionFact {
+	fact := &harden.EncryptionFact{Path: path, Unread: unread}
+	if data == nil {
+		return fact
 	}
 	fact.SHA256 = harden.State{Exists: true, Data: data}.Digest()
 	if ours, ok := harden.ParseEncryption(data); ok {
@@ -60,7 +67,7 @@ func collectEncryption(n Node, f *harden.Facts) {
 	// The error of a decoder may quote what it cannot read, which is secret here.
 	if yaml.Unmarshal(data, &config) != nil || config.Kind != "EncryptionConfiguration" {
 		fact.Unread = harden.Msg("%s is no EncryptionConfiguration that can be read here", fact.Path)
-		return
+		return fact
 	}
 	for _, r := range config.Resources {
 		rule := harden.EncryptionRule{Resources: r.Resources}
@@ -71,6 +78,7 @@ func collectEncryption(n Node, f *harden.Facts) {
 		}
 		fact.Rules = append(fact.Rules, rule)
 	}
+	return fact
 }
 
 // collectAuditWebhook reads where audit events are sent, and none of the credentials for it.
