@@ -54,10 +54,28 @@ func (a *app) switchCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(a.Err, sentence(fmt.Sprintf("transaction %s: %s: %s", args[1], res.Outcome, res.Message)))
+			if args[0] == "expiry" {
+				return a.fired(args[1], res)
+			}
+			fmt.Fprintln(a.Err, switchSays(args[1], res))
 			return nil
 		},
 	}
+}
+
+// fired says what a switch has done at the end of its time. Where not everything is back it is an error, and switch.sh goes on
+// with restore.sh.
+func (a *app) fired(tx string, res harden.Result) error {
+	switch res.Outcome {
+	case harden.OutcomeMixed, harden.OutcomeOwed, harden.OutcomeUnsettled:
+		return a.report(res)
+	}
+	fmt.Fprintln(a.Err, switchSays(tx, res))
+	return nil
+}
+
+func switchSays(tx string, res harden.Result) string {
+	return sentence(fmt.Sprintf("transaction %s: %s: %s", tx, res.Outcome, res.Message))
 }
 
 // checkWithin refuses a time to confirm that is none.
@@ -74,6 +92,10 @@ func switchWords(s *harden.ArmedSwitch) string {
 	switch {
 	case s.Lost != "":
 		return fmt.Sprintf("of transaction %s is LOST and undoes nothing: %s", s.Transaction, s.Lost)
+	case s.Failed && s.Left <= 0:
+		return fmt.Sprintf("transaction %s could not be undone wholly; a reboot tries again", s.Transaction)
+	case s.Failed:
+		words = fmt.Sprintf("transaction %s could not be undone wholly; it tries again in %s", s.Transaction, s.Left.Round(time.Second))
 	case s.Left <= 0:
 		words = fmt.Sprintf("transaction %s is being undone", s.Transaction)
 	case s.Waiting:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -42,9 +43,10 @@ type lockView struct {
 
 type armedView struct {
 	Transaction string  `json:"transaction"`
-	Waiting     bool    `json:"waiting"`     // only confirm is awaited; otherwise the change is being made
-	SecondsLeft float64 `json:"secondsLeft"` // until it undoes; 0: it is at it
-	Reboot      bool    `json:"reboot"`      // a reboot undoes it too
+	Waiting     bool    `json:"waiting"`          // only confirm is awaited; otherwise the change is being made
+	SecondsLeft float64 `json:"secondsLeft"`      // until it undoes; 0: it is at it
+	Reboot      bool    `json:"reboot"`           // a reboot undoes it too
+	Failed      bool    `json:"failed,omitempty"` // an undo failed, and it tries again: at the end of its time, and at boot
 	Lost        string  `json:"lost,omitempty"`
 }
 
@@ -57,8 +59,9 @@ type openView struct {
 	Waiting bool      `json:"waiting"` // only confirm is awaited
 	// Restored: restore.sh has brought the files back, by hand or by the dead man's switch, and nothing is proven since.
 	Restored bool     `json:"restored"`
-	Mixed    bool     `json:"mixed"` // its undo failed; recover tries again
-	Owed     []string `json:"owed"`  // objects that could not be put back
+	Mixed    bool     `json:"mixed"`          // its undo failed; recover tries again
+	Owed     []string `json:"owed"`           // objects that could not be put back
+	Kept     string   `json:"kept,omitempty"` // what restore.sh has saved of others before it replaced that
 }
 
 type brokenView struct {
@@ -173,7 +176,7 @@ func (a *app) status(ctx context.Context, e *engine) (statusView, error) {
 		return v, err
 	}
 	if armed != nil {
-		v.Switch = &armedView{armed.Transaction, armed.Waiting, max(0, armed.Left.Seconds()), armed.Reboot, armed.Lost}
+		v.Switch = &armedView{armed.Transaction, armed.Waiting, max(0, armed.Left.Seconds()), armed.Reboot, armed.Failed, armed.Lost}
 		v.armed = armed
 	}
 	if left, err := e.leftSwitches(); err != nil {
@@ -206,6 +209,9 @@ func (a *app) status(ctx context.Context, e *engine) (statusView, error) {
 	for i, t := range open {
 		o := openView{ID: t.ID, Began: t.Began, Script: e.script(t.Dir), Owed: []string{}, Running: held && i == 0, Mixed: t.Outcome == backups.Mixed}
 		o.Waiting, o.Restored = t.Outcome == "" && e.waits(t.ID), e.restored(t.ID)
+		if names, err := e.m.files.ReadDir(path.Join(t.Dir, "kept")); err == nil && len(names) > 0 {
+			o.Kept = path.Join(path.Dir(o.Script), "kept")
+		}
 		if t.Damage != nil {
 			o.Damage = t.Damage.Error()
 		}
@@ -281,6 +287,9 @@ func (a *app) printStatus(v statusView) {
 		}
 		if !o.Running {
 			fmt.Fprintf(a.Out, "  way out by hand: %s\n", oneLine(a.where.byHand(o.Script)))
+		}
+		if o.Kept != "" {
+			fmt.Fprintf(a.Out, "  restore.sh found what others had written, and kept a copy in %s\n", oneLine(o.Kept))
 		}
 		for _, owed := range o.Owed {
 			fmt.Fprintf(a.Out, "  owed: %s\n", oneLine(owed))

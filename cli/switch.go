@@ -193,7 +193,7 @@ func (e *engine) switchState(ctx context.Context) (*harden.ArmedSwitch, error) {
 		if armed == nil || e.restored(t.ID) {
 			continue
 		}
-		s := &harden.ArmedSwitch{Transaction: t.ID, Waiting: waiting, Reboot: armed.Reboot}
+		s := &harden.ArmedSwitch{Transaction: t.ID, Waiting: waiting, Reboot: armed.Reboot, Failed: apply.Undoing(entriesOf(entries))}
 		boot, now, err := e.m.guards.BootClock()
 		if err != nil {
 			return nil, err
@@ -207,6 +207,14 @@ func (e *engine) switchState(ctx context.Context) (*harden.ArmedSwitch, error) {
 			s.Lost = err.Error()
 		case power == host.GuardNone && s.Left > 0:
 			s.Lost = "its timer is not there any more"
+		case power == host.GuardNone && s.Failed:
+			names, err := e.m.guards.Names(switchOf(t.ID))
+			if err != nil {
+				return nil, err
+			}
+			if !s.Reboot || len(names) == 0 {
+				s.Lost = "it has tried, and nothing lets it try again"
+			}
 		}
 		return s, nil
 	}
@@ -255,8 +263,8 @@ func (e *engine) Confirm(ctx context.Context, id string) harden.Result {
 	})
 }
 
-// expire undoes a transaction whose switch has run out, or brings its files back at boot. It takes the place of a holder of the
-// lock that does not do it.
+// expire undoes a transaction whose switch has run out, or brings its files back at boot; again, where an undo has failed. It
+// takes the place of a holder of the lock that does not do it.
 func (e *engine) expire(ctx context.Context, id string, boot bool, events func(harden.Event), say func(string)) (harden.Result, error) {
 	s, err := e.takeOver(ctx, id, say)
 	if err != nil {
@@ -267,7 +275,7 @@ func (e *engine) expire(ctx context.Context, id string, boot bool, events func(h
 	if err != nil {
 		return harden.Result{}, err
 	}
-	if rec.Outcome != "" {
+	if rec.Outcome != "" && rec.Outcome != backups.Mixed {
 		return harden.Result{Outcome: outcomeOf(rec.Outcome), Transaction: id, Message: harden.Msg("it is settled already")}, e.deadMan().Disarm(ctx, id)
 	}
 	if boot {
@@ -286,11 +294,7 @@ func (e *engine) expire(ctx context.Context, id string, boot bool, events func(h
 		return harden.Result{}, err
 	}
 	a.Events = events
-	res := a.Expire(ctx, id)
-	if res.Outcome == harden.OutcomeUnsettled {
-		return res, errors.New(res.Message.String())
-	}
-	return res, nil
+	return a.Expire(ctx, id), nil
 }
 
 const (

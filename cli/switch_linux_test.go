@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +182,78 @@ func TestWhatWaitsIsUndone(t *testing.T) {
 	}
 }
 
+// TestSwitchTriesAgainAfterAFailedUndo: an undo that failed was taken for a settled one, so that neither restore.sh nor the next
+// boot did anything.
+func TestSwitchTriesAgainAfterAFailedUndo(t *testing.T) {
+	for name, boot := range map[string]bool{"at expiry": false, "at boot": true} {
+		t.Run(name, func(t *testing.T) {
+			e, clock, res := lockedOut(t)
+			id, planned := res.Transaction, manifestOf(t, e)
+			rewrite(t, e, planned+"# somebody else\n")
+			a := &app{Streams: Streams{Out: io.Discard, Err: io.Discard}}
+			fire := func(boot bool) (harden.Outcome, error) {
+				res, err := e.expire(t.Context(), id, boot, func(harden.Event) {}, func(string) {})
+				if err == nil && !boot {
+					err = a.fired(id, res)
+				}
+				return res.Outcome, err
+			}
+			if o, err := fire(false); o != harden.OutcomeMixed || exitCode(err) != exitMixed {
+				t.Fatalf("it ended as %s, %v", o, err)
+			}
+			if !strings.Contains(manifestOf(t, e), "# somebody else") {
+				t.Error("what somebody else has written is gone")
+			}
+			if s, err := e.Switch(t.Context()); err != nil || s == nil || !s.Failed || s.Waiting || s.Left <= 0 || s.Lost != "" {
+				t.Errorf("Switch = %+v, %v", s, err)
+			} else if words := switchWords(s); !strings.Contains(words, "could not be undone wholly; it tries again in ") {
+				t.Errorf("status says %q", words)
+			}
+			if late := e.Confirm(t.Context(), id); late.Outcome != harden.OutcomeRefused {
+				t.Errorf("confirmed: %s: %s", late.Outcome, late.Message)
+			}
+			if boot {
+				if _, err := fire(true); err == nil {
+					t.Error("at boot, restore.sh is not asked")
+				}
+			}
+			rewrite(t, e, planned)
+			if boot {
+				if _, err := fire(true); err != nil || strings.Contains(manifestOf(t, e), "--anonymous-auth=false") {
+					t.Errorf("at boot the manifest is as planned, %v", err)
+				}
+			}
+			if o, err := fire(false); o != harden.OutcomeRolledBack || err != nil {
+				t.Errorf("at last it ended as %s, %v", o, err)
+			}
+			if names, _ := e.m.guards.Names(switchPrefix); len(names) > 0 || strings.Contains(manifestOf(t, e), "--anonymous-auth=false") {
+				t.Errorf("left is %q", names)
+			}
+			clock.now = clock.now.Add(time.Hour)
+			if s, err := e.Switch(t.Context()); err != nil || s != nil {
+				t.Errorf("Switch = %+v, %v", s, err)
+			}
+		})
+	}
+}
+
+// rewrite changes the API server's manifest as somebody else would.
+func rewrite(t *testing.T, e *engine, text string) {
+	t.Helper()
+	const file = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+	err := e.m.files.Remove(file)
+	if err == nil {
+		w, made := e.m.files.Create(file, 0o600)
+		if err = made; err == nil {
+			_, err = w.Write([]byte(text))
+			err = errors.Join(err, w.Close())
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestRestoredByTheScript: restore.sh leaves no word in the journal, and what it put back waits for nobody.
 func TestRestoredByTheScript(t *testing.T) {
 	e, _, res := lockedOut(t)
@@ -194,6 +269,26 @@ func TestRestoredByTheScript(t *testing.T) {
 	}
 	if o := outcomeIn(t, e, res.Transaction); o != harden.OutcomeUnsettled {
 		t.Errorf("the history says %s", o)
+	}
+	kept := e.deadMan().at(res.Transaction, "kept")
+	err = e.m.files.Mkdir(kept, 0o700)
+	if err == nil {
+		w, err = e.m.files.Create(kept+"/1-0a1b", 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	a := &app{Streams: Streams{Out: &out, Err: io.Discard}}
+	v, err := a.status(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.printStatus(v); !strings.Contains(out.String(), "was put back by restore.sh") || !strings.Contains(out.String(), "kept a copy in "+kept+"\n") {
+		t.Errorf("status says %s", out.String())
 	}
 }
 

@@ -28,8 +28,11 @@ program() {
 	"$here/kubectl-harden" switch "$1" %[1]s %[5]s
 }
 usable() { command -v flock >/dev/null && command -v sha256sum >/dev/null && /bin/sh -n "$here/restore.sh"; }
-# has KIND: the journal has an entry of this kind
-has() { grep -q "^{\"seq\":[0-9]*,\"time\":\"[^\"]*\",\"kind\":\"$1\"" "$journal"; }
+# entries KIND: those of this kind in the journal
+entries() { grep "^{\"seq\":[0-9]*,\"time\":\"[^\"]*\",\"kind\":\"$1\"" "$journal"; }
+has() { entries "$1" >/dev/null; }
+# settled: it has an outcome, and not that of an undo that failed
+settled() { entries end | grep -qv '"kind":"end","data":{"outcome":"mixed"}'; }
 # end_holder: ends the process that took the lock, if it is the same one still
 end_holder() {
 	pid=$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$lock")
@@ -63,7 +66,7 @@ if program "$1"; then
 	if [ "$1" = boot ]; then systemctl --no-block start %[9]s.service 2>/dev/null; fi
 	exit 0
 fi
-say 'the program cannot do it, so restore.sh does'
+say 'the program could not bring everything back, so restore.sh does'
 exec 9>>"$lock" || exit 1
 waited=0
 until flock -n 9; do
@@ -72,10 +75,13 @@ until flock -n 9; do
 	if [ "$waited" -gt 10 ] && ! has undoing; then end_holder; fi
 	sleep 1
 done
-if has end; then say 'it is settled already'; disarm; exit 0; fi
+if settled; then say 'it is settled already'; disarm; exit 0; fi
 if has passed; then say 'it was confirmed; recover settles it'; disarm; exit 0; fi
 if [ "$1" = boot ]; then FILES=only; export FILES; fi
-/bin/sh "$here/restore.sh" 9>&- || exit 1
+if ! /bin/sh "$here/restore.sh" 9>&-; then
+	say "not everything is as before: remove the cause, then: sh $here/restore.sh"
+	exit 1
+fi
 say 'restored; kubectl-harden recover proves and settles it'
 disarm
 `

@@ -53,7 +53,15 @@ func newScriptedSwitch(t *testing.T, program string) scriptedSwitch {
 
 // entry is a journal line of a kind, with an event that speaks of all others.
 func (s scriptedSwitch) entry(kind string) string {
-	line, err := json.Marshal(backups.Entry{Seq: 7, Time: time.Unix(0, 0).UTC(), Kind: kind, Data: json.RawMessage(`{"kind":"passed","message":"\"kind\":\"end\""}`)})
+	return s.line(kind, `{"kind":"passed","message":"\"kind\":\"end\""}`)
+}
+
+func (s scriptedSwitch) end(outcome string) string {
+	return s.line(backups.KindEnd, fmt.Sprintf(`{"outcome":%q}`, outcome))
+}
+
+func (s scriptedSwitch) line(kind, data string) string {
+	line, err := json.Marshal(backups.Entry{Seq: 7, Time: time.Unix(0, 0).UTC(), Kind: kind, Data: json.RawMessage(data)})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -86,8 +94,9 @@ func (s scriptedSwitch) run(what string) (log string, code int) {
 }
 
 const (
-	goodProgram = "#!/bin/sh\necho \"program $1 $2 $3\" >>\"$(dirname \"$0\")/log\"\n"
-	badProgram  = "#!/bin/sh\nexit 137\n"
+	mixedProgram = "#!/bin/sh\nexit 7\n"
+	goodProgram  = "#!/bin/sh\necho \"program $1 $2 $3\" >>\"$(dirname \"$0\")/log\"\n"
+	badProgram   = "#!/bin/sh\nexit 137\n"
 )
 
 func TestSwitchScript(t *testing.T) {
@@ -104,10 +113,24 @@ func TestSwitchScript(t *testing.T) {
 			arrange: func(s scriptedSwitch) { s.put(switchProgram, "#!/bin/sh\nexit 0\n") }},
 		{name: "the program is gone", program: goodProgram, what: "expiry", log: "restored",
 			arrange: func(s scriptedSwitch) { _ = os.Remove(filepath.Join(s.dir, switchProgram)) }},
+		// What the program could not bring back stayed as it was.
+		{name: "the program's undo fails", program: mixedProgram, what: "expiry", log: "restored"},
+		{name: "an undo has failed before", program: badProgram, what: "expiry", log: "restored",
+			arrange: func(s scriptedSwitch) {
+				s.put("journal.jsonl", s.entry("begin")+s.entry("undoing")+s.end(backups.Mixed))
+			}},
+		{name: "an undo has failed before, at boot", program: mixedProgram, what: "boot", log: "restored, files only",
+			arrange: func(s scriptedSwitch) {
+				s.put("journal.jsonl", s.entry("begin")+s.end(backups.Mixed)+s.entry("resume"))
+			}},
+		{name: "an undo has failed before, and the last one has not", program: badProgram, what: "expiry",
+			arrange: func(s scriptedSwitch) {
+				s.put("journal.jsonl", s.entry("begin")+s.end(backups.Mixed)+s.entry("resume")+s.end(backups.RolledBack))
+			}},
 		{name: "it was confirmed", program: badProgram, what: "expiry",
 			arrange: func(s scriptedSwitch) { s.put("journal.jsonl", s.entry("begin")+s.entry("passed")) }},
 		{name: "it is settled", program: badProgram, what: "boot",
-			arrange: func(s scriptedSwitch) { s.put("journal.jsonl", s.entry("begin")+s.entry("end")) }},
+			arrange: func(s scriptedSwitch) { s.put("journal.jsonl", s.entry("begin")+s.end(backups.Committed)) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScriptedSwitch(t, tt.program)

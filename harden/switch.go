@@ -64,6 +64,8 @@ type ArmedSwitch struct {
 	Left time.Duration `json:"left"`
 	// Reboot says that a reboot undoes it too.
 	Reboot bool `json:"reboot"`
+	// Failed says that an undo failed, and that it tries again: when its time is over, and at boot where Reboot says so.
+	Failed bool `json:"failed,omitempty"`
 	// Lost says why it does not work any more: nothing will be undone by itself.
 	Lost string `json:"lost,omitempty"`
 }

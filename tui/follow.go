@@ -169,6 +169,8 @@ func (s *followScreen) describe(m *Model, d *doc) {
 		d.item(paint(d.t.Bad, "! "), 2, "Nobody is at it any more. Nothing else is applied before it is settled.")
 		if sw := st.Switch; sw != nil && sw.Lost != "" {
 			d.item(paint(d.t.Bad, "! "), 2, "Its dead man's switch undoes nothing: "+sw.Lost)
+		} else if sw != nil && sw.Failed && s.left(m) <= 0 {
+			d.text(0, "Its dead man's switch could not undo it wholly, and tries again after a reboot.")
 		} else if sw != nil {
 			d.text(0, "Its dead man's switch undoes it in "+seconds(s.left(m))+".")
 		}

@@ -132,6 +132,9 @@ func TestInterruptedTransactionIsSaid(t *testing.T) {
 	armed.e.standing.Switch = &harden.ArmedSwitch{Transaction: openTX, Left: time.Minute}
 	armed.send(tickMsg{})
 	armed.want("Its dead man's switch undoes it in 1 min.")
+	armed.e.standing.Switch = &harden.ArmedSwitch{Transaction: openTX, Failed: true, Reboot: true}
+	armed.send(tickMsg{})
+	armed.want("Its dead man's switch could not undo it wholly, and tries again after a reboot.")
 	armed.e.standing.Switch.Lost = "its timer is not there any more"
 	armed.send(tickMsg{})
 	armed.want("Its dead man's switch undoes nothing: its timer is not there any more")

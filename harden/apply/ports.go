@@ -205,6 +205,7 @@ const (
 	kindNoReturn   = "no return"   // noReturnEntry: before a stage passes its point of no simple return
 	kindSaved      = "saved"       // savedEntry: the snapshot of etcd is complete
 	kindUndoing    = "undoing"     // the undo has begun
+	kindLeftArmed  = "left armed"  // the undo has failed, and the dead man's switch is to try again
 	kindUndone     = "undone"      // undoneEntry: a component is proven to run as before
 	kindLogins     = "logins"      // loginsEntry: the remote logins that were open when the packet filter was changed
 

@@ -161,6 +161,19 @@ func (r *run) disarm(ctx context.Context) {
 	}
 }
 
+// armed says that the switch was armed, be it by a process that died.
+func (r *run) armed() bool {
+	entries, err := r.tx.Entries()
+	return r.switched() && (err != nil || slices.ContainsFunc(entries, func(e Entry) bool { return e.Kind == kindArmed }))
+}
+
+// leaveArmed leaves the switch as it is: nothing else would bring back what an undo could not, where nobody can log in. It
+// tries again when its time is over, and at the next boot.
+func (r *run) leaveArmed() {
+	_ = r.tx.Log(kindLeftArmed, nil)
+	r.tell(harden.Event{Kind: harden.EventKept, Message: harden.Msg("the dead man's switch stays armed, as not everything is as before")})
+}
+
 // Confirm keeps a transaction that waits, and disarms its switch. Undo and confirm exclude each other: each is in the journal
 // before anything of it is done, and only the holder of the store's lock writes there.
 func (a *Applier) Confirm(ctx context.Context, id string) harden.Result {
@@ -245,10 +258,10 @@ func armedEntry(e Entry) (Armed, error) {
 	return a, json.Unmarshal(e.Data, &a)
 }
 
-// ArmedIn is what a transaction's journal says of its switch: nil where it has none, or was confirmed or undone since. waiting
-// says that every gate has passed.
+// ArmedIn is what a transaction's journal says of its switch: nil where it has none, or was confirmed or undone since; an undo
+// that failed leaves it armed. waiting says that every gate has passed.
 func ArmedIn(entries []Entry) (armed *Armed, waiting bool) {
-	canaries := canaryTargets(entries)
+	canaries, undone := canaryTargets(entries), false
 	for _, e := range entries {
 		switch e.Kind {
 		case kindArming:
@@ -257,12 +270,17 @@ func ArmedIn(entries []Entry) (armed *Armed, waiting bool) {
 			if a, err := armedEntry(e); err == nil {
 				armed, waiting = &a, e.Kind == kindWaiting
 			}
+		case kindLeftArmed:
+			undone = false
 		case kindPassed:
 			return nil, false
 		}
 		if undoes(e, canaries) {
-			return nil, false
+			undone, waiting = true, false
 		}
+	}
+	if undone {
+		return nil, false
 	}
 	return armed, waiting
 }

@@ -14,6 +14,7 @@ import (
 	"kubectl-harden.io/kubectl-harden/backups"
 	"kubectl-harden.io/kubectl-harden/backups/backupstest"
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/apply"
 )
 
 // armedWorld has a switch, and a plan that needs one.
@@ -119,6 +120,82 @@ func TestWaitingIsUndone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFailedUndoLeavesItsSwitchArmed: a switch that was disarmed by an undo that failed left the operator locked out, with
+// nothing that would try again.
+func TestFailedUndoLeavesItsSwitchArmed(t *testing.T) {
+	broken := errors.New("input/output error")
+	for name, tt := range map[string]struct {
+		begin func(w *world, p harden.Plan) harden.Result // ends with the undo that fails
+		mend  func(w *world, p harden.Plan)
+		says  string
+	}{
+		"at expiry, as somebody else has changed the manifest": {
+			func(w *world, p harden.Plan) harden.Result {
+				id := w.apply(p).Transaction
+				w.write(apiserverManifest, w.node.text(apiserverManifest)+"# somebody else\n")
+				return w.expire(id)
+			},
+			func(w *world, p harden.Plan) { w.write(apiserverManifest, string(w.before[apiserverManifest].Data)) },
+			"putting " + apiserverManifest + " back",
+		},
+		"at expiry, as a file cannot be written": {
+			func(w *world, p harden.Plan) harden.Result {
+				id := w.apply(p).Transaction
+				w.failing("Rename", kubeletConfig, 1, ever, broken)
+				return w.expire(id)
+			},
+			func(w *world, _ harden.Plan) { w.watch.Before = nil },
+			"input/output error",
+		},
+		"by the run itself, when a gate has failed": {
+			func(w *world, p harden.Plan) harden.Result {
+				w.node.dies = has("--min-request-timeout")
+				w.failing("Rename", apiserverManifest, 2, ever, broken)
+				return w.apply(p)
+			},
+			func(w *world, _ harden.Plan) { w.watch.Before = nil },
+			"input/output error",
+		},
+		"by recover, as the kubelet does not restart": {
+			func(w *world, p harden.Plan) harden.Result {
+				id := w.apply(p).Transaction
+				w.node.restart = func(string) error { return broken }
+				return w.recover(id, false)
+			},
+			func(w *world, _ harden.Plan) { w.node.restart = nil },
+			"restarting kubelet.service: input/output error",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, dead, p := armedWorld(t)
+			res := tt.begin(w, p)
+			if res.Outcome != harden.OutcomeMixed || !strings.Contains(res.Message.String(), tt.says) {
+				t.Fatalf("%s: %s", res.Outcome, res.Message)
+			}
+			if !dead.armed || !dead.prepared || !strings.Contains(w.said(harden.EventKept), "stays armed") {
+				t.Errorf("armed %v, prepared %v, said %q", dead.armed, dead.prepared, w.said(harden.EventKept))
+			}
+			if armed, waiting := w.armedIn(res.Transaction); armed == nil || waiting {
+				t.Errorf("its journal says armed %v, waiting %v", armed, waiting)
+			}
+			if again := w.expire(res.Transaction); again.Outcome != harden.OutcomeMixed || !dead.armed {
+				t.Errorf("once more: %s: %s; armed %v", again.Outcome, again.Message, dead.armed)
+			}
+			tt.mend(w, p)
+			if last := w.expire(res.Transaction); last.Outcome != harden.OutcomeRolledBack || dead.armed || len(w.changes()) > 0 {
+				t.Errorf("at last: %s: %s; armed %v, left %q", last.Outcome, last.Message, dead.armed, w.changes())
+			}
+		})
+	}
+}
+
+func (w *world) armedIn(id string) (*apply.Armed, bool) {
+	w.t.Helper()
+	entries, _, err := backups.Open(w.fsys, backups.Options{Dir: stateDir}).Entries(id, 0)
+	must(w.t, err)
+	return apply.ArmedIn(converted(entries))
 }
 
 func TestConfirmIsRefused(t *testing.T) {

@@ -46,7 +46,11 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	if len(errs) == 0 {
 		r.waysBack(ctx, r.plan.Stages[:last+1])
 	}
-	r.disarm(ctx)
+	if len(errs) == 0 && len(r.owed) == 0 || !r.armed() {
+		r.disarm(ctx)
+	} else {
+		r.leaveArmed()
+	}
 	res := r.end(errors.Join(errs...), cause, last)
 	var drift *DriftError
 	if errors.As(cause, &drift) {

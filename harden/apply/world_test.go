@@ -388,6 +388,17 @@ func (w *world) kinds() string {
 	return strings.Join(out, " ")
 }
 
+// said are the messages of events of a kind.
+func (w *world) said(kind harden.EventKind) string {
+	var out []string
+	for _, e := range w.events {
+		if e.Kind == kind {
+			out = append(out, e.Message.String())
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
 // outcome is what the store says of the newest transaction, "" for none.
 func (w *world) outcome() string {
 	w.t.Helper()
