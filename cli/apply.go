@@ -258,8 +258,11 @@ func (a *app) report(res harden.Result) error {
 		fmt.Fprintln(a.Out, sentence(text))
 		for _, h := range res.Hints {
 			label := "undo"
-			if strings.HasPrefix(h, program+" confirm ") {
+			switch {
+			case strings.HasPrefix(h, program+" confirm "):
 				label = "confirm"
+			case strings.HasPrefix(h, program+" status "):
+				label = "clean up"
 			}
 			if h = a.where.pasteable(h); h != "" {
 				fmt.Fprintf(a.Out, "%s: %s\n", label, oneLine(h))

@@ -34,7 +34,7 @@ type Held interface {
 	Release() error
 	// Lost says why nothing is led any more without our having said so; nil while all is well.
 	Lost() error
-	// End takes everything away, and with it the way of connections that were led.
+	// End takes everything away, and with it the way of connections that were led. It is called once; Sweep makes sure of it.
 	End() error
 }
 
@@ -146,7 +146,9 @@ func (r *run) beginHandover(ctx context.Context, c harden.Component, old Instanc
 		return nil, err
 	}
 	if err != nil {
-		r.endRedirect(ctx)
+		if err := r.endRedirect(ctx); err != nil {
+			return nil, err // what it would restart must be reached where it is
+		}
 		r.tell(harden.Event{Kind: harden.EventUnproven, Component: c.ID, Message: harden.Msg("it restarts the plain way: %s", oneLine(err))})
 		return nil, r.endCanary(ctx)
 	}
@@ -286,30 +288,49 @@ func (r *run) release(ctx context.Context) error {
 	return nil
 }
 
-// finishHandover ends the canary, gracefully, and then takes away what has led to it.
+// finishHandover ends the canary, gracefully, and then takes away what has led to it. Where that fails the run tries again at its
+// end: connections go to the new instance already.
 func (r *run) finishHandover(ctx context.Context) error {
 	err := r.endCanary(ctx)
-	r.endRedirect(ctx)
+	_ = r.endRedirect(ctx)
 	return err
 }
 
-// endRedirect takes away what leads connections, whatever was done of it. Nothing keeps it from trying.
-func (r *run) endRedirect(ctx context.Context) {
+// endRedirect takes away what leads connections, whatever was done of it. After an error it may be tried again.
+func (r *run) endRedirect(ctx context.Context) error {
 	if r.handed == nil || r.handedBack || r.Handover == nil {
-		return
+		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
 	var err error
 	if r.hand != nil && r.hand.held != nil {
 		err = r.hand.held.End()
+		r.hand.held = nil
 	}
 	if swept := r.Handover.Sweep(ctx); swept != nil {
-		r.tell(harden.Event{Kind: harden.EventFailed, Message: harden.Msg("taking away what leads connections: %s", oneLine(errors.Join(err, swept)))})
-		return
+		r.leads = fmt.Errorf("taking away what leads connections: %w", errors.Join(err, swept))
+		return r.leads
 	}
-	r.handedBack = true
+	r.handedBack, r.leads = true, nil
 	_ = r.tx.Log(kindHandedBack, nil)
 	r.tell(harden.Event{Kind: harden.EventPassed, Message: harden.Msg("nothing leads connections elsewhere any more")})
+	return nil
+}
+
+// settleRedirect tries for the last time. What leads connections may still be there then, which is said with the result.
+func (r *run) settleRedirect(ctx context.Context) {
+	if err := r.endRedirect(ctx); err != nil {
+		r.unproven(harden.APIServer, harden.Msg("whether connections are still led elsewhere is not known: %s", oneLine(err)))
+	}
+}
+
+// leading is a result with that, and what to do about it.
+func (r *run) leading(res harden.Result) harden.Result {
+	if r.leads != nil {
+		res.Message = harden.Msg("%s; not proven is that nothing leads connections elsewhere any more: %s", res.Message.String(), oneLine(r.leads))
+		res.Hints = append(res.Hints, "kubectl-harden status --clean")
+	}
+	return res
 }
 
 // keptLog is where a canary's audit log goes that tells of requests of others; empty for one that tells of our own only.

@@ -16,13 +16,15 @@ import (
 
 // hands lead connections of the world's node.
 type hands struct {
+	t    testing.TB
 	node *node
 	to   harden.Redirect
 	held bool // something is there that must not stay
+	over bool // what is held was let go
 
 	// What may go wrong.
-	try, hold, lead, release, sweep error
-	lost                            func() error
+	try, hold, lead, release, end, sweep error
+	lost                                 func() error
 }
 
 func (h *hands) did(what string) { h.node.did(what) }
@@ -34,7 +36,7 @@ func (h *hands) Try(_ context.Context, r harden.Redirect) error {
 }
 
 func (h *hands) Hold(_ context.Context, r harden.Redirect, _ apply.Instance) (apply.Held, error) {
-	h.to, h.held = r, h.hold == nil
+	h.to, h.held, h.over = r, h.hold == nil, false
 	h.did("hold")
 	if h.hold != nil {
 		return nil, h.hold
@@ -66,14 +68,22 @@ func (h *hands) Lost() error {
 }
 
 func (h *hands) End() error {
+	if h.over {
+		h.t.Error("it is let go twice")
+	}
+	h.over = true
 	h.did("let go")
-	h.node.led, h.held = false, false
-	return nil
+	if h.end == nil {
+		h.node.led, h.held = false, false
+	}
+	return h.end
 }
 
 func (h *hands) Sweep(context.Context) error {
 	h.did("sweep")
-	h.node.led, h.held = false, false
+	if h.sweep == nil {
+		h.node.led, h.held = false, false
+	}
 	return h.sweep
 }
 
@@ -88,7 +98,7 @@ func (h *hands) KeepLog(from, to string) error {
 // handing is a world whose API server may hand over, and a plan that asks for it.
 func handing(t testing.TB, controls ...string) (*world, harden.Plan) {
 	w := newWorld(t)
-	w.hands = &hands{node: w.node}
+	w.hands = &hands{t: t, node: w.node}
 	w.cluster.service = "10.96.0.1:443"
 	w.members.endpoints = func() ([]string, error) { return []string{"192.0.2.11:6443"}, nil }
 	w.node.backOff, w.node.grace = true, 30*time.Second
@@ -306,6 +316,59 @@ func TestHandoverFallsBack(t *testing.T) {
 			}
 			if w.node.led || w.hands.held || w.node.canary.running != nil || len(w.node.guards) > 0 || w.node.pods[harden.APIServer].frozen {
 				t.Errorf("left: led %v, held %v, canary %v, guards %v", w.node.led, w.hands.held, w.node.canary.running, w.node.guards)
+			}
+		})
+	}
+}
+
+// TestTableThatCannotBeTakenAway: a second attempt panicked, and a run that never saw the table go said that every gate had passed.
+func TestTableThatCannotBeTakenAway(t *testing.T) {
+	stuck := errors.New("table inet kubectl-harden is still there")
+	const unknown = "not proven is that nothing leads connections elsewhere any more: taking away what leads connections: " +
+		"table inet kubectl-harden is still there"
+	for _, row := range []struct {
+		name          string
+		arrange       func(w *world)
+		outcome       harden.Outcome
+		message, hint string
+		deeds         string
+		then          harden.Outcome // once it can be
+	}{
+		{name: "when all is done", outcome: harden.OutcomeApplied, message: unknown, hint: "kubectl-harden status --clean",
+			deeds: "try hold lead freeze end release let go sweep sweep"},
+		{name: "when all is done, at first", outcome: harden.OutcomeApplied, message: "applied, every gate has passed",
+			arrange: func(w *world) { w.on("Rename", schedulerManifest, 1, func() { w.hands.sweep = nil }) },
+			deeds:   "try hold lead freeze end release let go sweep sweep"},
+		{name: "and another component's gate fails", outcome: harden.OutcomeMixed, message: "the undo failed too: taking away what leads connections",
+			arrange: func(w *world) {
+				w.node.dies = func(c harden.ComponentID, text string) bool {
+					return c == harden.Scheduler && strings.Contains(text, "--profiling=false")
+				}
+			},
+			hint: "kubectl-harden recover", deeds: "try hold lead freeze end release let go sweep sweep end sweep", then: harden.OutcomeRolledBack},
+		{name: "when nothing was restarted yet", outcome: harden.OutcomeMixed, message: "the undo failed too: taking away what leads connections",
+			arrange: func(w *world) { w.hands.lead = errors.New("no rule") },
+			hint:    "kubectl-harden recover", deeds: "try hold lead let go sweep sweep sweep", then: harden.OutcomeRolledBack},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w, p := handing(t, "anonymous", "scheduler")
+			w.hands.end, w.hands.sweep = stuck, stuck
+			if row.arrange != nil {
+				row.arrange(w)
+			}
+			res := w.apply(p)
+			if res.Outcome != row.outcome || !strings.Contains(res.Message.String(), row.message) || row.hint != "" && !slices.Contains(res.Hints, row.hint) {
+				t.Fatalf("%s: %s; hints %q", res.Outcome, res.Message, res.Hints)
+			}
+			if got := strings.Join(w.node.deeds, " "); got != row.deeds {
+				t.Errorf("it did %q, want %q", got, row.deeds)
+			}
+			if row.then == "" {
+				return
+			}
+			w.hands.sweep = nil
+			if res := w.recover(res.Transaction, false); res.Outcome != row.then || w.hands.held || len(w.changes()) > 0 {
+				t.Errorf("at last: %s: %s; held %v, left %q", res.Outcome, res.Message, w.hands.held, w.changes())
 			}
 		})
 	}

@@ -54,8 +54,7 @@ func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Res
 		res.Message = harden.Msg("%s", oneLine(err))
 		return res
 	case found.passed:
-		r.endRedirect(ctx)
-		if err := r.endCanary(ctx); err != nil {
+		if err := errors.Join(r.endRedirect(ctx), r.endCanary(ctx)); err != nil {
 			res.Message, res.Hints = harden.Msg("%s", oneLine(err)), []string{"kubectl-harden recover"}
 			return res
 		}
@@ -95,8 +94,7 @@ func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Res
 // takeUp makes ready to go on where the process that died was: what it has left of a canary goes, and a stage that was not
 // rehearsed will be.
 func (r *run) takeUp(ctx context.Context) error {
-	r.endRedirect(ctx)
-	if err := r.endCanary(ctx); err != nil {
+	if err := errors.Join(r.endRedirect(ctx), r.endCanary(ctx)); err != nil {
 		return err
 	}
 	for i, st := range r.plan.Stages {

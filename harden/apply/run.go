@@ -34,8 +34,9 @@ type run struct {
 	hand      *handover                   // by this process
 	traffic   *traffic                    // where objects can cut it
 	table     *tableProof                 // of the packet filter, once it was changed
-	// handedBack says that nothing of that is there any more.
+	// handedBack says that nothing of that is there any more; leads, why it may be there still.
 	handedBack bool
+	leads      error
 	kept       []string // directories that should be gone and hold what others put there
 	owed       []error  // objects that could not be put back, because the API could not be asked
 	single     *bool    // whether this is the only control plane, once that was asked
@@ -78,6 +79,7 @@ func (r *run) forward(ctx context.Context) harden.Result {
 	if err := r.soak(ctx); err != nil {
 		return r.undo(ctx, err, len(r.plan.Stages)-1)
 	}
+	r.settleRedirect(ctx)
 	if r.switched() {
 		return r.wait(ctx)
 	}
@@ -86,10 +88,10 @@ func (r *run) forward(ctx context.Context) harden.Result {
 
 // commit ends a transaction whose gates have all passed.
 func (r *run) commit(ctx context.Context) harden.Result {
-	res := harden.Result{
+	res := r.leading(harden.Result{
 		Transaction: r.tx.ID(), Outcome: harden.OutcomeApplied, Script: r.tx.Script(), Message: r.praise(),
 		Hints: []string{"kubectl-harden rollback " + r.tx.ID()},
-	}
+	})
 	done := harden.Event{Kind: harden.EventFinished, Outcome: res.Outcome, Message: res.Message}
 	if err := r.tx.Log(kindPassed, nil); err != nil {
 		// Everything is written and proven: whether to keep it is the operator's to say once the journal can be written.

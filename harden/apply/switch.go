@@ -147,6 +147,7 @@ func (r *run) wait(ctx context.Context) harden.Result {
 	if r.plan.Switch.NewConnection {
 		res.Message = harden.Msg("applied, every gate has passed; it is undone in %s unless it is confirmed over a new SSH connection, or at a console", harden.Spell(within))
 	}
+	res = r.leading(res)
 	r.tell(harden.Event{Kind: harden.EventWaiting, Timeout: within, Outcome: res.Outcome, Message: res.Message})
 	return res
 }

@@ -32,7 +32,7 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	_ = r.tx.Log(kindUndoing, nil)
 	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("undoing: %s", oneLine(cause))})
 	var errs []error
-	r.endRedirect(ctx)
+	_ = r.endRedirect(ctx)
 	if err := r.endCanary(ctx); err != nil {
 		r.tell(harden.Event{Kind: harden.EventFailed, Message: harden.Msg("%s", oneLine(err))})
 		errs = append(errs, err)
@@ -42,6 +42,10 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 			r.tell(harden.Event{Kind: harden.EventFailed, Stage: i, Message: harden.Msg("%s", oneLine(err))})
 			errs = append(errs, err)
 		}
+	}
+	if err := r.endRedirect(ctx); err != nil {
+		r.tell(harden.Event{Kind: harden.EventFailed, Message: harden.Msg("%s", oneLine(err))})
+		errs = append(errs, err)
 	}
 	if len(errs) == 0 {
 		r.waysBack(ctx, r.plan.Stages[:last+1])

@@ -32,6 +32,7 @@ type Holder struct {
 	in   *json.Decoder
 	out  *json.Encoder
 	stop chan struct{}
+	end  func() error
 
 	mu   sync.Mutex
 	lost error
@@ -51,6 +52,7 @@ func Dial(socket string) (*Holder, error) {
 		return nil, fmt.Errorf("reaching the fence: %w", err)
 	}
 	h := &Holder{conn: conn, in: json.NewDecoder(conn), out: json.NewEncoder(conn), stop: make(chan struct{})}
+	h.end = sync.OnceValue(h.endOnce)
 	go func() {
 		tick := time.NewTicker(beatEvery)
 		defer tick.Stop()
@@ -106,8 +108,10 @@ func (h *Holder) Lost() error {
 	return h.lost
 }
 
-// End lets the fence end, and its table with it.
-func (h *Holder) End() error {
+// End lets the fence end, and its table with it. Called again it says what it said at first.
+func (h *Holder) End() error { return h.end() }
+
+func (h *Holder) endOnce() error {
 	close(h.stop)
 	err := h.tell(request{Do: doEnd})
 	h.mu.Lock()
