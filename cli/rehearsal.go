@@ -84,6 +84,9 @@ func (n *hostNode) FreePort(ctx context.Context) (int, error) {
 // Canary looks for the canary's container, of those made since.
 func (n *hostNode) Canary(ctx context.Context, since time.Time) (apply.CanaryState, error) {
 	r, err := n.cri(ctx)
+	if errors.Is(err, host.ErrNoRuntime) {
+		return apply.CanaryState{}, fmt.Errorf("%w: %w", apply.ErrNoRuntime, err)
+	}
 	if err != nil {
 		return apply.CanaryState{}, err
 	}

@@ -380,7 +380,8 @@ func (r *run) endCanary(ctx context.Context) error {
 }
 
 // awaitCanaryGone waits for the end of the canary's container: of one that was seen, or that the kubelet may still make of a
-// manifest that it has read. Where the runtime cannot be asked, the manifest that is gone has to do.
+// manifest that it has read. Where there is no runtime to ask, the manifest that is gone has to do; one that does not answer tells
+// nothing.
 func (r *run) awaitCanaryGone(ctx context.Context, entry *canaryEntry) error {
 	stopped, began := false, r.Clock.Now()
 	err := r.poll(ctx, began.Add(2*canaryGone), func() (bool, string, error) {
@@ -388,13 +389,16 @@ func (r *run) awaitCanaryGone(ctx context.Context, entry *canaryEntry) error {
 		now := r.Clock.Now()
 		entry.seen = entry.seen || state.There
 		switch {
-		case err != nil, state.Exited, entry.seen && !state.There:
+		case errors.Is(err, ErrNoRuntime):
+			return true, "", nil
+		case err != nil:
+			return false, oneLine(err), nil
+		case state.Exited, entry.seen && !state.There:
 			return true, "", nil
 		case !state.There:
 			return now.Sub(began) >= canaryQuiet, "whether the kubelet makes a container of it is not seen yet", nil
 		case !stopped && now.Sub(began) >= canaryGone:
-			stopped = true
-			_ = r.Node.StopCanary(ctx)
+			stopped = r.Node.StopCanary(ctx) == nil
 		}
 		return false, "its container has not ended", nil
 	})

@@ -20,7 +20,7 @@ type Rehearser interface {
 	// FreePort finds a port of the loopback address that nobody listens on, that no container declares, and that the kernel
 	// gives to nobody by itself.
 	FreePort(ctx context.Context) (int, error)
-	// Canary describes the canary's container, of those made since.
+	// Canary describes the canary's container, of those made since; ErrNoRuntime where there is none to ask.
 	Canary(ctx context.Context, since time.Time) (CanaryState, error)
 	// StopCanary ends the canary's container where the kubelet does not.
 	StopCanary(ctx context.Context) error
@@ -32,6 +32,9 @@ type Rehearser interface {
 	Arm(ctx context.Context, g Guard) error
 	Disarm(ctx context.Context, name string) error
 }
+
+// ErrNoRuntime says that the node has no container runtime that could be asked, now or later.
+var ErrNoRuntime = errors.New("no container runtime to ask")
 
 // Guard removes files in our place, should we die: when its time is over, and at the next boot before the kubelet starts.
 type Guard struct {

@@ -189,6 +189,60 @@ func (w *world) noCanary() {
 	}
 }
 
+// TestRuntimeThatDoesNotAnswerIsNoEndOfACanary: one question that failed was taken for proof that the canary had gone.
+func TestRuntimeThatDoesNotAnswerIsNoEndOfACanary(t *testing.T) {
+	slow := errors.New("context deadline exceeded")
+	for _, row := range []struct {
+		name    string
+		deaf    func(asked int) error // once the canary's manifest is gone
+		outcome harden.Outcome
+		says    string
+		runs    bool // it still does then, and is not said to have gone
+	}{
+		{name: "at first", outcome: harden.OutcomeApplied, deaf: func(asked int) error {
+			if asked == 1 {
+				return slow
+			}
+			return nil
+		}},
+		{name: "now and then", outcome: harden.OutcomeApplied, deaf: func(asked int) error {
+			if asked%3 == 1 {
+				return slow
+			}
+			return nil
+		}},
+		{name: "ever again", outcome: harden.OutcomeMixed, deaf: func(int) error { return slow }, runs: true,
+			says: "waiting for the canary's end: timed out: context deadline exceeded"},
+		{name: "as there is none", outcome: harden.OutcomeApplied, deaf: func(int) error { return apply.ErrNoRuntime }, runs: true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.node.canary.stays = true
+			w.on("Remove", harden.CanaryFile, 1, func() {
+				asked := 0
+				w.node.canary.deaf = func() error { asked++; return row.deaf(asked) }
+			})
+			res := w.apply(w.plan("audit"))
+			if res.Outcome != row.outcome || !strings.Contains(res.Message.String(), row.says) {
+				t.Fatalf("%s: %s", res.Outcome, res.Message)
+			}
+			if runs := w.node.canary.running != nil; runs != row.runs {
+				t.Errorf("the canary runs: %v", runs)
+			}
+			if row.outcome != harden.OutcomeMixed {
+				return
+			}
+			if _, log := w.node.logs[logDir+"/"+harden.CanaryLog]; !log || len(w.node.guards) != 1 || strings.Contains(w.said(harden.EventPassed), "the second instance is gone") {
+				t.Errorf("its log is there: %v; armed: %v; said %q", log, w.node.guards, w.said(harden.EventPassed))
+			}
+			w.node.canary.deaf = nil
+			if res := w.recover(res.Transaction, false); res.Outcome != harden.OutcomeRolledBack || w.canaryLeft() != nil || len(w.changes()) > 0 {
+				t.Errorf("at last: %s: %s; %v; %q", res.Outcome, res.Message, w.canaryLeft(), w.changes())
+			}
+		})
+	}
+}
+
 func (w *world) canaryLeft() error {
 	if s, err := w.State(canaryFile); err == nil && s.Exists && !strings.HasPrefix(string(s.Data), "kind: Pod\n") {
 		return fmt.Errorf("%s is left", canaryFile)

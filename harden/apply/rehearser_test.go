@@ -28,9 +28,10 @@ type canary struct {
 	exited  string
 
 	// What may go wrong.
-	dies   string // its last words, a second after it started
-	never  bool   // the kubelet does not start it
-	stays  bool   // the kubelet does not stop it
+	dies   string       // its last words, a second after it started
+	never  bool         // the kubelet does not start it
+	stays  bool         // the kubelet does not stop it
+	deaf   func() error // what asking the runtime for it ends with
 	answer func(harden.Probe) *apply.ProbeResult
 	checks []string // of its own that fail
 	write  error    // of a trial write
@@ -146,6 +147,11 @@ func (n *node) FreePort(context.Context) (int, error) {
 
 func (n *node) Canary(_ context.Context, since time.Time) (apply.CanaryState, error) {
 	k := &n.canary
+	if k.deaf != nil {
+		if err := k.deaf(); err != nil {
+			return apply.CanaryState{}, err
+		}
+	}
 	if k.made.Before(since) {
 		return apply.CanaryState{}, nil
 	}
@@ -156,6 +162,11 @@ func (n *node) Canary(_ context.Context, since time.Time) (apply.CanaryState, er
 }
 
 func (n *node) StopCanary(context.Context) error {
+	if n.canary.deaf != nil {
+		if err := n.canary.deaf(); err != nil {
+			return err
+		}
+	}
 	n.canary.running, n.canary.stays, n.canary.ended = nil, false, true
 	return nil
 }
