@@ -84,6 +84,9 @@ func (a *app) undoAll(ctx context.Context, e *engine, ids []string, control stri
 	var done []harden.Result
 	var owed error
 	run := word(4)
+	if err := a.inTheWay(ctx, e, all, run); err != nil {
+		return err
+	}
 	for _, u := range all {
 		p, err := e.undo(ctx, u, run)
 		// Neither an API that is away nor what others wrote there keeps anybody from undoing what is on the node.
@@ -105,6 +108,24 @@ func (a *app) undoAll(ctx context.Context, e *engine, ids []string, control stri
 		done = append(done, undone...)
 	}
 	return owed
+}
+
+// inTheWay refuses what others have changed on the node since, before anything is undone: what keeps a change through upgrades comes
+// first, and would be gone while the change is still there.
+func (a *app) inTheWay(ctx context.Context, e *engine, all []undoing, run string) error {
+	if len(all) < 2 {
+		return nil
+	}
+	for _, u := range all {
+		if u.keeps {
+			continue
+		}
+		var conflict *harden.UndoConflictError
+		if _, err := e.undo(ctx, u, run); errors.As(err, &conflict) && conflict.Later == "" {
+			return a.undoConflict(err)
+		}
+	}
+	return nil
 }
 
 // owes says which part of an undo is left, and what comes of that.

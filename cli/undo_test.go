@@ -113,6 +113,33 @@ func TestUndoOfOneControlTakesWhatKubeadmKeepsOfIt(t *testing.T) {
 	}
 }
 
+// TestAnEditInTheWayOfTheNodesPart was found when kubeadm's part was undone already, so that the next upgrade would have taken the rest.
+func TestAnEditInTheWayOfTheNodesPart(t *testing.T) {
+	a, e, node, _, errs := keptDemo(t, "apiserver-profiling")
+	const manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+	now, err := e.m.node.State(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := e.m.files.Create("/etc/kubernetes/.edited", 0o600)
+	if err == nil {
+		_, err = f.Write([]byte(strings.Replace(string(now.Data), "--profiling=false", "--profiling=true", 1)))
+		err = errors.Join(err, f.Close(), e.m.files.Rename("/etc/kubernetes/.edited", manifest))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := exitCode(a.undoAll(t.Context(), e, []string{node}, "")); code != exitRefused || !strings.Contains(errs.String(), "somebody changed the same lines since") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+	if history, err := e.History(t.Context()); err != nil || len(history) != 2 {
+		t.Errorf("something was undone: %v %+v", err, history)
+	}
+	if k := slowFacts(t, e).Cluster.Kubeadm; len(k.ExtraArgs[harden.APIServer]) == 0 {
+		t.Error("kubeadm's configuration is as before, and the node is not")
+	}
+}
+
 // With the API away the node's part is undone, and what is left is said.
 func TestUndoSaysWhatKubeadmStillKeeps(t *testing.T) {
 	a, e, node, kept, errs := keptDemo(t, "audit-policy")
