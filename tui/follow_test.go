@@ -62,17 +62,25 @@ func TestRunOfAnotherProcessIsFollowed(t *testing.T) {
 	w.settle().keys("esc").want("Areas").wantNot("another run")
 }
 
-// TestWaitingForConfirm: the time left is counted down, confirming keeps it, and what was chosen for it is no longer chosen.
-func TestWaitingForConfirm(t *testing.T) {
+// waiting is a walk whose run waits for confirm, for five minutes.
+func waiting(t *testing.T) (w *walk, id string) {
+	t.Helper()
 	e := newFake(t)
 	e.outcome = harden.OutcomeWaiting
-	w := begun(t, e, Options{})
+	w = begun(t, e, Options{})
 	w.keys("*", "p", "d", "A")
-	id := "20261123-120000-0001"
+	id = "20261123-120000-0001"
 	e.standing = standings("waiting")
 	e.standing.Transaction, e.standing.Switch.Transaction, e.standing.Switch.Left = id, id, 5*time.Minute
 	e.script = openEvents(harden.Event{Kind: harden.EventWaiting, Timeout: 5 * time.Minute, Outcome: harden.OutcomeWaiting, Message: harden.Msg("applied, every gate has passed")})
 	w.settle().keys("'cp1", "enter")
+	return w, id
+}
+
+// TestWaitingForConfirm: the time left is counted down, confirming keeps it, and what was chosen for it is no longer chosen.
+func TestWaitingForConfirm(t *testing.T) {
+	w, id := waiting(t)
+	e := w.e
 	w.want("Waiting for confirm", "undone by itself in 5 min unless you confirm it", "from another terminal",
 		"sudo kubectl-harden confirm "+id, "sudo kubectl-harden rollback "+id, "a reboot")
 	if n := w.m.loses(); n != 0 {
@@ -109,6 +117,23 @@ func TestNobodyConfirms(t *testing.T) {
 	w.send(tickMsg{})
 	w.want("Rolled back")
 	w.keys("C").want("nothing here waits for confirm")
+}
+
+// TestWhatTheSwitchUndidIsNotSaidToWait: the walk ended with the words, and the exit code, of a change that waits for confirm.
+func TestWhatTheSwitchUndidIsNotSaidToWait(t *testing.T) {
+	w, _ := waiting(t)
+	w.want("Waiting for confirm")
+	w.e.events = openEvents(harden.Event{Time: w.e.clock.Now(), Kind: harden.EventFinished, Outcome: harden.OutcomeRolledBack, Message: harden.Msg("nobody confirmed it in time; everything is as before")})
+	w.e.standing = nil
+	w.e.clock.add(time.Second)
+	w.send(tickMsg{})
+	w.want("Rolled back")
+	if got := w.m.summary.Applied[0].Result; got.Outcome != harden.OutcomeRolledBack || len(got.Hints) > 0 {
+		t.Errorf("%+v", got)
+	}
+	if sum := w.m.summary.String(); strings.Contains(sum, "confirm") && !strings.Contains(sum, "nobody confirmed") || strings.Contains(sum, "unless") {
+		t.Errorf("the summary:\n%s", sum)
+	}
 }
 
 // TestUndoingWhatWaits goes by its diff and the node's name, like every undo; nothing else is applied beside it.

@@ -128,6 +128,7 @@ func (m *Model) look(s *followScreen) tea.Cmd {
 			s.saw(standing, events, err, m.opts.Now())
 			if s.over && !s.known {
 				s.known = true
+				m.overtaken(s)
 				return m.readFacts()
 			}
 			return nil
@@ -174,6 +175,22 @@ func (m *Model) settled(id string, res harden.Result) {
 		}
 	}
 	m.summary.Applied = append(m.summary.Applied, Applied{Result: res})
+}
+
+// overtaken takes over how a run of this walk ended that waited for confirm, and that another process has settled: its switch, or an
+// operator elsewhere.
+func (m *Model) overtaken(s *followScreen) {
+	for i, a := range m.summary.Applied {
+		if a.Result.Transaction != s.standing.Transaction || a.Result.Outcome != harden.OutcomeWaiting {
+			continue
+		}
+		for _, e := range s.events {
+			if e.Kind == harden.EventFinished && e.Outcome != harden.OutcomeWaiting {
+				m.summary.Applied[i].Result.Outcome, m.summary.Applied[i].Result.Message = e.Outcome, e.Message
+				m.summary.Applied[i].Result.Hints = nil
+			}
+		}
+	}
 }
 
 // settles says that a review undoes the transaction that waits: that needs nothing else first.
