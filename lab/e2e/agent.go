@@ -191,10 +191,13 @@ func describeFile(path string) (string, error) {
 	return text, nil
 }
 
-// watch prints every instance of the components once, as soon as it is there, until its input ends.
+// watch prints every instance of the components once, as soon as it is there, until its input ends, and then how well it has
+// watched.
 func watch(components []string) error {
 	out := json.NewEncoder(os.Stdout)
 	seen := map[string]bool{}
+	var w watched
+	last := time.Now()
 	done := make(chan struct{})
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
@@ -214,9 +217,10 @@ func watch(components []string) error {
 				return err
 			}
 		}
+		w.Looks, w.Longest, last = w.Looks+1, max(w.Longest, time.Since(last)), time.Now()
 		select {
 		case <-done:
-			return nil
+			return out.Encode(w)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -150,7 +150,7 @@ func encryptionWay(t *T) {
 	}
 	sum := strings.Fields(t.shell("sha256sum " + keyFile))[0]
 	key := strings.TrimSpace(t.shell("sed -n 's/.*secret: //p' " + keyFile))
-	if out = t.encrypt(10, "--accept", apiServer); !strings.Contains(out.stdout+out.stderr, sum) {
+	if out = t.encrypt(8, "--accept", apiServer); !strings.Contains(out.stdout+out.stderr, sum) {
 		t.errorf("without word that the key is stored: %s", out)
 	}
 	accepted := apiServer + "," + encryptionControl
@@ -222,6 +222,9 @@ func encryptionWay(t *T) {
 
 // wasRead wants every answer to have been the value, or that nobody answered.
 func (t *T) wasRead(value string) {
+	if t.shell("find /tmp/read -newermt '15 seconds ago'") == "" {
+		t.errorf("the one that read all along has ended before")
+	}
 	t.shell("touch /tmp/stop; sleep 1")
 	seen := map[string]int{}
 	for line := range strings.Lines(t.shell("cat /tmp/read")) {

@@ -75,7 +75,7 @@ func (t *T) pollIn(n *lab.Node, pod, url string) *poller {
 	}
 	cmd, err := n.Command(t.ctx, args[0], args[1:]...)
 	t.need(err)
-	return &poller{t.background(cmd)}
+	return &poller{t.background(cmd), []string{url}}
 }
 
 // processOf finds a pod's process by its container, whatever its number is there.
@@ -97,32 +97,25 @@ func (t *T) asking() {
 
 // stop counts what was answered.
 func (w *way) stop() {
+	t := w.poller.background.t
 	last := time.Time{}
-	w.poller.background.stop(func(raw json.RawMessage) error {
-		var a answer
-		if err := json.Unmarshal(raw, &a); err != nil {
-			return err
-		}
+	w.poller.each(func(a answer) {
 		w.asked++
 		if a.Err != "" || a.Status != 200 {
 			w.failed++
-			w.poller.background.t.detail("%s: %s: %d %s after %s", w.name, a.At.Format("15:04:05.000"), a.Status, a.Err, a.Took)
-			return nil
+			t.detail("%s: %s: %d %s after %s", w.name, a.At.Format("15:04:05.000"), a.Status, a.Err, a.Took)
+			return
 		}
 		if a.Took > late {
 			w.late++
-			w.poller.background.t.detail("%s: %s: late: %s", w.name, a.At.Format("15:04:05.000"), a.Took)
+			t.detail("%s: %s: late: %s", w.name, a.At.Format("15:04:05.000"), a.Took)
 		}
 		end := a.At.Add(a.Took)
 		if gap := end.Sub(last); !last.IsZero() && gap > w.outage {
 			w.outage = gap
 		}
 		last = end
-		return nil
 	})
-	if w.asked == 0 {
-		w.poller.background.t.errorf("%s: nothing was asked", w.name)
-	}
 }
 
 func handover(t *T) {
@@ -162,9 +155,7 @@ func handover(t *T) {
 		if !strings.Contains(out.stderr, "new connections go to the new instance") {
 			t.errorf("run %d took the plain way:\n%s", i+1, out)
 		}
-		if restarts := m.stop(isLive); restarts[apiServer] != 1 || restarts[controllerManager]+restarts[scheduler] > 0 {
-			t.errorf("run %d restarted %s", i+1, counted(restarts))
-		}
+		t.only(map[string]int{apiServer: 1}, m.stop(isLive), fmt.Sprintf("run %d", i+1))
 		if now := t.leases(); now[controllerManager] == leases[controllerManager] && now[scheduler] == leases[scheduler] {
 			kept++
 		}
@@ -209,6 +200,9 @@ func (t *T) keeping(server string) func() under {
 	b := t.background(cmd)
 	return func() (u under) {
 		b.stop(func(raw json.RawMessage) error { return json.Unmarshal(raw, &u) })
+		if u.Requests == 0 || u.Watches != watches {
+			t.errorf("connections were not used: %+v", u)
+		}
 		return u
 	}
 }

@@ -57,7 +57,7 @@ func (t *T) journalOf(choose string) []journalLine {
 
 // killAtLines kills after the journal's n-th line, for every n that counts.
 func killAtLines(t *T) {
-	before := t.picture(t.node)
+	before := t.wholePicture()
 	t.step("a whole run, to see its journal")
 	out := t.command(t.node, applyAll[0], applyAll[1:]...)
 	if out.code != 0 {
@@ -130,6 +130,9 @@ func (t *T) settle(before picture, when string) (undone bool) {
 		d := before.differences(t.picture(t.node))
 		return len(d) == 0, strings.Join(d, "\n")
 	})
+	if before.objects != nil {
+		t.sameObjects(before.objects, t.lasting, when)
+	}
 	t.clean(when)
 	return undone
 }
@@ -164,7 +167,7 @@ func powerCuts(t *T) {
 	if t.full {
 		cuts = 10
 	}
-	before := t.picture(t.node)
+	before := t.wholePicture()
 	start := time.Now()
 	out := t.command(t.node, applyAll[0], applyAll[1:]...)
 	if out.code != 0 {

@@ -3,14 +3,9 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -33,26 +28,44 @@ var components = []string{apiServer, controllerManager, scheduler, etcd, kubelet
 var watchedPaths = []string{"/etc/kubernetes", "/etc/sysctl.d", "/etc/default", "/etc/systemd/system", "/etc/cni", "/var/lib/kubelet/config.yaml",
 	"/var/lib/kubelet/kubeadm-flags.env", "/var/lib/kubelet/config.d", "/usr/lib/systemd/system/kubelet.service.d"}
 
+// kernelSettings are those that the product sets, or a kubelet.
+var kernelSettings = []string{"vm.overcommit_memory", "vm.panic_on_oom", "kernel.panic", "kernel.panic_on_oops", "kernel.keys.root_maxkeys",
+	"kernel.keys.root_maxbytes"}
+
 // picture is a node as an undo must leave it.
 type picture struct {
-	files map[string]string
-	args  map[string]string
+	files  map[string]string
+	args   map[string]string
+	kernel map[string]string
+	// objects are the cluster's, where they are to be compared as well.
+	objects map[string]string
+}
+
+// wholePicture is that of the first node with the cluster's objects.
+func (t *T) wholePicture() picture {
+	p := t.picture(t.node)
+	p.objects = t.lasting()
+	return p
 }
 
 func (t *T) picture(n *lab.Node) picture {
-	p := picture{args: map[string]string{}}
+	p := picture{args: map[string]string{}, kernel: map[string]string{}}
 	t.agent(n, &p.files, append([]string{"files"}, watchedPaths...)...)
 	for _, i := range t.instances(n, components...) {
 		if i.Container != "" || i.Component == kubelet {
 			p.args[i.Component] = strings.Join(slices.Sorted(slices.Values(i.Args)), "\n")
 		}
 	}
+	for line := range strings.Lines(t.shellIn(n, `exec sysctl -e "$@"`, kernelSettings...)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
+		p.kernel[key] = value
+	}
 	return p
 }
 
-// differences are what is not the same any more.
+// differences are what is not the same any more on the node.
 func (p picture) differences(now picture) []string {
-	return append(p.fileDifferences(now), diffMaps(p.args, now.args)...)
+	return slices.Concat(p.fileDifferences(now), diffMaps(p.args, now.args), diffMaps(p.kernel, now.kernel))
 }
 
 func (p picture) fileDifferences(now picture) []string { return diffMaps(p.files, now.files) }
@@ -74,10 +87,13 @@ func diffMaps(before, after map[string]string) []string {
 	return out
 }
 
-// same fails the scenario unless the node is as in the picture, files and arguments.
+// same fails the scenario unless the node is as in the picture: files, arguments, kernel settings; and the cluster, where it is in it.
 func (t *T) same(before picture, when string) {
 	if d := before.differences(t.picture(t.node)); len(d) > 0 {
 		t.errorf("%s: not as before:\n%s", when, strings.Join(d, "\n"))
+	}
+	if before.objects != nil {
+		t.sameObjects(before.objects, t.lasting, when)
 	}
 }
 
@@ -103,154 +119,6 @@ func (t *T) instance(n *lab.Node, component string) instance {
 		t.fatalf("%d instances of %s run on %s: %v", len(found), component, n.Name(), found)
 	}
 	return found[0]
-}
-
-// background is an agent that tells what it sees until it is stopped.
-type background struct {
-	t     *T
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	lines chan []byte
-}
-
-func (t *T) background(cmd *exec.Cmd) *background {
-	b := &background{t: t, cmd: cmd, lines: make(chan []byte, 1)}
-	var err error
-	b.stdin, err = cmd.StdinPipe()
-	t.need(err)
-	stdout, err := cmd.StdoutPipe()
-	t.need(err)
-	t.need(cmd.Start())
-	go func() {
-		var all bytes.Buffer
-		io.Copy(&all, bufio.NewReader(stdout))
-		b.lines <- all.Bytes()
-	}()
-	t.cleanup(func() { b.stdin.Close() })
-	return b
-}
-
-// stop ends it and gives what it has told.
-func (b *background) stop(each func(json.RawMessage) error) {
-	b.stdin.Close()
-	select {
-	case told := <-b.lines:
-		b.cmd.Wait()
-		d := json.NewDecoder(bytes.NewReader(told))
-		for {
-			var raw json.RawMessage
-			if d.Decode(&raw) != nil {
-				return // its last line may be torn, where the node was killed
-			}
-			b.t.need(each(raw))
-		}
-	case <-time.After(20 * time.Second):
-		b.t.fatalf("a background agent did not end: %s", b.cmd)
-	}
-}
-
-// lives counts the instances of components while something happens.
-type lives struct {
-	background *background
-	before     map[string]bool
-}
-
-// watchLives begins to count in the first node.
-func (t *T) watchLives() *lives {
-	l := &lives{before: map[string]bool{}}
-	for _, i := range t.instances(t.node, components...) {
-		l.before[i.id()] = true
-		// What else is started in a container that runs is no new life of it: flags are checked there.
-		if i.Container != "" {
-			l.before[i.Container] = true
-		}
-	}
-	cmd, err := t.node.Command(t.ctx, agentPath, append([]string{"agent", "watch"}, components...)...)
-	t.need(err)
-	l.background = t.background(cmd)
-	return l
-}
-
-// stop gives how many new instances of each component there were: as many as restarts. A program that only says its version,
-// and a canary, are told apart by what they were started as.
-func (l *lives) stop(counts func(instance) bool) map[string]int {
-	n := map[string]int{}
-	l.background.stop(func(raw json.RawMessage) error {
-		var i instance
-		if err := json.Unmarshal(raw, &i); err != nil {
-			return err
-		}
-		if !l.before[i.id()] && !l.before[i.Container] && counts(i) {
-			n[i.Component]++
-			l.background.t.detail("a new instance: %+v", i)
-		}
-		return nil
-	})
-	return n
-}
-
-// asked are the arguments by which a component's program is kept from starting while it judges the others.
-var asked = []string{"--version", "--goaway-chance=1", "--kubeconfig=/kubectl-harden/rehearsal", "--exit-on-lock-contention=true"}
-
-// isLive: neither a program that is asked about its flags nor a canary, which has another port, nor a component's own helper.
-func isLive(i instance) bool {
-	if i.Component != kubelet && i.Container == "" || slices.ContainsFunc(i.Args, func(a string) bool { return slices.Contains(asked, a) }) {
-		return false
-	}
-	return i.Component != apiServer || slices.Contains(i.Args, "--secure-port=6443")
-}
-
-// polled is what a poller has seen of one address.
-type polled struct {
-	asked, failed int
-	// outage is the longest time without an answer, from the end of the last good one to the end of the next.
-	outage time.Duration
-	codes  map[int]int
-}
-
-// poller asks from beside the nodes, as another machine would.
-type poller struct {
-	background *background
-}
-
-func (t *T) poller(urls ...string) *poller {
-	self, err := os.Executable()
-	t.need(err)
-	return &poller{t.background(t.cluster.CommandOutside(t.ctx, self, append([]string{"agent", "poll"}, urls...)...))}
-}
-
-// readyz is the API server's, by the node's address.
-func readyz(n *lab.Node) string { return "https://" + n.Address() + ":6443/readyz" }
-
-func (p *poller) stop() map[string]*polled {
-	out := map[string]*polled{}
-	last := map[string]time.Time{}
-	p.background.stop(func(raw json.RawMessage) error {
-		var a answer
-		if err := json.Unmarshal(raw, &a); err != nil {
-			return err
-		}
-		if out[a.URL] == nil {
-			out[a.URL] = &polled{codes: map[int]int{}}
-			last[a.URL] = a.At
-		}
-		seen := out[a.URL]
-		seen.asked++
-		if a.Err == "" {
-			seen.codes[a.Status]++
-		}
-		if a.Err != "" || a.Status != 200 {
-			seen.failed++
-			return nil
-		}
-		end := a.At.Add(a.Took)
-		if gap := end.Sub(last[a.URL]); seen.failed > 0 && gap > seen.outage {
-			seen.outage = gap
-		}
-		last[a.URL] = end
-		return nil
-	})
-	return out
 }
 
 // lease is who leads.
@@ -304,6 +172,47 @@ func (t *T) objects() map[string]string {
 	return out
 }
 
+// restless are kinds of objects whose contents, or themselves, come and go with processes and addresses.
+var restless = map[string]func(name string) bool{
+	"Endpoints":                 func(string) bool { return true },
+	"EndpointSlice":             func(string) bool { return true },
+	"CertificateSigningRequest": func(string) bool { return true },
+	// Made by kubeadm init, and removed when it has run out.
+	"Secret":    func(name string) bool { return strings.HasPrefix(name, "kube-system/bootstrap-token-") },
+	"ConfigMap": func(name string) bool { return name == "kube-public/cluster-info" },
+}
+
+// enforcer is the lab's own, which scenarios take away and start again.
+const enforcer = "lab-netpolicy"
+
+// lasting are the objects that a restart and a boot leave as they are: kubeadm's ConfigMaps, NetworkPolicies, and all others. Of pods
+// and leases only the names count: the kubelet makes static pods anew, and an API server its own lease.
+func (t *T) lasting() map[string]string { return lasting(t.objects()) }
+
+func lasting(objects map[string]string) map[string]string {
+	out := map[string]string{}
+	for key, text := range objects {
+		kind, name, _ := strings.Cut(key, " ")
+		if passing := restless[kind]; passing != nil && passing(name) || strings.Contains(name, "/"+enforcer) {
+			continue
+		}
+		if kind == "Pod" || kind == "Lease" {
+			text = "one of that name"
+		}
+		out[key] = text
+	}
+	return out
+}
+
+// sameObjects waits until the API has the same objects as before: the kubelet removes the mirror of a pod that is gone with its
+// next round.
+func (t *T) sameObjects(before map[string]string, now func() map[string]string, when string) {
+	t.within(time.Minute, when+": the same API objects as before", func() (bool, string) {
+		d := diffMaps(before, now())
+		return len(d) == 0, strings.Join(d, "\n")
+	})
+}
+
 // allowedManifests are what may lie in the static pod directory.
 var allowedManifests = []string{".kubelet-keep", "etcd.yaml", "kube-apiserver.yaml", "kube-controller-manager.yaml", "kube-scheduler.yaml"}
 
@@ -317,7 +226,10 @@ func (t *T) leftovers(n *lab.Node) []string {
 	}
 	for what, script := range map[string]string{
 		"table":            `nft list tables | grep -i harden || true`,
-		"unit":             `systemctl list-units --all --plain --no-legend '*harden*' '*harmful*'; ls /etc/systemd/system /run/systemd/transient /run/systemd/system 2>/dev/null | grep -i -e harden -e harmful || true`,
+		"unit":             `systemctl list-units --all --plain --no-legend '*harden*' '*harmful*'; find /etc/systemd/system /run/systemd/transient /run/systemd/system -iname '*harden*' -o -iname '*harmful*' 2>/dev/null || true`,
+		"in /run":          `find /run -maxdepth 1 -name '*harden*'`,
+		"link":             `ip -o link | grep -i harden || true`,
+		"namespace":        `ip netns list | grep -i harden || true`,
 		"temporary file":   `find /etc /var /usr/local /run -xdev -name '.kubectl-harden*' 2>/dev/null || true`,
 		"process":          `for e in /proc/[0-9]*/exe; do p=$(readlink $e || true); case "$p" in *kubectl-harden*|*harmful*) echo "$e $p";; esac; done`,
 		"held lock":        `[ ! -e ` + stateDir + `/lock ] || flock -n ` + stateDir + `/lock true || echo held`,
@@ -331,6 +243,13 @@ func (t *T) leftovers(n *lab.Node) []string {
 		if i.Container != "" && !isLive(i) {
 			out = append(out, fmt.Sprintf("another API server: %v", i.Args))
 		}
+	}
+	// By which runs on several control planes wait for each other.
+	lease, err := t.node.Run(t.ctx, "kubectl", "get", "lease", "-n", "kube-system", "kubectl-harden", "--ignore-not-found", "-o", "yaml", "--request-timeout=10s")
+	if err != nil {
+		out = append(out, fmt.Sprintf("whether there is a lease is not known: %v", err))
+	} else if len(lease) > 0 {
+		out = append(out, "lease: "+string(lease))
 	}
 	return out
 }

@@ -25,6 +25,7 @@ import (
 // options are the command line.
 type options struct {
 	name, kubernetes, logs string
+	summary                string
 	only                   *regexp.Regexp
 	full, keep, retry      bool
 	within, beginWithin    time.Duration
@@ -60,6 +61,7 @@ func run(args []string) int {
 	flags.StringVar(&o.name, "name", "e2e", "the cluster's `name`")
 	flags.StringVar(&o.kubernetes, "kubernetes", "", "the Kubernetes `version`: "+strings.Join(lab.Versions(), " or "))
 	flags.StringVar(&o.logs, "logs", "e2e-logs", "`folder` for what is kept of scenarios that fail")
+	flags.StringVar(&o.summary, "summary", "", "`file` to write the last lines of the table to: which scenarios passed, failed, were not begun")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0

@@ -30,7 +30,9 @@ func profiles(t *T) {
 		}
 	}
 	asked("before", "200")
+	lives := t.watchLives()
 	out := t.must(0, "apply", "--control", "controllermanager-profiling,scheduler-profiling", "--yes", "--soak", "2s")
+	t.only(map[string]int{controllerManager: 1, scheduler: 1}, lives.stop(isLive), "apply")
 	for _, c := range []string{"controllermanager", "scheduler"} {
 		if said := fmt.Sprintf("proven for %s-profiling", c); !strings.Contains(strings.Join(strings.Fields(out.stdout+out.stderr), " "), said) {
 			t.errorf("it does not say %q: %s", said, out)

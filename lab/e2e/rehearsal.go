@@ -53,17 +53,8 @@ func refused(t *T) {
 	t.figure("to refuse", "at most %s", seconds(longest))
 	seen := m.poll.stop()[readyz(t.node)]
 	t.figure("failed requests", "%d of %d", seen.failed, seen.asked)
-	t.figure("restarts", "%s", counted(m.lives.stop(isLive)))
-	t.sameObjects(objects)
-}
-
-// sameObjects waits until the API has the same objects as before: the kubelet removes the mirror of a pod that is gone with its
-// next round.
-func (t *T) sameObjects(before map[string]string) {
-	t.within(time.Minute, "the same API objects as before", func() (bool, string) {
-		d := diffMaps(before, t.objects())
-		return len(d) == 0, strings.Join(d, "\n")
-	})
+	t.only(nil, m.lives.stop(isLive), "while all were refused")
+	t.sameObjects(objects, t.objects, "at the end")
 }
 
 // rehearsed is a run whose canary has something to show: a log of its own, in a directory that the kubelet makes.
@@ -83,6 +74,8 @@ func canaryLives(t *T) {
 	t.must(0, "rollback", "--yes")
 	t.same(before, "after the whole run and its undo")
 	t.healthy("after the whole run and its undo")
+	// The log of a server that served stays. That of a canary, and what was made for it, does not.
+	t.shell("rm -r " + auditLogs)
 	server, objects := t.instance(t.node, apiServer), t.objects()
 
 	for n := first; n <= last; n++ {
@@ -98,6 +91,7 @@ func canaryLives(t *T) {
 		t.must(0, "recover")
 		t.same(before, when)
 		t.clean(when)
+		logs := t.auditLogs()
 		switch now := t.instance(t.node, apiServer); {
 		case now.Container == server.Container:
 		case k.Lines > last:
@@ -108,9 +102,15 @@ func canaryLives(t *T) {
 			t.errorf("%s: the live API server was restarted", when)
 			server = now
 		}
+		if k.Lines > last {
+			t.shell("rm -rf " + auditLogs)
+		} else if logs != "" {
+			t.errorf("%s: left behind: %s", when, logs)
+		}
 	}
 	t.figure("killed at", "%d lines", last-first+1)
-	t.sameObjects(objects)
+	t.sameObjects(objects, t.objects, "killed at every line")
+	before.objects = lasting(objects)
 
 	for _, wait := range []time.Duration{0, 2 * time.Second, 6 * time.Second} {
 		when := fmt.Sprintf("power cut %s after a canary's manifest was written", seconds(wait))
@@ -136,8 +136,17 @@ func canaryLives(t *T) {
 		t.must(0, "recover")
 		t.same(before, when)
 		t.clean(when)
+		if logs := t.auditLogs(); logs != "" {
+			t.errorf("%s: left behind: %s", when, logs)
+		}
 	}
 }
+
+// auditLogs is where the rehearsed change has the audit log written, in a directory that is not there before.
+const auditLogs = "/var/log/kubernetes"
+
+// auditLogs are what is there of them.
+func (t *T) auditLogs() string { return t.shell("find " + auditLogs + " 2>/dev/null || true") }
 
 // canaryLines is the journal that tells of a canary, and the numbers of its first and its last line that do.
 func (t *T) canaryLines() (lines []journalLine, first, last int) {

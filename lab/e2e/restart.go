@@ -2,7 +2,12 @@
 
 package main
 
-import "time"
+import (
+	"cmp"
+	"maps"
+	"strings"
+	"time"
+)
 
 var restartScenarios = []scenario{{
 	name:   "02-restart",
@@ -12,22 +17,23 @@ var restartScenarios = []scenario{{
 }}
 
 func plainRestart(t *T) {
-	before := t.picture(t.node)
+	before := t.wholePicture()
 	leases := t.leases()
 	m := t.measure()
 	alone := t.must(0, "apply", "--control", "apiserver-profiling", "--yes", "--soak", "0s")
 	t.figure("API server alone", "%s", seconds(alone.took))
 	m.report("alone: ", map[string]int{apiServer: 1})
-	t.leasesKept(leases)
+	t.leasesKept("alone: ", leases)
 	t.must(0, "rollback", "--yes")
 	t.healthy("after the first undo")
 	t.same(before, "after the first undo")
 
 	t.step("all that is chosen without a name")
-	m = t.measure()
+	leases, m = t.leases(), t.measure()
 	applied := t.must(0, "apply", "--all", "--yes", "--soak", "5s", "--reason", "one restart")
 	t.figure("apply", "%s", seconds(applied.took))
 	m.report("", map[string]int{apiServer: 1, kubelet: 1})
+	t.leasesKept("", leases)
 	t.healthy("after apply")
 	t.step("again: a plan of the same choices is empty")
 	m = t.measure()
@@ -48,7 +54,7 @@ func plainRestart(t *T) {
 	m = t.measure()
 	all := t.harm(0, "apply", "--control", "harmful-every-component", "--yes", "--soak", "5s")
 	t.figure("three components", "%s", seconds(all.took))
-	m.report("three: ", map[string]int{apiServer: 1})
+	m.report("three: ", map[string]int{apiServer: 1, controllerManager: 1, scheduler: 1})
 	t.harm(0, "rollback", "--yes")
 	t.healthy("after the last undo")
 	t.same(before, "after the last undo")
@@ -68,17 +74,29 @@ func (t *T) measure() measurement {
 	return m
 }
 
-// report puts into the table what was seen, and wants so many restarts.
+// report puts into the table what was seen, and wants so many restarts, and none of a component that is not named.
 func (m measurement) report(prefix string, want map[string]int) {
 	seen, restarts := m.poll.stop()[readyz(m.t.node)], m.lives.stop(isLive)
 	m.t.figure(prefix+"outage", "%s", seconds(seen.outage))
 	m.t.figure(prefix+"failed requests", "%d of %d", seen.failed, seen.asked)
 	m.t.figure(prefix+"restarts", "%s", counted(restarts))
-	for c, n := range want {
-		if restarts[c] != n {
-			m.t.errorf("%s restarted %d times, wanted %d", c, restarts[c], n)
+	m.t.only(excused(want, restarts, seen.outage), restarts, cmp.Or(strings.TrimSuffix(prefix, ": "), "apply"))
+}
+
+// leaseKept is how long an API may be away before those that live by a lease may lose it, and exit: they give up 10 seconds after
+// they have last renewed it, which they do every 2 seconds.
+const leaseKept = 8 * time.Second
+
+// excused are the restarts that are wanted, with those of a lease that was lost: one, where the API was away for long enough.
+func excused(want, restarts map[string]int, outage time.Duration) map[string]int {
+	out := map[string]int{}
+	maps.Copy(out, want)
+	for _, c := range []string{controllerManager, scheduler} {
+		if outage >= leaseKept && want[c] != anyTimes && restarts[c] == want[c]+1 {
+			out[c] = restarts[c]
 		}
 	}
+	return out
 }
 
 func (t *T) leases() map[string]lease {
@@ -86,12 +104,12 @@ func (t *T) leases() map[string]lease {
 }
 
 // leasesKept puts into the table whether the leaders are the ones that they were.
-func (t *T) leasesKept(before map[string]lease) {
+func (t *T) leasesKept(prefix string, before map[string]lease) {
 	for _, name := range []string{controllerManager, scheduler} {
 		kept := "kept"
 		if t.lease(name) != before[name] {
 			kept = "lost"
 		}
-		t.figure(short.ReplaceAllString(name, "")+"'s lease", "%s", kept)
+		t.figure(prefix+short.ReplaceAllString(name, "")+"'s lease", "%s", kept)
 	}
 }

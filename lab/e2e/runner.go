@@ -3,13 +3,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kubectl-harden.io/kubectl-harden/lab"
@@ -47,7 +50,8 @@ const (
 	passed      verdict = "pass"
 	passedAgain verdict = "pass (2nd try)"
 	failed      verdict = "FAIL"
-	notRun      verdict = "NOT RUN"
+	// notRun: no cluster was to be had for it.
+	notRun verdict = "NOT RUN"
 	// leftOut is nobody's failure: it was not asked for.
 	leftOut verdict = "left out"
 	// notBegun had no time left.
@@ -69,7 +73,8 @@ type runner struct {
 	options
 	started  time.Time
 	products products
-	mu       sync.Mutex // of what is printed
+	had      atomic.Bool // a cluster, by any worker
+	mu       sync.Mutex  // of what is printed
 }
 
 // worker has one cluster at a time for its scenarios.
@@ -101,15 +106,8 @@ func (r *runner) run(ctx context.Context, chosen []scenario) int {
 	var mu sync.Mutex
 	work := func(w *worker, queue <-chan scenario) {
 		for s := range queue {
-			res := result{scenario: s, verdict: notRun}
-			switch {
-			case buildErr != nil:
-				res.why = []string{buildErr.Error()}
-			case r.beginWithin > 0 && time.Since(r.started) > r.beginWithin:
-				res.verdict, res.why = notBegun, []string{fmt.Sprintf("more than %s had gone by, builds included", r.beginWithin)}
-			case ctx.Err() != nil:
-				res.why = []string{context.Cause(ctx).Error()}
-			default:
+			res, over := r.untried(ctx, s, buildErr)
+			if !over {
 				res = w.tried(ctx, s)
 			}
 			mu.Lock()
@@ -144,21 +142,61 @@ func (r *runner) run(ctx context.Context, chosen []scenario) int {
 		}
 	}
 	slices.SortStableFunc(results, func(a, b result) int { return strings.Compare(a.scenario.name, b.scenario.name) })
+	results = settled(results, r.had.Load())
 	printTable(os.Stdout, results, time.Since(r.started))
-	has := func(v verdict) bool {
-		return slices.ContainsFunc(results, func(r result) bool { return r.verdict == v })
+	code := exitCode(results)
+	if r.summary != "" {
+		if err := os.WriteFile(r.summary, []byte(summed(results)), 0o644); err != nil {
+			r.say("writing what it came to: %v", err)
+			code = max(code, 1)
+		}
+	}
+	return code
+}
+
+// settled are the results once it is known whether a cluster could be had at all: where one was, another that was not is no
+// shortcoming of the machine.
+func settled(results []result, had bool) []result {
+	for i := range results {
+		if had && results[i].verdict == notRun {
+			results[i].verdict = failed
+		}
+	}
+	return results
+}
+
+// exitNotRun says that nothing failed, and that nothing could be run: no cluster was to be had on this machine.
+const exitNotRun = 3
+
+// exitCode is 0 only where something has passed, and nothing has not but what was not begun or not asked for.
+func exitCode(results []result) int {
+	has := func(vs ...verdict) bool {
+		return slices.ContainsFunc(results, func(r result) bool { return slices.Contains(vs, r.verdict) })
 	}
 	switch {
 	case has(failed):
 		return 1
-	case has(notRun):
+	case has(passed, passedAgain) && !has(notRun):
+		return 0
+	case has(notRun) && !has(passed, passedAgain):
 		return exitNotRun
 	}
-	return 0
+	return 1
 }
 
-// exitNotRun says that nothing failed, and that something could not be run: its cluster was not to be had.
-const exitNotRun = 3
+// untried is the result of a scenario that cannot be tried any more, if so. That the product cannot be built, or that the time was
+// over, is a failure.
+func (r *runner) untried(ctx context.Context, s scenario, buildErr error) (result, bool) {
+	switch {
+	case buildErr != nil:
+		return result{scenario: s, verdict: failed, why: []string{buildErr.Error()}}, true
+	case ctx.Err() != nil:
+		return result{scenario: s, verdict: failed, why: []string{context.Cause(ctx).Error()}}, true
+	case r.beginWithin != 0 && time.Since(r.started) > r.beginWithin:
+		return result{scenario: s, verdict: notBegun, why: []string{fmt.Sprintf("more than %s had gone by, builds included", r.beginWithin)}}, true
+	}
+	return result{}, false
+}
 
 // leavesOut is true of a long scenario that nobody has asked for.
 func (r *runner) leavesOut(s scenario) bool { return s.long != "" && !r.full && r.only.String() == "" }
@@ -195,7 +233,7 @@ func (w *worker) tried(ctx context.Context, s scenario) result {
 	return first.after(again)
 }
 
-// after is the first try's result with another's after it.
+// after is the first try's result with another's after it. What has failed once stays so unless the other try has passed.
 func (first result) after(again result) result {
 	for i, why := range first.why {
 		first.why[i] = "1st try: " + why
@@ -203,8 +241,11 @@ func (first result) after(again result) result {
 	for _, why := range again.why {
 		first.why = append(first.why, "2nd try: "+why)
 	}
-	if again.verdict == passed {
+	switch {
+	case again.verdict == passed:
 		again.verdict, again.logs = passedAgain, first.logs
+	case first.verdict == failed:
+		again.verdict, again.logs = failed, cmp.Or(again.logs, first.logs)
 	}
 	again.why = first.why
 	return again
@@ -215,8 +256,9 @@ func (w *worker) one(ctx context.Context, s scenario, logs string) result {
 	w.say("%s: %s", s.name, s.proves)
 	start := time.Now()
 	if err := w.ready(ctx, s); err != nil {
-		w.say("%s: NOT RUN: %v", s.name, err)
-		return result{scenario: s, verdict: notRun, took: time.Since(start), why: []string{err.Error()}}
+		res := result{scenario: s, verdict: withoutCluster(ctx, err), took: time.Since(start), why: []string{err.Error()}}
+		w.say("%s: %s: %v", s.name, res.verdict, err)
+		return res
 	}
 	w.pristine = false
 	ctx, cancel := context.WithTimeoutCause(ctx, s.limit(), fmt.Errorf("it was not over after %s", s.limit()))
@@ -245,6 +287,18 @@ func (w *worker) one(ctx context.Context, s scenario, logs string) result {
 	return res
 }
 
+// noCluster is an error that kept a cluster from starting, before anything of the product was in it.
+type noCluster struct{ error }
+
+// withoutCluster is the verdict on a scenario whose cluster was not to be had. That the time was over is no excuse.
+func withoutCluster(ctx context.Context, err error) verdict {
+	var none noCluster
+	if ctx.Err() == nil && errors.As(err, &none) {
+		return notRun
+	}
+	return failed
+}
+
 // ready makes the cluster one of the scenario's kind, as new, with the product on each node.
 func (w *worker) ready(ctx context.Context, s scenario) error {
 	nodes := s.nodes
@@ -261,9 +315,10 @@ func (w *worker) ready(ctx context.Context, s scenario) error {
 		}
 		c, err := lab.Start(ctx, w.config(nodes))
 		if err != nil {
-			return err
+			return noCluster{err}
 		}
 		w.cluster, w.nodes = c, nodes
+		w.had.Store(true)
 	case !w.pristine:
 		if err := w.cluster.Reset(ctx); err != nil {
 			// What half a reset has left is of no use.
@@ -292,6 +347,7 @@ func (w *worker) adopt(nodes []string) {
 	}
 	if slices.Equal(have, nodes) {
 		w.cluster, w.nodes, w.pristine = c, nodes, false
+		w.had.Store(true)
 	}
 }
 

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -32,8 +33,26 @@ func printTable(w io.Writer, results []result, took time.Duration) {
 	}
 	fmt.Fprintf(w, "\n%d scenarios passed (%d of them at the second try), %d failed, %d were not run, %d not begun, %d left out, in %s\n",
 		count[passed]+count[passedAgain], count[passedAgain], count[failed], count[notRun], count[notBegun], count[leftOut], took.Round(time.Second))
+	fmt.Fprint(w, summed(results))
 	// A form that test runners have, and that programs read.
 	fmt.Fprintf(w, "e2e: %d passed, %d failed, %d skipped\n", count[passed]+count[passedAgain], count[failed]+count[notRun], count[leftOut]+count[notBegun])
+}
+
+// summed says which scenarios came to what, a line for each verdict that one has.
+func summed(results []result) string {
+	var text strings.Builder
+	for _, v := range []verdict{passed, passedAgain, failed, notRun, notBegun, leftOut} {
+		var names []string
+		for _, r := range results {
+			if r.verdict == v {
+				names = append(names, r.scenario.name)
+			}
+		}
+		if len(names) > 0 {
+			fmt.Fprintf(&text, "%d %s: %s\n", len(names), v, strings.Join(names, ", "))
+		}
+	}
+	return text.String()
 }
 
 // wrapped joins figures to lines of at most so many columns.

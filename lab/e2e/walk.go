@@ -121,22 +121,12 @@ func theWalk(t *T) {
 	web := t.deploy()
 	t.need(t.cluster.EnforcePolicies(t.ctx, true))
 	t.checkTraffic("before", web, false)
-	before, kubeletBefore, objectsBefore := t.picture(t.node), t.configz(), t.policies()
-	lives, poll := t.watchLives(), t.poller(readyz(t.node))
-
+	before, kubeletBefore, objectsBefore := t.wholePicture(), t.configz(), t.policies()
+	m := t.measure()
 	applying := t.applyInTheUI()
 	t.figure("apply", "%s", seconds(applying))
 	t.healthy("after the walk")
-	seen := poll.stop()[readyz(t.node)]
-	restarts := lives.stop(isLive)
-	t.figure("outage", "%s", seconds(seen.outage))
-	t.figure("failed requests", "%d of %d", seen.failed, seen.asked)
-	t.figure("restarts", "%s", counted(restarts))
-	for _, c := range []string{apiServer, kubelet} {
-		if restarts[c] != 1 {
-			t.errorf("%s restarted %d times, wanted once", c, restarts[c])
-		}
-	}
+	m.report("", map[string]int{apiServer: 1, kubelet: 1})
 
 	t.checkArguments()
 	t.checkConfigz()
@@ -151,8 +141,10 @@ func theWalk(t *T) {
 	t.need(t.cluster.EnforcePolicies(t.ctx, true))
 	t.checkTraffic("enforced again", web, true)
 
+	m = t.measure()
 	undo := t.must(0, "rollback", "--yes")
 	t.figure("undo", "%s", seconds(undo.took))
+	m.report("undo: ", map[string]int{apiServer: 1, kubelet: 1})
 	t.healthy("after the undo")
 	t.same(before, "after the undo")
 	if d := diffMaps(objectsBefore, t.policies()); len(d) > 0 {
