@@ -30,7 +30,7 @@ import (
 const agentPath = "/usr/local/lib/e2e-agent"
 
 func agent(args []string) error {
-	usage := errors.New("usage: agent instances NAME... | files PATH... | stored secrets | served ADDRESS... | watch NAME... | poll URL... | keep SERVER | killat LINES SIGNAL COMMAND... | strike DELAY SIGNAL WORD COMMAND...")
+	usage := errors.New("usage: agent instances NAME... | files PATH... | stored secrets | served ADDRESS... | watch NAME... | poll URL... | keep SERVER | impostor KIND SERVER | killat LINES SIGNAL COMMAND... | strike DELAY SIGNAL WORD COMMAND...")
 	if len(args) < 2 {
 		return usage
 	}
@@ -63,6 +63,8 @@ func agent(args []string) error {
 		return watch(args)
 	case name == "poll":
 		return poll(args)
+	case name == "impostor" && len(args) == 2:
+		return impostor(args[0], args[1])
 	case name == "keep" && len(args) == 1:
 		return keep(args[0])
 	case name == "strike" && len(args) > 3:

@@ -101,6 +101,11 @@ table inet firewall {
 	t.expect("a firewall that drops: apply", t.harden(change...), 0)
 	t.healthy("a firewall that drops")
 	t.expect("a firewall that drops: rollback", t.harden(undo...), 0)
+	t.healthy("a firewall that drops")
+	// It would refuse the canary's port.
+	t.expect("a firewall that drops: apply --handover", t.harden(handOver...), 0, "restarts the plain way", "inet firewall")
+	t.healthy("a firewall that drops")
+	t.expect("a firewall that drops: rollback", t.harden(undo...), 0)
 	t.shell("nft delete table inet firewall")
 	t.healthy("a firewall that drops")
 	t.same(before, "a firewall that drops")

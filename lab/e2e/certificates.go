@@ -16,7 +16,19 @@ var certificateScenarios = []scenario{{
 	name:   "10-certificates",
 	proves: "kubeadm renews what ends soon: exactly what was planned is served, one restart each, and every byte comes back",
 	run:    renewed,
-}}
+}, {
+	name:   "10-certificates-three",
+	proves: "of three control planes one after the other gets new certificates, etcd's too: a quorum answers all the time, and every byte comes back",
+	nodes:  []string{"cp1", "cp2", "cp3"},
+	long:   "its three control planes take 5 minutes to be made, and each etcd restarts twice",
+	run:    renewedInTurn,
+}, endedScenario}
+
+var endedScenario = scenario{
+	name:   "10-certificates-ended",
+	proves: "every certificate of kubeadm's has ended and nothing answers: etcd's are renewed first, then the others, and the cluster is well again",
+	run:    renewedTooLate,
+}
 
 const (
 	expiryControl     = "certificates-expiry"
@@ -24,12 +36,64 @@ const (
 	bothExpiries      = expiryControl + "," + etcdExpiryControl
 )
 
-// tenDays is a configuration by which kubeadm makes certificates that end soon.
-const tenDays = `apiVersion: kubeadm.k8s.io/v1beta4
+// validFor is a configuration by which kubeadm makes certificates that end soon.
+const validFor = `apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
 kubernetesVersion: %s
-certificateValidityPeriod: 240h0m0s
+certificateValidityPeriod: %s
 `
+
+// goodFor renews all of kubeadm's certificates, and has everything start with them.
+func (t *T) goodFor(validity string) {
+	t.shell(`printf "$1" "$2" "$3" >/root/short.yaml; kubeadm certs renew all --config /root/short.yaml; cp /etc/kubernetes/admin.conf /root/old-admin.conf
+for c in etcd kube-apiserver kube-controller-manager kube-scheduler; do
+  mv /etc/kubernetes/manifests/$c.yaml /root/$c.yaml
+done
+while pidof etcd kube-apiserver kube-controller-manager kube-scheduler; do sleep 0.2; done
+for c in etcd kube-apiserver kube-controller-manager kube-scheduler; do
+  mv /root/$c.yaml /etc/kubernetes/manifests/$c.yaml
+done`, validFor, t.cluster.Version(), validity)
+}
+
+// renewedTooLate lets all certificates end.
+func renewedTooLate(t *T) {
+	t.goodFor("3m0s")
+	ends := time.Now().Add(3 * time.Minute)
+	t.healthy("with certificates that end in three minutes")
+	t.within(5*time.Minute, "nobody is answered any more", func() (bool, string) {
+		out := t.command(t.node, "kubectl", "get", "--raw", "/readyz", "--request-timeout=5s")
+		return time.Now().After(ends) && out.code != 0, out.String()
+	})
+	var seen struct {
+		Findings []struct{ Control, Status, Message string }
+	}
+	t.need(json.Unmarshal([]byte(t.must(0, "assess", "-o", "json").stdout), &seen))
+	for _, f := range seen.Findings {
+		if slices.Contains([]string{expiryControl, etcdExpiryControl}, f.Control) {
+			t.step("%s: %s: %s", f.Control, f.Status, f.Message)
+			if f.Status != "fail" {
+				t.errorf("%s: %s: %s", f.Control, f.Status, f.Message)
+			}
+		}
+	}
+	applied := t.must(0, "apply", "--control", bothExpiries, "--yes", "--soak", "5s")
+	t.figure("apply", "%s", seconds(applied.took))
+	t.healthy("after the renewal")
+	t.kubectl("get", "nodes")
+	now := t.verdicts()
+	for _, c := range []string{expiryControl, etcdExpiryControl, "certificates-in-use"} {
+		if now[c] != "pass" {
+			t.errorf("%s: %s", c, now[c])
+		}
+	}
+	out := t.harden("rollback", "--yes")
+	t.step("an undo: exit code %d", out.code)
+	if out.code == 0 {
+		t.errorf("certificates that have ended were brought back: %s", out)
+	}
+	t.healthy("after an undo that was refused")
+	t.clean("at the end")
+}
 
 // shown is the certificate that a server shows.
 type shown struct {
@@ -82,21 +146,66 @@ func (t *T) plannedSerials(text string) (before, after map[string]string) {
 	return before, after
 }
 
-func renewed(t *T) {
+// served wants the node's servers to show the certificates of these serials, by path.
+func (t *T) served(when string, want map[string]string) {
 	address := t.node.Address()
 	serving := map[string]string{
 		address + ":6443": "/etc/kubernetes/pki/apiserver.crt", "127.0.0.1:2379": "/etc/kubernetes/pki/etcd/server.crt", address + ":2380": "/etc/kubernetes/pki/etcd/peer.crt",
 	}
-	served := func(when string, want map[string]string) {
-		got := map[string]shown{}
-		t.agent(t.node, &got, append([]string{"served"}, slices.Sorted(maps.Keys(serving))...)...)
-		for a, file := range serving {
-			t.step("%s: %s shows %s until %s", when, a, got[a].Serial, got[a].NotAfter.Format(time.DateOnly))
-			if got[a].Serial != want[file] {
-				t.errorf("%s: %s shows the certificate %s, wanted %s", when, a, got[a].Serial, want[file])
-			}
+	got := map[string]shown{}
+	t.agent(t.node, &got, append([]string{"served"}, slices.Sorted(maps.Keys(serving))...)...)
+	for a, file := range serving {
+		t.step("%s: %s shows %s until %s", when, a, got[a].Serial, got[a].NotAfter.Format(time.DateOnly))
+		if got[a].Serial != want[file] {
+			t.errorf("%s: %s shows the certificate %s, wanted %s", when, a, got[a].Serial, want[file])
 		}
 	}
+}
+
+// renewedInTurn renews everything on one control plane after the other, and goes back.
+func renewedInTurn(t *T) {
+	nodes := t.cluster.Nodes()
+	for _, n := range nodes {
+		t.on(n)
+		t.goodFor("240h0m0s")
+		t.healthy("with certificates that end soon on " + n.Name())
+	}
+	before, old := make([]picture, len(nodes)), make([]map[string]string, len(nodes))
+	poll := t.poller(readyz(nodes[0]), readyz(nodes[1]), readyz(nodes[2]))
+	for i, n := range nodes {
+		t.on(n)
+		before[i] = t.picture(n)
+		plan := t.must(0, "plan", "--control", bothExpiries, "--out", "/root/plan.json", "-o", "json")
+		var planned map[string]string
+		if old[i], planned = t.plannedSerials(plan.stdout); len(planned) != 11 {
+			t.errorf("%s: %d certificates are planned: %v", n.Name(), len(planned), planned)
+		}
+		t.served("before, on "+n.Name(), old[i])
+		applied := t.must(0, "apply", "/root/plan.json", "--yes", "--soak", "5s")
+		t.figure("apply on "+n.Name(), "%s", seconds(applied.took))
+		t.served("after, on "+n.Name(), planned)
+		t.shell("rm /root/plan.json")
+		t.healthy("after apply on " + n.Name())
+	}
+	for i, n := range slices.Backward(nodes) {
+		t.on(n)
+		undone := t.must(0, "rollback", "--yes")
+		t.figure("undo on "+n.Name(), "%s", seconds(undone.took))
+		t.served("after the undo, on "+n.Name(), old[i])
+	}
+	poll.together(t, nodes)
+	t.healthy("at the end")
+	for i, n := range nodes {
+		if d := before[i].differences(t.picture(n)); len(d) > 0 {
+			t.errorf("%s is not as before:\n%s", n.Name(), strings.Join(d, "\n"))
+		}
+		for _, l := range t.leftovers(n) {
+			t.errorf("%s: left behind: %s", n.Name(), l)
+		}
+	}
+}
+
+func renewed(t *T) {
 	verdicts := func(when, want string) {
 		var a struct {
 			Findings []struct{ Control, Status, Message string }
@@ -116,14 +225,7 @@ func renewed(t *T) {
 	}
 
 	t.step("certificates that end in ten days")
-	t.shell(`printf "$1" "$2" >/root/short.yaml; kubeadm certs renew all --config /root/short.yaml; cp /etc/kubernetes/admin.conf /root/old-admin.conf
-for c in etcd kube-apiserver kube-controller-manager kube-scheduler; do
-  mv /etc/kubernetes/manifests/$c.yaml /root/$c.yaml
-done
-while pidof etcd kube-apiserver kube-controller-manager kube-scheduler; do sleep 0.2; done
-for c in etcd kube-apiserver kube-controller-manager kube-scheduler; do
-  mv /root/$c.yaml /etc/kubernetes/manifests/$c.yaml
-done`, tenDays, t.cluster.Version())
+	t.goodFor("240h0m0s")
 	t.healthy("with certificates that end soon")
 	verdicts("before", "fail")
 	before := t.picture(t.node)
@@ -137,7 +239,7 @@ done`, tenDays, t.cluster.Version())
 	if len(planned) != 11 {
 		t.errorf("%d certificates are planned: %v", len(planned), planned)
 	}
-	served("before", old)
+	t.served("before", old)
 	if mode := t.shell(`stat -c %a /root/plan.json`); mode != "600\n" {
 		t.errorf("the plan's mode is %s", mode)
 	}
@@ -154,7 +256,7 @@ done`, tenDays, t.cluster.Version())
 	// The others may lose their leases while etcd restarts.
 	m.report("", map[string]int{apiServer: 1, etcd: 1, controllerManager: anyTimes, scheduler: anyTimes})
 	t.healthy("after apply")
-	served("after", planned)
+	t.served("after", planned)
 	verdicts("after", "pass")
 	for _, path := range []string{"/etc/kubernetes/pki/apiserver.key", "/etc/kubernetes/controller-manager.conf"} {
 		if mode := t.shell("stat -c '%a %u:%g' " + path); mode != "600 0:0\n" {
@@ -173,7 +275,7 @@ done`, tenDays, t.cluster.Version())
 	t.figure("undo", "%s", seconds(undone.took))
 	t.healthy("after the undo")
 	t.same(before, "after the undo")
-	served("after the undo", old)
+	t.served("after the undo", old)
 	t.clean("after the undo")
 	t.renewedByHand()
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,6 +15,11 @@ var editScenarios = []scenario{
 		run:    drift,
 	},
 	{
+		name:   "09-edited",
+		proves: "our own line edited by somebody after apply: the undo is refused with the picture; another line is kept by it",
+		run:    editedSince,
+	},
+	{
 		name:   "10-stray",
 		proves: "a stray backup in the manifests directory that overrides the real file is found, and blocks",
 		run:    stray,
@@ -23,7 +29,7 @@ var editScenarios = []scenario{
 const manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 
 func drift(t *T) {
-	before := t.picture(t.node)
+	before := t.wholePicture()
 	t.step("edited between plan and apply")
 	t.must(0, "plan", "--all", "--out", "/root/plan.json")
 	t.shell(`sed -i 's/^    - --allow-privileged=true$/&\n    - --max-requests-inflight=401/' ` + manifest)
@@ -64,9 +70,60 @@ func drift(t *T) {
 	}
 	// But for the two edits of others everything is as before.
 	t.shell(`sed -i -e "s|image: $2\$|image: $1|" -e '/--max-requests-inflight=401/d' `+manifest, image, upgraded)
-	if d := before.fileDifferences(t.picture(t.node)); len(d) > 0 {
-		t.errorf("after the undo, without the edits of others: not as before:\n%s", strings.Join(d, "\n"))
+	t.runsAs(before, "after the undo, without the edits of others")
+	t.healthy("after the undo, without the edits of others")
+	t.same(before, "after the undo, without the edits of others")
+	t.clean("after the undo")
+}
+
+// runsAs waits until a manifest that somebody has edited runs: until the node is as in the picture.
+func (t *T) runsAs(want picture, when string) {
+	t.within(2*time.Minute, when, func() (bool, string) {
+		d := want.differences(t.picture(t.node))
+		return len(d) == 0, strings.Join(d, "\n")
+	})
+}
+
+// edited edits the manifest by a script of sed, and waits until the API server runs with an argument of it.
+func (t *T) edited(script, argument string) {
+	t.step("somebody edits the manifest: %s", script)
+	t.shell(`sed -i "$1" `+manifest, script)
+	t.within(2*time.Minute, "the edited manifest runs", func() (bool, string) {
+		found := t.instances(t.node, apiServer)
+		return len(found) == 1 && slices.Contains(found[0].Args, argument), "not yet"
+	})
+	t.healthy("after the edit")
+}
+
+// editedSince has somebody edit our own line, and another one, between apply and rollback.
+func editedSince(t *T) {
+	before := t.wholePicture()
+	const other = "--max-requests-inflight=401"
+	t.must(0, "apply", "--control", "apiserver-profiling", "--yes", "--soak", "0s")
+	t.edited(`s/--profiling=false/--profiling=true/; s/^    - --allow-privileged=true$/&\n    - `+other+`/`, "--profiling=true")
+	edited := t.wholePicture()
+	lives := t.watchLives()
+	out := t.must(8, "rollback", "--yes")
+	for _, want := range []string{manifest + ": somebody changed the same lines since", "-    - --profiling=true"} {
+		if !strings.Contains(out.stdout+out.stderr, want) {
+			t.errorf("the picture of the conflict lacks %q: %s", want, out)
+		}
 	}
+	t.only(nil, lives.stop(isLive), "a refused undo")
+	t.same(edited, "after the refused undo")
+	t.must(0, "status")
+	t.clean("after the refused undo")
+
+	t.edited("s/--profiling=true/--profiling=false/", "--profiling=false")
+	undo := t.must(0, "rollback", "--yes")
+	t.figure("undo", "%s", seconds(undo.took))
+	if text := t.shell("cat " + manifest); !strings.Contains(text, other) || strings.Contains(text, "--profiling") {
+		t.errorf("wanted the other's line and not ours:\n%s", text)
+	}
+	t.shell(`sed -i "/` + other + `/d" ` + manifest)
+	t.runsAs(before, "after the undo, without the edit of others")
+	t.healthy("after the undo")
+	t.same(before, "after the undo")
 	t.clean("after the undo")
 }
 

@@ -40,7 +40,7 @@ func (s scenario) limit() time.Duration {
 
 // scenarios are all, by their numbers.
 func scenarios() []scenario {
-	return slices.Concat(walkScenarios, restartScenarios, profileScenarios, handoverScenarios, rehearsalScenarios, failureScenarios, switchScenarios, encryptionScenarios, certificateScenarios, upgradeScenarios, killScenarios, editScenarios, memberScenarios, badInputScenarios, firewallScenarios)
+	return slices.Concat(walkScenarios, restartScenarios, profileScenarios, handoverScenarios, rehearsalScenarios, failureScenarios, switchScenarios, encryptionScenarios, sharingScenarios, certificateScenarios, upgradeScenarios, killScenarios, editScenarios, memberScenarios, elsewhereScenarios, mixedScenarios, terminalScenarios, badInputScenarios, firewallScenarios)
 }
 
 // verdict is what became of a scenario.

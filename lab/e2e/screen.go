@@ -12,16 +12,20 @@ import (
 // screen is a terminal of the node's own, with a person at it.
 type screen struct {
 	t    *T
+	name string
 	last string // what was on it
 }
 
 const tmux = "tmux -L e2e "
 
-// screen runs a program in a terminal of 100x40 in the node.
-func (t *T) screen(program string) *screen {
+// screen runs a command in a terminal of 100x40 in the node.
+func (t *T) screen(command string) *screen { return t.screenNamed("e2e", command) }
+
+// screenNamed is one of several.
+func (t *T) screenNamed(name, command string) *screen {
 	// The terminal stays when the program has ended, with its exit code on it.
-	t.shell(tmux+`new-session -d -s e2e -x 100 -y 40 "$1; echo \"ended with exit code \$?\"; exec sleep 100000"`, program)
-	s := &screen{t: t}
+	t.shell(tmux+`new-session -d -s "$2" -x 100 -y 40 "$1; echo \"ended with exit code \$?\"; exec sleep 100000"`, command, name)
+	s := &screen{t: t, name: name}
 	t.cleanup(func() {
 		// Scenarios kill nodes: an error is none. The interrupted scenario's context has ended.
 		t.node.Run(context.WithoutCancel(t.ctx), "sh", "-c", tmux+"kill-server")
@@ -32,17 +36,17 @@ func (t *T) screen(program string) *screen {
 // press sends keys by tmux's names ("Enter", "Down"), or letters.
 func (s *screen) press(keys ...string) {
 	s.t.detail("keys: %q", keys)
-	s.t.shell(tmux+`send-keys -t e2e "$@"`, keys...)
+	s.t.shell(tmux+`send-keys -t `+s.name+` "$@"`, keys...)
 }
 
 // write types text as it is.
 func (s *screen) write(text string) {
 	s.t.detail("typed: %q", text)
-	s.t.shell(tmux+`send-keys -t e2e -l "$1"`, text)
+	s.t.shell(tmux+`send-keys -t `+s.name+` -l "$1"`, text)
 }
 
 func (s *screen) look() string {
-	s.last = s.t.shell(tmux + "capture-pane -p -t e2e")
+	s.last = s.t.shell(tmux + "capture-pane -p -t " + s.name)
 	return s.last
 }
 
@@ -67,6 +71,22 @@ func (s *screen) await(limit time.Duration, patterns ...string) string {
 			s.t.fatalf("%q did not come onto the screen within %s:\n%s", missing, limit, text)
 		}
 		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// close closes the terminal as a person does, or a lost connection: what runs in it gets a hangup.
+func (s *screen) close() { s.t.shell(tmux + "kill-session -t " + s.name) }
+
+// typeName answers the question for the node's name. What is typed just after a question comes up is left out, up to a pause of half
+// a second.
+func (s *screen) typeName() {
+	for range 10 {
+		time.Sleep(time.Second)
+		s.write(s.t.node.Name())
+		time.Sleep(300 * time.Millisecond)
+		if strings.Contains(s.look(), "> "+s.t.node.Name()) {
+			break
+		}
 	}
 }
 

@@ -181,15 +181,7 @@ func (t *T) applyInTheUI() time.Duration {
 	s.await(20*time.Second, "Diff of the whole plan")
 	s.press("A")
 	s.await(10*time.Second, "Type the node's name")
-	// What is typed just after a question comes up is left out, up to a pause of half a second.
-	for range 10 {
-		time.Sleep(time.Second)
-		s.write(t.node.Name())
-		time.Sleep(300 * time.Millisecond)
-		if strings.Contains(s.look(), "> "+t.node.Name()) {
-			break
-		}
-	}
+	s.typeName()
 	start := time.Now()
 	s.press("Enter")
 	s.await(5*time.Minute, `Applied\.`)
