@@ -185,7 +185,7 @@ func (c *Cluster) Node(name string) (*Node, error) {
 // Nodes returns all nodes, the first control-plane node first.
 func (c *Cluster) Nodes() []*Node { return c.nodes }
 
-// Version is the Kubernetes version, as v1.37.2.
+// Version is the Kubernetes version that the cluster was started with, as v1.37.2.
 func (c *Cluster) Version() string { return c.release.version }
 
 // WaitReady waits until every API server is ready, every node is Ready, and the control plane does its work.

@@ -16,6 +16,7 @@ type release struct {
 // releases, the newest first.
 var releases = []release{
 	{minor: "1.37", version: "v1.37.2"},
+	{minor: "1.36", version: "v1.36.3"},
 	{minor: "1.34", version: "v1.34.2"},
 }
 

@@ -73,6 +73,10 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "e2e:", errors.Join(err, fmt.Errorf("unexpected: %q", flags.Args())))
 		return 2
 	}
+	if o.kubernetes != "" && !slices.ContainsFunc(lab.Versions(), func(v string) bool { return v == o.kubernetes || strings.HasPrefix(v, "v"+o.kubernetes+".") }) {
+		fmt.Fprintf(os.Stderr, "e2e: no Kubernetes %q: there is %s\n", o.kubernetes, strings.Join(lab.Versions(), " and "))
+		return 2
+	}
 	o.only = pattern
 	chosen := slices.DeleteFunc(scenarios(), func(s scenario) bool { return !o.only.MatchString(s.name) })
 	if list {

@@ -89,7 +89,11 @@ func (s said) String() string {
 
 // command runs a program in a node to its end.
 func (t *T) command(n *lab.Node, name string, args ...string) said {
-	ctx, cancel := context.WithTimeout(t.ctx, 8*time.Minute)
+	return t.commandWithin(8*time.Minute, n, name, args...)
+}
+
+func (t *T) commandWithin(limit time.Duration, n *lab.Node, name string, args ...string) said {
+	ctx, cancel := context.WithTimeout(t.ctx, limit)
 	defer cancel()
 	cmd, err := n.Command(ctx, name, args...)
 	t.need(err)

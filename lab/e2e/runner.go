@@ -23,6 +23,8 @@ type scenario struct {
 	name, proves string
 	// nodes of the cluster that it wants; nil: one control-plane node.
 	nodes []string
+	// kubernetes is the version that its cluster is started with; empty: the one that was asked for.
+	kubernetes string
 	// alone: it measures, and nothing else is done meanwhile.
 	alone bool
 	// long says why it is left out where neither -full nor -run asks for it.
@@ -125,7 +127,9 @@ func (r *runner) run(ctx context.Context, chosen []scenario) int {
 	// What is measured is measured with nothing beside it.
 	work(workers[0], queue(alone))
 	// Those of one kind of cluster one after the other: starting another one takes longer than resetting.
-	slices.SortStableFunc(together, func(a, b scenario) int { return len(a.nodes) - len(b.nodes) })
+	slices.SortStableFunc(together, func(a, b scenario) int {
+		return cmp.Or(cmp.Compare(len(a.nodes), len(b.nodes)), cmp.Compare(a.kubernetes, b.kubernetes))
+	})
 	rest := queue(together)
 	var wg sync.WaitGroup
 	for _, w := range workers {
@@ -305,15 +309,16 @@ func (w *worker) ready(ctx context.Context, s scenario) error {
 	if len(nodes) == 0 {
 		nodes = []string{"cp1"}
 	}
+	version := cmp.Or(s.kubernetes, w.kubernetes, lab.Versions()[0])
 	if w.cluster == nil {
-		w.adopt(nodes)
+		w.adopt(version, nodes)
 	}
 	switch {
-	case w.cluster == nil || !slices.Equal(nodes, w.nodes):
+	case w.cluster == nil || !isVersion(w.cluster.Version(), version) || !slices.Equal(nodes, w.nodes):
 		if err := w.down(); err != nil {
 			return err
 		}
-		c, err := lab.Start(ctx, w.config(nodes))
+		c, err := lab.Start(ctx, w.config(version, nodes))
 		if err != nil {
 			return noCluster{err}
 		}
@@ -327,6 +332,10 @@ func (w *worker) ready(ctx context.Context, s scenario) error {
 		}
 	}
 	w.pristine = true
+	return w.installProducts(ctx)
+}
+
+func (w *worker) installProducts(ctx context.Context) error {
 	for _, n := range w.cluster.Nodes() {
 		if err := w.products.install(ctx, n); err != nil {
 			return err
@@ -335,10 +344,17 @@ func (w *worker) ready(ctx context.Context, s scenario) error {
 	return nil
 }
 
+// reset makes the cluster as new in the middle of a scenario.
+func (t *T) reset() {
+	t.step("the cluster as new")
+	t.need(t.cluster.Reset(t.ctx))
+	t.need(t.installProducts(t.ctx))
+}
+
 // adopt takes over a cluster that an earlier run has kept, if it is the one that is wanted.
-func (w *worker) adopt(nodes []string) {
-	c, err := lab.Open(w.config(nil))
-	if err != nil || w.kubernetes != "" && !strings.HasPrefix(c.Version(), "v"+strings.TrimPrefix(w.kubernetes, "v")) {
+func (w *worker) adopt(version string, nodes []string) {
+	c, err := lab.Open(w.config("", nil))
+	if err != nil || !isVersion(c.Version(), version) {
 		return
 	}
 	var have []string
@@ -351,8 +367,14 @@ func (w *worker) adopt(nodes []string) {
 	}
 }
 
-func (w *worker) config(nodes []string) lab.Config {
-	return lab.Config{Name: w.name, Kubernetes: w.kubernetes, Nodes: nodes, Log: &prefixed{w: w}}
+// isVersion says whether a version, as v1.37.2, is the one that is meant by 1.37 or v1.37.2.
+func isVersion(version, meant string) bool {
+	meant = "v" + strings.TrimPrefix(meant, "v")
+	return version == meant || strings.HasPrefix(version, meant+".")
+}
+
+func (w *worker) config(version string, nodes []string) lab.Config {
+	return lab.Config{Name: w.name, Kubernetes: version, Nodes: nodes, Log: &prefixed{w: w}}
 }
 
 // down also removes what an earlier run left.
@@ -360,7 +382,7 @@ func (w *worker) down() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	w.cluster = nil
-	return lab.Down(ctx, w.config(nil))
+	return lab.Down(ctx, w.config("", nil))
 }
 
 // say prints a line of progress.

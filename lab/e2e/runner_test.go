@@ -153,3 +153,21 @@ func TestTheScenariosOfCIExist(t *testing.T) {
 		}
 	}
 }
+
+func TestAClusterOfAnotherVersionIsNotTakenForTheOneThatIsMeant(t *testing.T) {
+	for _, row := range []struct {
+		version, meant string
+		want           bool
+	}{
+		{"v1.37.2", "1.37", true},
+		{"v1.37.2", "v1.37.2", true},
+		{"v1.37.2", "1.36", false},
+		{"v1.37.2", "v1.37.20", false},
+		{"v1.37.20", "v1.37.2", false},
+		{"v1.37.2", "1.3", false},
+	} {
+		if got := isVersion(row.version, row.meant); got != row.want {
+			t.Errorf("%s is %s: %t, wanted %t", row.version, row.meant, got, row.want)
+		}
+	}
+}

@@ -22,6 +22,7 @@ import (
 const usage = `usage: lab [flags] COMMAND
 
   check                 say what this machine lacks to carry a lab: exit code 3 where something is
+  build                 build what clusters are made of, and start nothing
   up                    start the cluster, building first what is missing
   status                say what runs
   shell                 a root shell in the node
@@ -32,6 +33,7 @@ const usage = `usage: lab [flags] COMMAND
   logs                  print the end of every container's log
   kill                  end the node without warning, as a power cut would
   boot                  start a killed node again
+  bring VERSION         load another version's images, and put its packages into /opt, for an upgrade by hand
   policies on|off       enforce NetworkPolicies, or do not (the default)
   reset                 a pristine cluster
   down                  end the cluster and remove it
@@ -49,7 +51,7 @@ func run(args []string) int {
 	node := "cp1"
 	flags := flag.NewFlagSet("lab", flag.ContinueOnError)
 	flags.StringVar(&cfg.Name, "name", "lab", "the cluster's `name`; several can run side by side")
-	flags.StringVar(&cfg.Kubernetes, "kubernetes", "", "the Kubernetes `version` for up: "+strings.Join(lab.Versions(), " or "))
+	flags.StringVar(&cfg.Kubernetes, "kubernetes", "", "the Kubernetes `version` for build and up: "+strings.Join(lab.Versions(), " or "))
 	flags.Func("nodes", "the `nodes` for up: cp1,cp2,cp3,w1 (default cp1)", func(s string) error {
 		cfg.Nodes = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 		return nil
@@ -105,6 +107,8 @@ func command(ctx context.Context, cfg lab.Config, nodeName string, args []string
 	switch name {
 	case "check":
 		return check(ctx, cfg)
+	case "build":
+		return lab.Build(ctx, cfg)
 	case "up":
 		c, err := lab.Start(ctx, cfg)
 		if err != nil {
@@ -133,6 +137,13 @@ func command(ctx context.Context, cfg lab.Config, nodeName string, args []string
 		return c.Status(ctx, os.Stdout)
 	case name == "reset":
 		return c.Reset(ctx)
+	case name == "bring" && len(args) == 1:
+		dir, err := c.Bring(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		fmt.Printf("its packages: %s\nhint: tar -C / -xf %s/kubeadm.tar in the node installs that one\n", dir, dir)
+		return nil
 	case name == "policies" && len(args) == 1 && (args[0] == "on" || args[0] == "off"):
 		return c.EnforcePolicies(ctx, args[0] == "on")
 	case name == "kill":
