@@ -23,7 +23,7 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o kubectl-harden .
 
 test:
-	go test ./...
+	go test -timeout 30m ./...
 
 # Every kill, fault and lost write that the store and the applier are brought through, counted: after lost writes
 # a sample of the states beside the other tests, then all of them.
