@@ -20,6 +20,11 @@ var killScenarios = []scenario{
 		run:    killAtLines,
 	},
 	{
+		name:   "05-kill-cluster",
+		proves: "the same of a run that changes objects only, at each line of its journal",
+		run:    killClusterScope,
+	},
+	{
 		name:   "05-power-cut",
 		proves: "the node killed at random moments and booted: recover settles it",
 		long:   "it takes a quarter of an hour",
@@ -70,7 +75,37 @@ func killAtLines(t *T) {
 	t.must(0, "rollback", "--yes")
 	t.same(before, "after the whole run and its undo")
 
-	chosen := t.chooseLines(lines)
+	t.killAfterEach(applyAll, lines, t.chooseLines(lines), before)
+	t.healthy("at the end")
+}
+
+// killClusterScope kills a run that changes objects only.
+func killClusterScope(t *T) {
+	web := t.deploy()
+	const control = "networkpolicy-default-deny-ingress"
+	change := []string{productPath, "apply", "--control", control, "--accept", control, "--yes", "--soak", "1s"}
+	before := t.wholePicture()
+	policies := len(t.policies())
+	out := t.command(t.node, change[0], change[1:]...)
+	if out.code != 0 {
+		t.fatalf("%s", out)
+	}
+	if len(t.policies()) == policies {
+		t.errorf("there are no new NetworkPolicies: %s", out)
+	}
+	lines := t.journal()
+	t.must(0, "rollback", "--yes")
+	t.same(before, "after the whole run and its undo")
+	var every []int
+	for n := range lines {
+		every = append(every, n+1)
+	}
+	t.killAfterEach(change, lines, every, before)
+	t.checkTraffic("at the end", web, false)
+}
+
+// killAfterEach kills a run after the chosen lines of its journal, once for each.
+func (t *T) killAfterEach(run []string, lines []journalLine, chosen []int, before picture) {
 	t.figure("killed at", "%d of %d lines", len(chosen), len(lines))
 	var settling []time.Duration
 	undone, kept := 0, 0
@@ -78,7 +113,7 @@ func killAtLines(t *T) {
 		l := lines[n-1]
 		t.step("killed after line %d: %s %s %s", n, l.Kind, l.Target, l.about())
 		var k killed
-		t.agent(t.node, &k, append([]string{"killat", strconv.Itoa(n), "9"}, applyAll...)...)
+		t.agent(t.node, &k, append([]string{"killat", strconv.Itoa(n), "9"}, run...)...)
 		t.detail("%+v", k)
 		if len(k.PIDs) == 0 {
 			t.errorf("line %d: the run ended before it was killed, at line %d: exit code %d\n%s", n, k.Lines, k.Code, k.Output)
@@ -98,7 +133,6 @@ func killAtLines(t *T) {
 	t.figure("undone by recover", "%d", undone)
 	t.figure("finished already", "%d", kept)
 	t.figure("settled in", "at most %s", seconds(slices.Max(settling)))
-	t.healthy("at the end")
 }
 
 // about says what kind of event a line is.

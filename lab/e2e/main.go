@@ -26,6 +26,7 @@ import (
 type options struct {
 	name, kubernetes, logs string
 	summary                string
+	kubeBench              string
 	only                   *regexp.Regexp
 	full, keep, retry      bool
 	within, beginWithin    time.Duration
@@ -62,6 +63,7 @@ func run(args []string) int {
 	flags.StringVar(&o.kubernetes, "kubernetes", "", "the Kubernetes `version`: "+strings.Join(lab.Versions(), " or "))
 	flags.StringVar(&o.logs, "logs", "e2e-logs", "`folder` for what is kept of scenarios that fail")
 	flags.StringVar(&o.summary, "summary", "", "`file` to write the last lines of the table to: which scenarios passed, failed, were not begun")
+	flags.StringVar(&o.kubeBench, "kube-bench", "", "`folder` with kube-bench's program and its cfg, for the scenario with a scanner that is not ours")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
