@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -156,21 +157,41 @@ func (e *Etcd) Snapshot(ctx context.Context, file string) error {
 		return err
 	}
 	defer client.CloseIdleConnections()
-	part := file + ".part"
-	if err := os.Remove(part); err != nil && !errors.Is(err, os.ErrNotExist) {
+	part := partOf(file)
+	if err := remove(part); err != nil {
 		return err
 	}
 	errs := []error{errors.New("no member gives it")}
 	for _, u := range e.Endpoints {
 		if err = snapshot(ctx, client, u, part); err == nil {
 			if err = os.Rename(part, file); err == nil {
-				return nil
+				return syncDir(filepath.Dir(file))
 			}
 		}
 		_ = os.Remove(part)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// DiscardSnapshot removes a snapshot, and what a process that died in the middle has left of one.
+func DiscardSnapshot(file string) error { return errors.Join(remove(partOf(file)), remove(file)) }
+
+func partOf(file string) string { return file + ".part" }
+
+func remove(file string) error {
+	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func snapshot(ctx context.Context, client *http.Client, base, part string) (err error) {

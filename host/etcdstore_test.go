@@ -128,6 +128,20 @@ func TestEtcdSnapshot(t *testing.T) {
 			}
 		})
 	}
+	file := filepath.Join(t.TempDir(), "etcd.db")
+	for _, left := range []string{"", ".part"} {
+		if err := os.WriteFile(file+left, []byte("left by a killed one"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := DiscardSnapshot(file); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v are left", err, left)
+	}
 	if d, e := newEtcd(t); d != nil {
 		if n, err := e.Size(context.Background()); err != nil || n != 20480 {
 			t.Errorf("size %d, %v", n, err)
