@@ -278,7 +278,7 @@ func (e *engine) applierWithout(ctx context.Context, s apply.Store) (*apply.Appl
 	}
 	switch {
 	case e.m.sandbox:
-		etcd := sandboxEtcd{f.Identity.Node}
+		etcd := sandboxEtcd{node: f.Identity.Node, files: e.m.files}
 		a.Etcd, a.Storage = etcd, etcd
 	case !f.Identity.Offline:
 		etcd := &nodeEtcd{files: e.m.files, facts: f}

@@ -289,7 +289,7 @@ func rehearsalLines(r harden.Rehearsal) []string {
 
 func effectLine(e harden.Effect) string {
 	if e.Component == "" {
-		return string(e.Kind)
+		return e.Words().String()
 	}
 	return fmt.Sprintf("%s: %s", e.Component, e.Kind)
 }

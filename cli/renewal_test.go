@@ -29,8 +29,9 @@ func TestCertificatesAreRenewedAndComeBack(t *testing.T) {
 	}
 	inOrder(t, strings.Join(strings.Fields(out), " "),
 		"Plan", "/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/scheduler.conf", "/etc/kubernetes/pki/etcd/server.crt",
-		"Apply on the node", "proven for certificates-expiry at the second one: it serves with /etc/kubernetes/pki/apiserver.crt",
+		"then: a snapshot of etcd is saved first", "then: etcd: static pod restarts", "Apply on the node", "proven for certificates-expiry at the second one: it serves with /etc/kubernetes/pki/apiserver.crt",
 		"proven for certificates-expiry: it serves with /etc/kubernetes/pki/apiserver.crt", "the lease kube-scheduler is renewed", "applied, every gate has passed",
+		"a snapshot of etcd is in /var/lib/kubectl-harden/transactions/", "etcd-snapshot.db; it holds no Secret", "/etc/kubernetes/manifests/etcd.yaml is written",
 		"proven for certificates-etcd-expiry: it serves with /etc/kubernetes/pki/etcd/server.crt", "applied, every gate has passed",
 		"The plan of the same choices is empty now.", "Proof", "Everything is as it was.")
 	sameDigests(t, out)

@@ -38,7 +38,8 @@ func CheckPlan(p Plan, f *Facts) error {
 		if err := checkGates(st); err != nil {
 			return err
 		}
-		if _, etcd := st.Effect(Etcd); etcd && len(st.Effects) > 1 {
+		beside := func(e Effect) bool { return e.Component != Etcd && e.Kind != EffectSnapshot }
+		if _, etcd := st.Effect(Etcd); etcd && slices.ContainsFunc(st.Effects, beside) {
 			return &PlanError{string(Etcd), "it is changed in a transaction of its own, and here something else is changed with it"}
 		}
 		if hidden := shownChecks(st.Steps); len(hidden) > 0 && p.Undoes == "" {

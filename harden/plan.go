@@ -161,6 +161,14 @@ type Effect struct {
 	Controls []string `json:"controls"`
 }
 
+// Words say what happens, of what is no component's own effect.
+func (e Effect) Words() Message {
+	if e.Kind == EffectSnapshot {
+		return Msg("a snapshot of etcd is saved first, in the transaction's folder and for root only; it holds Secrets in plain text, unless they are encrypted at rest")
+	}
+	return Msg("%s", string(e.Kind))
+}
+
 // Gate is the proof wanted after an effect.
 type Gate struct {
 	Component ComponentID `json:"component,omitempty"`

@@ -106,6 +106,7 @@ func (p *planner) fill(plan *Plan, at part, all []Step) error {
 		plan.Preflight = append(plan.Preflight, componentChecks(p.in.Facts, *stage)...)
 		plan.Preflight = append(plan.Preflight, wellFormed(p.in.Facts, *stage)...)
 		plan.Preflight = append(plan.Preflight, rehearsalChecks(*stage)...)
+		plan.Preflight = append(plan.Preflight, unsavedChecks(p.in.Facts, *stage)...)
 		plan.Preflight = append(plan.Preflight, targetChecks(p.in.Writes, steps)...)
 		plan.Preflight = append(plan.Preflight, shownChecks(steps)...)
 	}

@@ -284,10 +284,12 @@ func (s Step) renews() bool {
 // Mends says that a plan renews a certificate that has ended by now: what is not well before it may be so for that, and is no reason
 // to leave it so.
 func (p Plan) Mends(now time.Time) bool {
-	return p.Undoes == "" && slices.ContainsFunc(p.Steps(), func(s Step) bool {
-		c := certificateIn(s.Before.Data)
-		return s.renews() && c != nil && !now.Before(c.NotAfter)
-	})
+	return p.Undoes == "" && slices.ContainsFunc(p.Steps(), func(s Step) bool { return s.mends(now) })
+}
+
+func (s Step) mends(now time.Time) bool {
+	c := certificateIn(s.Before.Data)
+	return s.renews() && c != nil && !now.Before(c.NotAfter)
 }
 
 // endedChecks block an undo that would bring back a certificate which has ended meanwhile.

@@ -140,6 +140,30 @@ func needsNothing(keys keyChange, steps []Step, undo bool) []Stage {
 	}}
 }
 
+// savesEtcd are the controls for which a snapshot of etcd comes first: who writes with another key, and who restarts etcd. Where nothing
+// runs, nobody gives one.
+func savesEtcd(st Stage, keys keyChange, f *Facts) []string {
+	if st.NoReturn {
+		return keys.controls
+	}
+	if e, restarts := st.Effect(Etcd); restarts && !f.Identity.Offline {
+		return e.Controls
+	}
+	return nil
+}
+
+// unsavedChecks tell that etcd may give no snapshot before it restarts: of a certificate that has ended, nobody may take it for etcd.
+func unsavedChecks(f *Facts, st Stage) []Check {
+	_, restarts := st.Effect(Etcd)
+	if !restarts || !slices.ContainsFunc(st.Steps, func(s Step) bool { return s.mends(f.CollectedAt) }) {
+		return nil
+	}
+	return []Check{{Component: Etcd, Precondition: Precondition{
+		ID: "snapshot", Title: Msg("a snapshot of etcd can be taken before it restarts"), State: PreconditionUnknown,
+		Message: Msg("with a certificate that has ended it may answer nobody; it is tried, and where none can be taken, etcd restarts without one and that is told"),
+	}}}
+}
+
 // stagesOf are the stage of these steps, and around it what an encryption key wants: proof that nothing needs the one that goes,
 // and everything written anew where what is written with changes, here and, by then, on the other control planes. main is the place of
 // the stage with the steps.
@@ -151,8 +175,9 @@ func stagesOf(title Message, steps []Step, f *Facts, proofs []Proof, shared *Sha
 	keys := keyChangeOf(steps)
 	stages = needsNothing(keys, steps, undo)
 	main = len(stages)
-	if st.NoReturn = keys.now != nil; st.NoReturn && !undo {
-		st.Effects = append([]Effect{{Kind: EffectSnapshot, Controls: keys.controls}}, st.Effects...)
+	st.NoReturn = keys.now != nil
+	if controls := savesEtcd(st, keys, f); controls != nil && !undo {
+		st.Effects = append([]Effect{{Kind: EffectSnapshot, Controls: controls}}, st.Effects...)
 	}
 	if _, _, changed := KeyFile(steps); changed {
 		st.Sharing = shared

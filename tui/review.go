@@ -410,7 +410,7 @@ func (m *Model) effect(e harden.Effect, gates []harden.Gate) string {
 		}
 		what += strings.Join(keys, ", ")
 	default:
-		what = string(e.Kind)
+		what = e.Words().String()
 	}
 	return what + "  (" + strings.Join(e.Controls, ", ") + ")"
 }

@@ -160,6 +160,10 @@ func Pending(s Store) (harden.Result, bool) {
 	return r, true
 }
 
+func outOfRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
 func (a *Applier) refusal(err error) harden.Result {
 	r := harden.Result{Outcome: harden.OutcomeRefused, Message: harden.Msg("%s", oneLine(err))}
 	var refused *RefusedError
@@ -175,7 +179,7 @@ func (a *Applier) refusal(err error) harden.Result {
 		r.Hints = []string{"kubectl-harden plan"}
 	case errors.Is(err, syscall.EROFS):
 		r.Hints = []string{"findmnt -T " + a.hereOrAbove(a.StateDir)}
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case outOfRoom(err):
 		r.Hints = []string{"df -h " + a.hereOrAbove(a.StateDir), "kubectl-harden history --prune"}
 	}
 	return r

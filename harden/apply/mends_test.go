@@ -109,7 +109,7 @@ func TestEndedCertificatesAreRenewedWhileTheAPIServerIsDown(t *testing.T) {
 	w := newEnded(t, time.Hour)
 	w.stopped()
 	plans := w.plans("clients", "etcds")
-	if len(plans) != 2 || plans[0].Stages[0].Effects[0].Component != harden.Etcd {
+	if _, etcd := plans[0].Stages[0].Effect(harden.Etcd); len(plans) != 2 || !etcd {
 		t.Fatalf("%d plans, the first of %+v", len(plans), plans[0].Stages[0].Effects)
 	}
 	for _, p := range plans {
@@ -167,6 +167,10 @@ func TestWhatEndsSoonIsNotMended(t *testing.T) {
 	plans := w.plans("clients", "etcds")
 	if len(plans) != 2 || plans[0].Stages[0].Effects[0].Component != harden.APIServer || plans[0].Mends(w.clock.now) || plans[1].Mends(w.clock.now) {
 		t.Fatalf("%d plans", len(plans))
+	}
+	w.etcd.names = []string{"cp1", "cp2"}
+	if res := w.apply(plans[1]); res.Outcome != harden.OutcomeRefused || !strings.Contains(res.Message.String(), "etcd has 2 members and no quorum without this one") {
+		t.Errorf("%s: %s", res.Outcome, res.Message)
 	}
 	w.etcd.down = func() error { return context.DeadlineExceeded }
 	if res := w.apply(plans[1]); res.Outcome != harden.OutcomeRefused || !strings.Contains(res.Message.String(), "whether etcd has a quorum") {

@@ -127,7 +127,7 @@ func (r *run) praise() harden.Message {
 // be rehearsed with; then component after component; then what nothing reads any more goes.
 func (r *run) stage(ctx context.Context, st harden.Stage) error {
 	for _, phase := range []func(context.Context, harden.Stage) error{
-		r.keysAgree, r.passPoint, r.stageFiles, r.rehearse, r.arm, r.saveEtcd, r.loadSysctls, r.components, r.removeFiles,
+		r.keysAgree, r.passPoint, r.stageFiles, r.rehearse, r.saveEtcd, r.arm, r.loadSysctls, r.components, r.removeFiles,
 		r.seeTraffic, r.putObjects, r.proveTraffic, r.rewrite, r.proveStored,
 	} {
 		if err := phase(ctx, st); err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -17,8 +16,10 @@ import (
 type Storage interface {
 	// Size is how many bytes a snapshot takes.
 	Size(ctx context.Context) (uint64, error)
-	// Snapshot saves all of it in a new file of this machine that root alone can read.
+	// Snapshot saves all of it in a new file of this machine that root alone can read. The file is there when it is whole.
 	Snapshot(ctx context.Context, file string) error
+	// Discard removes that file and what a process that died in the middle has left of it. Etcd is not asked.
+	Discard(file string) error
 	// Beginnings gives the first bytes of every value of a resource ("secrets").
 	Beginnings(ctx context.Context, resource string, see func(begins string)) error
 }
@@ -32,10 +33,6 @@ type Rewriter interface {
 }
 
 const (
-	// SnapshotFile is beside the journal, so that it goes with its transaction.
-	SnapshotFile = "etcd-snapshot.db"
-	// snapshotGrowth is how much etcd may grow until it is saved.
-	snapshotGrowth = 64 << 20
 	// rewritePause lets others be served between two writes.
 	rewritePause = 10 * time.Millisecond
 	// rewriteWait is how long one object may take: the API may be away for a moment.
@@ -47,11 +44,6 @@ const (
 // noReturnEntry is the journal of a stage that has passed its point of no simple return.
 type noReturnEntry struct {
 	Stage int `json:"stage"`
-}
-
-// savedEntry is the journal of a snapshot that is complete.
-type savedEntry struct {
-	File string `json:"file"`
 }
 
 // storable refuses, before anything is begun, what would stop a plan half-way: an etcd or an API that cannot be asked, objects that
@@ -67,8 +59,8 @@ func (a *Applier) storable(ctx context.Context, p harden.Plan) error {
 		for _, e := range st.Effects {
 			switch e.Kind {
 			case harden.EffectSnapshot:
-				if err := a.roomForSnapshot(ctx); err != nil {
-					return refuse(oneLine(err), "df -h "+a.hereOrAbove(a.StateDir))
+				if err := a.savable(ctx, p, st); err != nil {
+					return refuse(oneLine(err), a.snapshotHints(err)...)
 				}
 			case harden.EffectRewrite:
 				if err := a.rewritable(ctx, *e.Stored); err != nil {
@@ -100,24 +92,6 @@ var (
 	errNoStorage  = errors.New("how etcd can be asked is not known here")
 	errNoRewriter = errors.New("there is no API by which objects could be written anew")
 )
-
-func (a *Applier) roomForSnapshot(ctx context.Context) error {
-	if a.Storage == nil {
-		return errNoStorage
-	}
-	size, err := a.Storage.Size(ctx)
-	if err != nil {
-		return err
-	}
-	free, err := a.Files.FreeBytes(a.StateDir)
-	if err != nil {
-		return err
-	}
-	if need := size + snapshotGrowth + journalRoom; free < need {
-		return fmt.Errorf("%s: %d bytes are free, and a snapshot of etcd needs %d", a.StateDir, free, need)
-	}
-	return nil
-}
 
 // rewritable wants every object to be readable.
 func (a *Applier) rewritable(ctx context.Context, s harden.Stored) error {
@@ -163,38 +137,6 @@ func (r *run) passPoint(_ context.Context, st harden.Stage) error {
 		Kind: harden.EventNoReturn, Stage: r.at,
 		Message: harden.Msg("from here on bringing files back is not enough: an undo writes anew what is stored, until %s", st.WayBack().Words()),
 	})
-	return nil
-}
-
-// saveEtcd takes the snapshot that a stage wants before its first effect.
-func (r *run) saveEtcd(ctx context.Context, st harden.Stage) error {
-	for _, e := range st.Effects {
-		if e.Kind != harden.EffectSnapshot || !r.live() || r.saved {
-			continue
-		}
-		if err := r.stopped(ctx); err != nil {
-			return err
-		}
-		file := path.Join(path.Dir(r.tx.Script()), SnapshotFile)
-		r.tell(harden.Event{Kind: harden.EventAwaiting, Message: harden.Msg("a snapshot of etcd in %s", file)})
-		if r.Storage == nil {
-			return errNoStorage
-		}
-		if err := r.Storage.Snapshot(ctx, file); err != nil {
-			if err := interrupted(ctx); err != nil {
-				return err
-			}
-			return fmt.Errorf("saving a snapshot of etcd: %w", err)
-		}
-		if err := r.tx.Log(kindSaved, savedEntry{file}); err != nil {
-			return fmt.Errorf("writing the journal: %w", err)
-		}
-		r.saved = true
-		r.tell(harden.Event{
-			Kind:    harden.EventPassed,
-			Message: harden.Msg("a snapshot of etcd is in %s; it holds Secrets in plain text, and goes with its transaction (history --prune)", file),
-		})
-	}
 	return nil
 }
 

@@ -97,6 +97,8 @@ func (v *vault) Snapshot(_ context.Context, file string) error {
 	return v.full
 }
 
+func (v *vault) Discard(string) error { return nil }
+
 func (v *vault) Beginnings(_ context.Context, _ string, see func(string)) error {
 	for _, begins := range v.values {
 		see(begins)
@@ -228,8 +230,8 @@ func TestEncryptionFails(t *testing.T) {
 			must(v.w.t, err)
 			v.w.members.keys = func(string) (string, error) { return here.Digest(), nil }
 		}},
-		{name: "nobody knows how to ask", outcome: harden.OutcomeRefused, says: "how etcd can be asked is not known", arrange: func(v *vault, _ func()) { v.w.vault = nil }},
-		{name: "the snapshot fails", outcome: harden.OutcomeRolledBack, says: "saving a snapshot of etcd: disk", arrange: func(v *vault, _ func()) {
+		{name: "nobody knows how to ask", outcome: harden.OutcomeRefused, says: "how etcd can be asked is not known", arrange: func(v *vault, _ func()) { v.w.vault, v.w.etcdDB = nil, nil }},
+		{name: "the snapshot fails", outcome: harden.OutcomeRefused, says: "saving a snapshot of etcd: disk", arrange: func(v *vault, _ func()) {
 			v.full = errors.New("disk")
 		}},
 		{name: "the API server does not start", outcome: harden.OutcomeRolledBack, says: "gate of kube-apiserver", arrange: func(v *vault, _ func()) {

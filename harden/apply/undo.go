@@ -31,6 +31,7 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	}
 	_ = r.tx.Log(kindUndoing, nil)
 	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("undoing: %s", oneLine(cause))})
+	r.dropHalf()
 	var errs []error
 	_ = r.endRedirect(ctx)
 	if err := r.endCanary(ctx); err != nil {
@@ -111,11 +112,14 @@ func (r *run) end(failed, cause error, last int) harden.Result {
 	return res
 }
 
-// refusedLate are failures from before the first restart: a rehearsal, or a switch that cannot be armed.
+// refusedLate are failures from before the first restart: a rehearsal, a snapshot, or a switch that cannot be armed.
 func refusedLate(cause error) (hints []string, refused bool) {
 	var rehearsal *RehearsalError
 	if errors.As(cause, &rehearsal) {
 		return rehearsal.Hints, true
+	}
+	if snapshot, ok := errors.AsType[*SnapshotError](cause); ok {
+		return snapshot.Hints, true
 	}
 	return nil, errors.As(cause, new(*ArmError))
 }

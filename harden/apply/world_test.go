@@ -105,7 +105,8 @@ type world struct {
 	dead    *deadMan      // nil: none can be armed
 	hands   *hands        // nil: connections cannot be led
 	filter  *packetFilter // nil: the packet filter is not there to change
-	vault   *vault        // nil: nobody knows how to look at what is stored
+	etcdDB  *database     // nil: nobody knows how to look at what is stored
+	vault   *vault        // what is stored, where that matters
 	events  []harden.Event
 	before  map[string]harden.State
 
@@ -155,6 +156,7 @@ func worldOn(t testing.TB, fsys backups.FS) *world {
 	w := &world{t: t, fsys: fsys, watch: &backupstest.Watch{FS: fsys}, clock: &clock{now: begin}, cluster: newCluster(), areas: areas()}
 	w.node = newNode(w.clock, w.State, fsys.ReadFile)
 	w.members, w.etcd = newMembers("cp1"), newEtcd("cp1")
+	w.etcdDB = &database{w: w}
 	w.turns = &courtesy{}
 	w.cluster.now, w.cluster.node = w.clock.Now, w.node
 	w.node.remove = func(p string) error { return w.fsys.Remove(p) }
@@ -183,6 +185,9 @@ func (w *world) process() *apply.Applier {
 	}
 	if w.etcd != nil {
 		w.applier.Etcd = w.etcd
+	}
+	if w.etcdDB != nil {
+		w.applier.Storage = w.etcdDB
 	}
 	if w.vault != nil {
 		w.applier.Storage, w.applier.Rewriter = w.vault, w.vault

@@ -60,7 +60,15 @@ func TestRivalIsRemovedByAPlan(t *testing.T) {
 			}
 			st := p.Stages[0]
 			gate, _ := st.Gate(id)
-			if len(st.Effects) != 1 || st.Effects[0].Component != id || slices.Contains(gate.Args, "--v=7") || len(gate.Args) == 0 {
+			want := []harden.EffectKind{harden.EffectStaticPod}
+			if id == harden.Etcd {
+				want = []harden.EffectKind{harden.EffectSnapshot, harden.EffectStaticPod}
+			}
+			var kinds []harden.EffectKind
+			for _, e := range st.Effects {
+				kinds = append(kinds, e.Kind)
+			}
+			if _, restarts := st.Effect(id); !restarts || !slices.Equal(kinds, want) || slices.Contains(gate.Args, "--v=7") || len(gate.Args) == 0 {
 				t.Errorf("effects %+v; the gate wants %q", st.Effects, gate.Args)
 			}
 			if blocking := p.Blocking(); len(blocking) > 0 {
