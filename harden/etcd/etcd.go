@@ -14,7 +14,7 @@ func Area() harden.Area {
 	return harden.Area{
 		ID:    "etcd",
 		Title: "etcd",
-		About: harden.Msg("Etcd holds everything that the cluster knows, Secrets included: whoever reaches it needs no permission of the API. These controls look at who may connect and how. A change restarts etcd on this node, in a transaction of its own; the API of the whole cluster waits where it is the only member."),
+		About: harden.Msg("Etcd holds everything that the cluster knows, Secrets included: whoever reaches it needs no permission of the API. These controls look at who may connect and how. A change restarts etcd on this node, in a transaction of its own and after a snapshot of it was saved; the API of the whole cluster waits where it is the only member."),
 		Controls: slices.Concat(
 			pod.Manifest(),
 			certificateControls,
@@ -50,13 +50,13 @@ const (
 var (
 	needs   = []harden.Need{harden.NeedEtcd}
 	applies = harden.RunsHere(harden.Etcd)
-	restart = harden.Msg("Etcd of this node restarts once, alone. With one member the API answers nothing that it has to look up until etcd is back, some seconds; with three or more members the others go on.")
+	restart = harden.Msg("A snapshot of etcd is saved, then etcd of this node restarts once, alone. With one member the API answers nothing that it has to look up until etcd is back, some seconds; with three or more members the others go on.")
 )
 
 // preconditions are what every remedy here wants, and others after that.
 func preconditions(more ...func(*harden.Facts, harden.Values) harden.Precondition) func(*harden.Facts, harden.Values) []harden.Precondition {
 	return func(f *harden.Facts, v harden.Values) []harden.Precondition {
-		out := []harden.Precondition{quorum(f), snapshot()}
+		out := []harden.Precondition{quorum(f), snapshot(f)}
 		for _, m := range more {
 			out = append(out, m(f, v))
 		}
@@ -85,13 +85,20 @@ func quorum(f *harden.Facts) harden.Precondition {
 		pre.State, pre.Message = harden.Met, harden.Msg("this is the only member: the API waits while it restarts, and nothing else is at stake")
 		return pre
 	}
-	pre.Message = harden.Msg("the cluster has %d control-plane nodes; whether every other member is healthy is not known here: ask etcdctl endpoint health --cluster", planes)
+	pre.Message = harden.Msg("the cluster has %d control-plane nodes; each member of etcd is asked before this one restarts and after it, and nothing is begun where the others have no quorum without it, as with two; for a look now: etcdctl endpoint health --cluster", planes)
 	return pre
 }
 
-func snapshot() harden.Precondition {
-	return harden.Precondition{
-		ID: "snapshot", Title: harden.Msg("a fresh snapshot of etcd is kept"), State: harden.PreconditionUnknown,
-		Message: harden.Msg("take one with etcdctl snapshot save, readable by root only, and keep a copy on another machine"),
+// snapshot: one is a part of the plan, unless nothing runs that could give it.
+func snapshot(f *harden.Facts) harden.Precondition {
+	pre := harden.Precondition{
+		ID: "snapshot", Title: harden.Msg("a fresh snapshot of etcd is kept"), State: harden.Met,
+		Message: harden.Msg("the plan takes one before etcd restarts, and keeps it with the transaction; a copy on another machine outlives this one"),
 	}
+	if f.Identity.Offline {
+		dir := f.EtcdSetting("data-dir").Value
+		pre.State = harden.PreconditionUnknown
+		pre.Message = harden.Msg("nothing runs from this root that could give one; copy what lies in %s below it, for root only", dir)
+	}
+	return pre
 }

@@ -243,6 +243,18 @@ func TestQuorum(t *testing.T) {
 }
 
 // Nothing of etcd is taken unasked.
+// TestSnapshotNeedsNoWord: the plan takes one itself, and only where nothing runs is it left to a person.
+func TestSnapshotNeedsNoWord(t *testing.T) {
+	for offline, want := range map[bool]harden.PreconditionState{false: harden.Met, true: harden.PreconditionUnknown} {
+		f := hardentest.APIServerFacts(t, "1.37")
+		f.Identity.Offline = offline
+		got := snapshot(f)
+		if got.State != want || offline && !strings.Contains(got.Message.String(), "/var/lib/etcd below") {
+			t.Errorf("offline %v: %s: %s", offline, got.State, got.Message)
+		}
+	}
+}
+
 func TestAllTakesNothing(t *testing.T) {
 	f := hardentest.Fixture(t, "1.37").Facts(t)
 	choices, _, err := harden.Select(f, []harden.Area{Area()}, harden.Selection{All: true})
