@@ -242,7 +242,6 @@ func TestQuorum(t *testing.T) {
 	}
 }
 
-// Nothing of etcd is taken unasked.
 // TestSnapshotNeedsNoWord: the plan takes one itself, and only where nothing runs is it left to a person.
 func TestSnapshotNeedsNoWord(t *testing.T) {
 	for offline, want := range map[bool]harden.PreconditionState{false: harden.Met, true: harden.PreconditionUnknown} {
@@ -255,6 +254,7 @@ func TestSnapshotNeedsNoWord(t *testing.T) {
 	}
 }
 
+// Nothing of etcd is taken unasked.
 func TestAllTakesNothing(t *testing.T) {
 	f := hardentest.Fixture(t, "1.37").Facts(t)
 	choices, _, err := harden.Select(f, []harden.Area{Area()}, harden.Selection{All: true})
