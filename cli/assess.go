@@ -98,7 +98,7 @@ var nodeNeeds = []harden.Need{
 }
 
 // liveNeeds are the facts that only a running node gives; that an image has none is no news.
-var liveNeeds = []harden.Need{harden.NeedListeners, harden.NeedRuntime}
+var liveNeeds = []harden.Need{harden.NeedListeners, harden.NeedRuntime, harden.NeedRuntimeConfig, harden.NeedRegistries}
 
 // facts are the node's and the cluster's. What could not be read is said at once; which verdicts lack it is in the facts.
 func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
@@ -115,13 +115,16 @@ func (a *app) facts(ctx context.Context, e *engine) (*harden.Facts, error) {
 	}
 	own := slices.Concat(nodeNeeds, liveNeeds)
 	var denied []string
+	var said []string // a runtime that does not answer leaves several groups out
 	for _, need := range own {
 		why, missing := f.Missing[need]
 		switch {
 		case !missing || e.m.live == nil && slices.Contains(liveNeeds, need):
 		case os.Geteuid() > 0 && strings.Contains(why.String(), fs.ErrPermission.Error()):
 			denied = append(denied, string(need))
+		case slices.Contains(said, why.String()):
 		default:
+			said = append(said, why.String())
 			fmt.Fprintf(a.Err, "warning: %s is left out: %s\n", need, sentence(why.String()))
 		}
 	}

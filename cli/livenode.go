@@ -190,6 +190,24 @@ func (n *hostNode) Workloads() ([]harden.WorkloadFact, error) {
 	return out, nil
 }
 
+// RuntimeConfig is the runtime's own configuration, as far as it answers in time.
+func (n *hostNode) RuntimeConfig() (*harden.RuntimeFact, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	r, err := n.cri(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := r.Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &harden.RuntimeFact{
+		Name: c.Name, Version: c.Version, UnsetSeccomp: c.UnsetSeccomp, SeccompFile: c.SeccompFile, AppArmor: c.AppArmor, SELinux: c.SELinux,
+		Streams: (*harden.StreamsFact)(c.Streams), WritableCgroups: c.WritableCgroups, Registries: (*harden.RuntimeRegistries)(c.Registries),
+	}, nil
+}
+
 // InputHooks are what filters packets for the host.
 func (n *hostNode) InputHooks() ([]harden.HookFact, []string, error) {
 	hooks, legacy, err := n.root.InputHooks()

@@ -61,6 +61,10 @@ type Facts struct {
 	Firewall    *FirewallFact       `json:"firewall,omitempty"`
 	// Workloads are the containers that run on this node.
 	Workloads []WorkloadFact `json:"workloads,omitempty"`
+	// Runtime is how the container runtime is configured; nil where it was not asked or did not tell.
+	Runtime    *RuntimeFact    `json:"runtime,omitempty"`
+	Registries *RegistriesFact `json:"registries,omitempty"`
+	Modules    *ModulesFact    `json:"modules,omitempty"` // nil of an offline root
 	// Waivers are what operators have decided to live with.
 	Waivers []Waiver `json:"waivers,omitempty"`
 	// Applied are the transactions of this node that stand, oldest first.

@@ -24,6 +24,7 @@ type fakeRuntime struct {
 	cri.UnimplementedRuntimeServiceServer
 	calls   chan string
 	hanging chan struct{}
+	config  string
 }
 
 var (

@@ -127,6 +127,7 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 	collectFiles(n, f)
 	collectNetwork(n, live, f)
 	collectWorkloads(live, f)
+	collectRuntime(n, live, f)
 	identify(n, live, f)
 	noteStopped(f)
 	f.Role = role(f)
