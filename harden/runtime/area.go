@@ -15,14 +15,15 @@ func Area() harden.Area {
 		ID:    "runtime",
 		Title: "Container runtime",
 		About: harden.Msg("What a container may do is decided when it is made, and the runtime knows how each one that runs was. " +
-			"Admission keeps new ones out; these controls show what is here already, on this node."),
-		Controls: []harden.Control{privileged.control(), unconfined.control(), namespaces.control(), socket},
+			"Admission keeps new ones out; these controls show what is here already, on this node, and how the runtime itself is configured."),
+		Controls: []harden.Control{privileged.control(), unconfined.control(), namespaces.control(), socket, seccomp, modules, streams, registries, cgroups},
 	}
 }
 
 const (
 	docsStandards = "https://kubernetes.io/docs/concepts/security/pod-security-standards/"
 	docsSeccomp   = "https://kubernetes.io/docs/tutorials/security/seccomp/"
+	docsAppArmor  = "https://kubernetes.io/docs/tutorials/security/apparmor/"
 	docsRuntimes  = "https://kubernetes.io/docs/setup/production-environment/container-runtimes/"
 	seedRuntime   = "Nodes: container runtime"
 	nsaPods       = "Kubernetes Pod security"
