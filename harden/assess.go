@@ -25,6 +25,9 @@ func assessOne(f *Facts, a Area, c Control) Finding {
 	if f.Components[c.Component] != nil && v.Status != StatusUnknown && v.Status != StatusNotApplicable {
 		out.Evidence = append(slices.Clip(out.Evidence), disagreements(f, c, out.Evidence)...)
 	}
+	if len(c.Fields) > 0 && f.Kubelet != nil && v.Status != StatusUnknown && v.Status != StatusNotApplicable {
+		out.Evidence = append(slices.Clip(out.Evidence), fieldSources(f, c.Fields, out.Evidence)...)
+	}
 	if out.Evidence == nil {
 		out.Evidence = []Evidence{}
 	}

@@ -23,6 +23,9 @@ type Control struct {
 	// kubeadm's configuration disagree about one of these flags, the engine says so in the evidence.
 	Component ComponentID
 	Flags     []string
+	// Fields of the kubelet's configuration from which the verdict is read. The engine adds what the running kubelet and the cluster's
+	// ConfigMap say about them, and where they disagree.
+	Fields []string
 	// Needs are the facts without which the engine sets Unknown and does not call Assess.
 	Needs []Need
 	// Applies is nil where the control applies wherever its facts are; the message says why it does not.

@@ -171,6 +171,8 @@ type KubeletFacts struct {
 	Layers []KubeletLayer `json:"layers,omitempty"`
 	// Process is the live kubelet, nil where none was seen.
 	Process *ProcessFact `json:"process,omitempty"`
+	// Live is the configuration that the running kubelet has, by its /configz through the API server; nil where it was not asked.
+	Live map[string]any `json:"live,omitempty"`
 	// EnvFiles that the unit reads, in order, with the variable that holds flags.
 	EnvFiles []EnvFileFact `json:"envFiles,omitempty"`
 	// Args is the kubelet's command line as the unit and its environment files would start it.

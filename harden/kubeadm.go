@@ -21,6 +21,8 @@ type KubeadmFact struct {
 	// The texts as they are.
 	ClusterConfiguration string `json:"clusterConfiguration,omitempty"`
 	KubeletConfiguration string `json:"kubeletConfiguration,omitempty"`
+	// KubeletFields is the second of them, decoded; nil where it cannot be.
+	KubeletFields map[string]any `json:"kubeletFields,omitempty"`
 }
 
 // KubeadmVolume is an entry of extraVolumes. Etcd has none.

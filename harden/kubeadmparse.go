@@ -67,6 +67,9 @@ func ParseKubeadm(cluster, kubelet string) (*KubeadmFact, error) {
 		FeatureGates: config.FeatureGates, ExtraArgs: map[ComponentID][]KubeadmArg{}, ExtraVolumes: map[ComponentID][]KubeadmVolume{},
 		ClusterConfiguration: cluster, KubeletConfiguration: kubelet,
 	}
+	if ReadYAML([]byte(kubelet), &f.KubeletFields) != nil {
+		f.KubeletFields = nil // the text is kept, and what needs all of it says that it cannot be read
+	}
 	for id, section := range map[ComponentID]kubeadmSection{
 		APIServer: config.APIServer, ControllerManager: config.ControllerManager, Scheduler: config.Scheduler, Etcd: config.Etcd.Local,
 	} {

@@ -24,3 +24,19 @@ func TestVerdictsOnFlagsNameThem(t *testing.T) {
 		}
 	}
 }
+
+// A verdict that a field of the kubelet's configuration decides says what the running kubelet and the cluster's ConfigMap say of it.
+func TestVerdictsOnKubeletFieldsNameThem(t *testing.T) {
+	// These are about flags, about files as such, or compare whole configurations themselves.
+	whole := []string{
+		"kubelet-running-configuration", "kubelet-hostname-override", "kubelet-removed-flags", "kubelet-removed-feature-gates",
+		"kubelet-config-file-mode", "kubelet-config-file-owner",
+	}
+	for _, a := range Areas() {
+		for _, c := range a.Controls {
+			if a.ID == "kubelet" && len(c.Fields) == 0 && !slices.Contains(whole, c.ID) {
+				t.Errorf("%s names no fields", c.ID)
+			}
+		}
+	}
+}

@@ -51,6 +51,22 @@ type Cluster interface {
 	Facts(ctx context.Context, needs []harden.Need) (*harden.ClusterFacts, map[harden.Need]harden.Message)
 }
 
+// Configz is a Cluster that can ask a node's kubelet for the configuration that it has.
+type Configz interface {
+	Configz(ctx context.Context, node string) (map[string]any, error)
+}
+
+// liveConfig is nil where the kubelet does not answer soon: it adds to evidence only.
+func liveConfig(ctx context.Context, z Configz, node string) map[string]any {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	live, err := z.Configz(ctx, node)
+	if err != nil {
+		return nil
+	}
+	return live
+}
+
 // clusterNeeds are the groups that come from the API.
 var clusterNeeds = []harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm, harden.NeedKubelets, harden.NeedKeys}
 
@@ -155,9 +171,14 @@ func AddCluster(ctx context.Context, f *harden.Facts, c Cluster) *harden.Facts {
 			out.Missing[need] = why
 		}
 	}
+	if z, ok := c.(Configz); ok && out.Kubelet != nil && out.Kubelet.Process != nil {
+		k := *out.Kubelet
+		k.Live = liveConfig(ctx, z, f.Identity.Node)
+		out.Kubelet = &k
+	}
 	for _, node := range facts.Nodes {
 		if node.Name == f.Identity.Node && f.Kubelet != nil {
-			k := *f.Kubelet
+			k := *out.Kubelet
 			k.Version = node.KubeletVersion
 			out.Kubelet = &k
 		}

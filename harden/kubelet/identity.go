@@ -95,6 +95,7 @@ var hostnameOverride = harden.Control{
 
 var staticPods = harden.Control{
 	ID: "kubelet-static-pods", Title: "Worker nodes run no static pods", Severity: harden.Medium,
+	Fields: []string{staticPodPath.field},
 	Why: harden.Msg("Whoever can write into the static pod directory of a node runs what they like there, past every admission plugin. " +
 		"A control plane of kubeadm's lives by static pods; a worker does not need them."),
 	Refs: harden.Refs{STIG: []string{"V-242397"}, Docs: []string{"https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/"}},
@@ -131,6 +132,7 @@ var staticPodPath = setting{field: "staticPodPath", flag: "pod-manifest-path", p
 
 var unsafeSysctls = harden.Control{
 	ID: "kubelet-unsafe-sysctls", Title: "Pods may set no unsafe kernel settings", Severity: harden.Medium,
+	Fields: []string{allowedUnsafeSysctls.field},
 	Why: harden.Msg("Kernel settings that are not on the kubelet's safe list reach beyond a pod's namespaces, or let one pod starve the others. " +
 		"The kubelet refuses pods that ask for them unless its configuration allows it by name."),
 	Refs:  harden.Refs{NSA: []string{"Kubernetes Pod security"}, Docs: []string{"https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/"}},
@@ -154,6 +156,7 @@ const cgroupV1Ends = 35
 
 var cgroupVersion = harden.Control{
 	ID: "kubelet-cgroup-version", Title: "The node's control groups are ones that the next kubelet accepts", Severity: harden.Medium,
+	Fields: []string{"failCgroupV1"},
 	Why: harden.Msg("From 1.35 on the kubelet does not start on a machine with cgroup v1 unless failCgroupV1 is false. " +
 		"Several limits that keep workloads apart work on cgroup v2 only. An upgrade is a bad moment to find out."),
 	Refs:  harden.Refs{Docs: []string{"https://kubernetes.io/docs/concepts/architecture/cgroups/"}},

@@ -44,7 +44,7 @@ func leftGates(f *harden.Facts) []leftGate {
 	}
 	var kept map[string]any
 	if f.Cluster != nil && f.Cluster.Kubeadm != nil && yaml.Unmarshal([]byte(f.Cluster.Kubeadm.KubeletConfiguration), &kept) == nil {
-		add(kept, func(string) string { return "ConfigMap kube-system/kubelet-config" })
+		add(kept, func(string) string { return harden.KubeletConfigSource })
 	}
 	return out
 }

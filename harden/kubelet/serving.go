@@ -25,6 +25,7 @@ var (
 
 var servingCertificate = harden.Control{
 	ID: "kubelet-serving-certificate", Title: "The kubelet serves with a certificate that the API server can check", Severity: harden.Medium,
+	Fields: []string{serverTLSBootstrap.field, tlsCertFile.field, tlsPrivateKeyFile.field},
 	Why: harden.Msg("Left alone, the kubelet signs its own serving certificate. The API server then cannot tell a kubelet from somebody in between, " +
 		"who reads what passes through exec and logs, and metrics-server runs with --kubelet-insecure-tls. " +
 		"Certificates from the cluster's CA end that, but each request has to be approved by somebody who checks the names in it, at every renewal."),

@@ -47,7 +47,7 @@ func (s setting) control() harden.Control {
 	r.Proofs = s.proofs
 	return harden.Control{
 		ID: s.id, Title: s.title, Why: s.why, Refs: s.refs, Severity: s.severity,
-		Needs: []harden.Need{harden.NeedKubelet}, Applies: applies, Assess: s.assess,
+		Needs: []harden.Need{harden.NeedKubelet}, Applies: applies, Assess: s.assess, Fields: []string{s.field},
 		Remedies: []harden.Remedy{r},
 	}
 }

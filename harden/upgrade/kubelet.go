@@ -105,7 +105,7 @@ func compare(prefix string, a, b map[string]any) []difference {
 }
 
 func assessKubelet(f *harden.Facts) harden.Verdict {
-	const source = "ConfigMap kube-system/kubelet-config"
+	const source = harden.KubeletConfigSource
 	if why := f.Kubelet.Config.Unread; !why.IsZero() || !f.Kubelet.Config.State.Exists {
 		return harden.NeedsPerson(harden.Msg("the kubelet's configuration file is not there or cannot be read"), harden.Evidence{Source: f.Kubelet.Config.Path, Value: why.String()})
 	}
