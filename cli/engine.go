@@ -88,6 +88,9 @@ func (e *engine) SlowFacts(ctx context.Context, f *harden.Facts) (*harden.Facts,
 	} else {
 		f = collect.AddCluster(ctx, f, c)
 	}
+	if _, live := e.m.node.(*hostNode); live && !e.m.offline {
+		f = collect.AddStored(ctx, f, &nodeEtcd{files: e.m.files, facts: f})
+	}
 	return collect.AddKubeletVersion(ctx, f, e.m.live), err
 }
 

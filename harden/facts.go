@@ -1,6 +1,7 @@
 package harden
 
 import (
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -95,6 +96,32 @@ type EncryptionFact struct {
 	Open bool `json:"open,omitempty"`
 	// Ours is its shape, without its keys, where this program wrote it; nil: somebody else did.
 	Ours *EncryptionConfig `json:"ours,omitempty"`
+	// Secrets is how they lie in etcd; nil where that was not looked at.
+	Secrets *StoredFact `json:"secrets,omitempty"`
+}
+
+// StoredFact is how objects of one kind lie in etcd.
+type StoredFact struct {
+	Looked int `json:"looked"`
+	Plain  int `json:"plain"` // of those, in plain text
+	// More: there are more than were looked at.
+	More bool `json:"more,omitempty"`
+	// Unread says why none was seen.
+	Unread Message `json:"unread,omitzero"`
+}
+
+// Evidence is what was seen of them, which people call what: "Secrets".
+func (s StoredFact) Evidence(what string) Evidence {
+	e := Evidence{Source: "etcd, " + what}
+	switch {
+	case !s.Unread.IsZero():
+		e.Value = "not looked at: " + s.Unread.String()
+	case s.More:
+		e.Value = fmt.Sprintf("%d of the first %d in plain text; the rest was not looked at", s.Plain, s.Looked)
+	default:
+		e.Value = fmt.Sprintf("%d of %d in plain text", s.Plain, s.Looked)
+	}
+	return e
 }
 
 // EncryptionRule says for some resources which kinds of providers are asked, in order; the first one writes.
