@@ -115,7 +115,7 @@ func (d desk) clear() {
 	_ = os.Remove(filepath.Dir(string(d)))
 }
 
-// clearDesks removes those that nobody uses any more.
+// clearDesks removes those that nobody uses any more: who asked and who did it were killed.
 func clearDesks(above string) error {
 	names, err := os.ReadDir(above)
 	if errors.Is(err, os.ErrNotExist) {
@@ -132,12 +132,19 @@ func clearDesks(above string) error {
 	return nil
 }
 
+// freshDesk is how long one may be empty: who makes it is about to lay something there.
+const freshDesk = time.Minute
+
 // used says that an applier, or who asked for it, is still at it.
 func (d desk) used() bool {
 	var e errand
 	var applier runner
 	_, errE := d.get(deskErrand, &e)
 	_, errA := d.get(deskRunner, &applier)
+	if errors.Is(errE, os.ErrNotExist) && errors.Is(errA, os.ErrNotExist) {
+		info, err := os.Stat(string(d))
+		return err == nil && time.Since(info.ModTime()) < freshDesk
+	}
 	return errE == nil && e.From.runs() || errA == nil && applier.runs()
 }
 

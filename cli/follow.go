@@ -77,6 +77,9 @@ func (e *engine) send(ctx context.Context, er errand, events func(harden.Event))
 		f.name = "kubectl-harden-apply-" + word(4)
 		f.desk, err = makeDesk(e.m.desks, f.name)
 	}
+	if err == nil {
+		err = clearDesks(e.m.desks)
+	}
 	if err != nil {
 		return refused(fmt.Errorf("starting the applier: %w", err))
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/catalog"
@@ -235,13 +236,49 @@ func TestDesksThatNobodyUsesAreCleared(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	fresh, err := makeDesk(above, "fresh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forgotten, err := makeDesk(above, "forgotten")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ago := time.Now().Add(-2 * freshDesk)
+	if err := os.Chtimes(string(forgotten), ago, ago); err != nil {
+		t.Fatal(err)
+	}
 	if err := clearDesks(above); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(string(used)); err != nil {
-		t.Error(err)
+	for _, d := range []desk{used, fresh} {
+		if _, err := os.Stat(string(d)); err != nil {
+			t.Error(err)
+		}
 	}
-	if _, err := os.Stat(string(left)); err == nil {
-		t.Error("the desk that nobody uses is left")
+	for _, d := range []desk{left, forgotten} {
+		if _, err := os.Stat(string(d)); err == nil {
+			t.Errorf("%s, which nobody uses, is left", d)
+		}
 	}
+}
+
+// TestTheNextRunClearsTheDeskOfAKilledOne: it stayed until "status --clean", or the next boot.
+func TestTheNextRunClearsTheDeskOfAKilledOne(t *testing.T) {
+	n := newApartNode(t)
+	left, err := makeDesk(n.m.desks, "left")
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := thisRunner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := left.put(deskRunner, runner{self.PID, self.Start + 1}); err != nil {
+		t.Fatal(err)
+	}
+	if res := n.apply(t.Context()); res.Outcome != harden.OutcomeApplied {
+		t.Fatalf("%s: %s", res.Outcome, res.Message)
+	}
+	n.idle()
 }
