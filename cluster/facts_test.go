@@ -136,7 +136,7 @@ func TestFacts(t *testing.T) {
 		Kubeadm: &harden.KubeadmFact{APIVersion: "kubeadm.k8s.io/v1beta4", CertificatesDir: "/etc/kubernetes/pki",
 			ExtraArgs:            map[harden.ComponentID][]harden.KubeadmArg{harden.APIServer: {{Name: "profiling", Value: "false"}}},
 			ExtraVolumes:         map[harden.ComponentID][]harden.KubeadmVolume{},
-			ClusterConfiguration: kubeadmText, KubeletConfiguration: "podPidsLimit: 4096\n"},
+			ClusterConfiguration: kubeadmText, KubeletConfiguration: "podPidsLimit: 4096\n", KubeletFields: map[string]any{"podPidsLimit": 4096.0}},
 		Members: []harden.MemberFact{{Node: "cp1", Component: harden.APIServer, Ready: true, Args: []string{"kube-apiserver", "--profiling=false", "--v=2"}}},
 	}
 	if !reflect.DeepEqual(got, want) {
