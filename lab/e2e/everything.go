@@ -79,11 +79,11 @@ func (t *T) reachedEverywhere(when string) {
 		ips[n.Name()] = t.kubectl("get", "pod", "-n", "everywhere", "on-"+n.Name(), "-o", "jsonpath={.status.podIP}")
 	}
 	for _, n := range t.cluster.Nodes() {
-		proxy := t.kubectl("get", "pods", "-n", "kube-system", "-l", "k8s-app=kube-proxy", "--field-selector", "spec.nodeName="+n.Name(), "-o", "name")
+		proxy := strings.TrimSpace(t.kubectl("get", "pods", "-n", "kube-system", "-l", "k8s-app=kube-proxy", "--field-selector", "spec.nodeName="+n.Name(), "-o", "name"))
 		if logs := t.kubectl("logs", "-n", "kube-system", proxy, "--tail=2"); logs == "" {
 			t.errorf("%s: no logs of %s on %s", when, proxy, n.Name())
 		}
-		if is := t.kubectl("exec", "-n", "kube-system", proxy, "--", "kube-proxy", "--version"); is != "Kubernetes "+t.cluster.Version() {
+		if is := strings.TrimSpace(t.kubectl("exec", "-n", "kube-system", proxy, "--", "kube-proxy", "--version")); is != "Kubernetes "+t.cluster.Version() {
 			t.errorf("%s: exec in %s on %s gives %q", when, proxy, n.Name(), is)
 		}
 		for other, ip := range ips {

@@ -17,7 +17,7 @@ var stateFolderScenarios = []scenario{{
 const fillDisk = `cat /dev/zero >` + stateDir + `/filler 2>/dev/null || true; for i in $(seq 200); do echo >` + stateDir + `/filler-$i || break; done 2>/dev/null; df ` + stateDir
 
 func stateFolder(t *T) {
-	t.shell("mkdir -p " + stateDir + " && mount -t tmpfs -o size=300m,noexec none " + stateDir)
+	t.shell("mkdir -p " + stateDir + " && mount -t tmpfs -o size=300m,mode=0700,noexec none " + stateDir)
 	mounted := true
 	t.cleanup(func() {
 		if mounted {
