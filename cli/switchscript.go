@@ -47,7 +47,7 @@ disarm() {
 	if [ -n "$made" ]; then rmdir %[8]s 2>/dev/null; fi
 	if command -v systemctl >/dev/null; then
 		systemctl --no-block stop %[9]s.timer 2>/dev/null
-		systemd-run --quiet --collect --unit=%[9]s-forget.service -- /bin/sh -c %[10]s sh %[9]s.service %[9]s-boot.service 2>/dev/null
+		systemd-run --quiet --collect --unit=%[9]s-forget.service --description='systemd forgets %[9]s' -- /bin/sh -c %[10]s sh %[9]s.service %[9]s-boot.service 2>/dev/null
 	fi
 	return 0
 }

@@ -259,7 +259,7 @@ func (guard Guard) gone(madeDir bool) [][]string {
 	forget := strings.ReplaceAll(ForgetScript, "$", "$$")
 	return append(out,
 		[]string{"-/bin/systemctl", "--no-ask-password", "--no-block", "stop", timerOf(guard.Name)},
-		[]string{"-/bin/systemd-run", "--quiet", "--collect", "--unit=" + guard.Name + "-forget.service", "--", "/bin/sh", "-c", forget, "sh", serviceOf(guard.Name), bootOf(guard.Name)})
+		[]string{"-/bin/systemd-run", "--quiet", "--collect", "--unit=" + guard.Name + "-forget.service", "--description=systemd forgets " + guard.Name, "--", "/bin/sh", "-c", forget, "sh", serviceOf(guard.Name), bootOf(guard.Name)})
 }
 
 func execLines(commands [][]string) string {

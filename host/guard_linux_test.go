@@ -73,7 +73,7 @@ ExecStart=/bin/rm -f "/etc/kubernetes/manifests/a \"b\" $$c %%d\\e.yaml"
 ExecStart=/bin/rm -f /etc/systemd/system/multi-user.target.d/kubectl-harden-canary-1.conf /etc/systemd/system/kubectl-harden-canary-1-boot.service /etc/systemd/system/kubectl-harden-canary-1.timer /etc/systemd/system/kubectl-harden-canary-1.service /run/kubectl-harden-canary-1
 ExecStart=-/bin/rmdir /etc/systemd/system/multi-user.target.d
 ExecStart=-/bin/systemctl --no-ask-password --no-block stop kubectl-harden-canary-1.timer
-ExecStart=-/bin/systemd-run --quiet --collect "--unit=kubectl-harden-canary-1-forget.service" -- /bin/sh -c "i=0\nwhile `,
+ExecStart=-/bin/systemd-run --quiet --collect "--unit=kubectl-harden-canary-1-forget.service" "--description=systemd forgets kubectl-harden-canary-1" -- /bin/sh -c "i=0\nwhile `,
 		"/etc/systemd/system/kubectl-harden-canary-1-boot.service": `ConditionPathExists=!/run/kubectl-harden-canary-1
 Before=kubelet.service
 

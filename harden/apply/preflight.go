@@ -339,10 +339,12 @@ func (a *Applier) room(p harden.Plan) error {
 			need = saved + written + journalRoom // they may share a file system
 		}
 		if free < need {
-			return &RefusedError{
-				Why:   fmt.Sprintf("checking the node: %s: %d bytes are free and %d are needed", d, free, need),
-				Hints: []string{"df -h " + a.hereOrAbove(d), "kubectl-harden history --prune"},
+			hints := []string{"df -h " + a.hereOrAbove(d), "kubectl-harden history --prune"}
+			if p.Undoes != "" && d == a.StateDir {
+				// It saves nothing, and undoes without that room.
+				hints = append(hints, "sh "+a.here(path.Join(a.StateDir, "transactions", p.Undoes, "restore.sh")))
 			}
+			return &RefusedError{Why: fmt.Sprintf("checking the node: %s: %d bytes are free and %d are needed", d, free, need), Hints: hints}
 		}
 	}
 	return nil

@@ -83,8 +83,9 @@ func (t *T) reachedEverywhere(when string) {
 		if logs := t.kubectl("logs", "-n", "kube-system", proxy, "--tail=2"); logs == "" {
 			t.errorf("%s: no logs of %s on %s", when, proxy, n.Name())
 		}
-		if is := strings.TrimSpace(t.kubectl("exec", "-n", "kube-system", proxy, "--", "kube-proxy", "--version")); is != "Kubernetes "+t.cluster.Version() {
-			t.errorf("%s: exec in %s on %s gives %q", when, proxy, n.Name(), is)
+		is, err := t.node.Run(t.ctx, "kubectl", "exec", "-n", "kube-system", proxy, "--", "kube-proxy", "--version")
+		if err != nil || strings.TrimSpace(string(is)) != "Kubernetes "+t.cluster.Version() {
+			t.errorf("%s: exec in %s on %s gives %q, %v", when, proxy, n.Name(), is, err)
 		}
 		for other, ip := range ips {
 			if _, err := t.node.Run(t.ctx, "kubectl", "exec", "-n", "everywhere", "on-"+n.Name(), "--", "/netcheck", "get", ip+":8080"); err != nil {
