@@ -226,7 +226,7 @@ func (t *T) leftovers(n *lab.Node) []string {
 	}
 	for what, script := range map[string]string{
 		"table":            `nft list tables | grep -i harden || true`,
-		"unit":             `systemctl list-units --all --plain --no-legend '*harden*' '*harmful*' | { grep -v ' `+stateDir+`$' || true; }; find /etc/systemd/system /run/systemd/transient /run/systemd/system -iname '*harden*' -o -iname '*harmful*' 2>/dev/null || true`,
+		"unit":             `systemctl list-units --all --plain --no-legend '*harden*' '*harmful*' | { grep -v ' ` + stateDir + `$' || true; }; find /etc/systemd/system /run/systemd/transient /run/systemd/system -iname '*harden*' -o -iname '*harmful*' 2>/dev/null || true`,
 		"in /run":          `find /run -maxdepth 1 -name '*harden*'`,
 		"link":             `ip -o link | grep -i harden || true`,
 		"namespace":        `ip netns list | grep -i harden || true`,
