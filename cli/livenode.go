@@ -376,6 +376,11 @@ func (n *hostNode) Served(ctx context.Context, address string) ([]byte, error) {
 	return host.Served(ctx, address)
 }
 
+func (n *hostNode) Handshake(ctx context.Context, address string, version uint16, suites []uint16) (apply.Handshake, error) {
+	answer, err := host.OfferTLS(ctx, address, version, suites)
+	return apply.Handshake(answer), err
+}
+
 func (n *hostNode) Unit(ctx context.Context, unit string) (apply.Unit, error) {
 	s, err := n.root.Systemd()
 	if err != nil {

@@ -2,6 +2,8 @@ package harden
 
 import (
 	"fmt"
+	"net"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -60,6 +62,21 @@ func (f *Facts) EtcdSetting(flag string) EtcdSetting {
 		return EtcdSetting{Value: v, Set: true, Seen: Evidence{Source: c.Effective, Value: etcdVariableName(flag) + "=" + v}}
 	}
 	return EtcdSetting{Seen: c.Flag(flag).Evidence(flag)}
+}
+
+// EtcdServes is the first address at which etcd serves over TLS, by the setting that lists them; "" where none is known.
+func (f *Facts) EtcdServes(flag string) string {
+	for _, text := range f.EtcdSetting(flag).List() {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "https" {
+			continue
+		}
+		if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsUnspecified() {
+			return net.JoinHostPort("127.0.0.1", u.Port())
+		}
+		return u.Host
+	}
+	return ""
 }
 
 // EtcdPath is the host's path of the file or directory that a setting names; "" where none is named or nothing of the host is there.

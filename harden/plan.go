@@ -221,6 +221,9 @@ const (
 	// ProofServed: Component serves with the certificate that lies in the file Path, at the address Request, or at its own.
 	ProofServed  ProofKind = "it serves with"
 	ProofConfigz ProofKind = "kubelet configz" // field Path of the kubelet's live configuration is Want
+	// ProofHandshake: at the address Request, or at its own, Component agrees to TLS handshakes from version Path on, and refuses an
+	// older one. Where Want has suites, those are asked instead: each that fits its key is agreed to, and no other one of TLS 1.2.
+	ProofHandshake ProofKind = "handshakes from"
 )
 
 // Proof asserts one change on the live component.
@@ -231,7 +234,7 @@ type Proof struct {
 	Component ComponentID `json:"component,omitempty"`
 	Path      string      `json:"path"`
 	Status    int         `json:"status,omitempty"`
-	// Request is the path of the GET that shows up in an audit log, or that a token is sent with.
+	// Request is the path of the GET that shows up in an audit log, or that a token is sent with; or as its kind says.
 	Request string `json:"request,omitempty"`
 	Want    any    `json:"want,omitempty"`
 }

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 
@@ -83,6 +84,31 @@ func TestThePodSecurityDefaultIsProvenWhereItCounts(t *testing.T) {
 		row.facts(f)
 		if got := proofsOf(t, id, f, row.set); !slices.Equal(got, row.want) {
 			t.Errorf("%s: %+v, want %+v", row.name, got, row.want)
+		}
+	}
+}
+
+// Whatever remedy sets the floor is proven by it, and a list by the floor that counts.
+func TestTLSIsProvenByHandshakes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		flag, id string
+		remedy   int
+		set      harden.Values
+		want     harden.Proof
+	}{
+		"written down": {id: "apiserver-tls-min-version", want: harden.Proof{Path: "TLS 1.2"}},
+		"raised":       {id: "apiserver-tls-min-version", remedy: 1, set: harden.Values{"version": "VersionTLS13"}, want: harden.Proof{Path: "TLS 1.3"}},
+		"a list":       {id: "apiserver-tls-cipher-suites", set: harden.Values{"suites": "A, B"}, want: harden.Proof{Path: "TLS 1.2", Want: []string{"A", "B"}}},
+		"a list above": {flag: "VersionTLS13", id: "apiserver-tls-cipher-suites", set: harden.Values{"suites": "A"}, want: harden.Proof{Path: "TLS 1.3", Want: []string{"A"}}},
+	} {
+		n := hardentest.StaticPod(t, "1.37", harden.APIServer)
+		if tt.flag != "" {
+			n = hardentest.StaticPod(t, "1.37", harden.APIServer, hardentest.Flag("tls-min-version", tt.flag))
+		}
+		_, c, _ := harden.FindControl([]harden.Area{Area()}, tt.id)
+		tt.want.Control, tt.want.Kind, tt.want.Component = tt.id, harden.ProofHandshake, harden.APIServer
+		if got := c.Remedies[tt.remedy].Proofs(n.Facts(t), tt.set); !reflect.DeepEqual(got, []harden.Proof{tt.want}) {
+			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
 		}
 	}
 }

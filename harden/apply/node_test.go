@@ -64,6 +64,8 @@ type node struct {
 	starts  func(id harden.ComponentID, text string)
 
 	served map[string][]byte // certificates by the address that shows them
+	// shakes answers TLS handshakes; nil: nobody does.
+	shakes func(ctx context.Context, address string, version uint16, suites []uint16) (apply.Handshake, error)
 
 	// What may go wrong. Functions get the manifest, or configuration, that the instance has read.
 	dies    func(c harden.ComponentID, text string) bool // every new instance exits after a second
@@ -442,4 +444,11 @@ func (n *node) Served(_ context.Context, address string) ([]byte, error) {
 		return der, nil
 	}
 	return nil, errors.New("connection refused")
+}
+
+func (n *node) Handshake(ctx context.Context, address string, version uint16, offered []uint16) (apply.Handshake, error) {
+	if n.shakes == nil {
+		return apply.Handshake{}, errors.New("connection refused")
+	}
+	return n.shakes(ctx, address, version, offered)
 }

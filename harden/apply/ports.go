@@ -2,6 +2,8 @@ package apply
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"time"
@@ -21,6 +23,9 @@ type Node interface {
 	Probe(ctx context.Context, p harden.Probe) ProbeResult
 	// Served is the first certificate that a server at the address shows, in DER.
 	Served(ctx context.Context, address string) ([]byte, error)
+	// Handshake offers a server one version of TLS with these suites of it, and no certificate. An error says that it answered
+	// neither so nor so.
+	Handshake(ctx context.Context, address string, version uint16, suites []uint16) (Handshake, error)
 	// Unit describes a systemd unit.
 	Unit(ctx context.Context, unit string) (Unit, error)
 	RestartUnit(ctx context.Context, unit string) error
@@ -49,6 +54,15 @@ type Instance struct {
 type ProbeResult struct {
 	Status int
 	Err    error
+}
+
+// Handshake is what a server makes of an offer: the suite that it agreed to, and the key of its certificate; or the alert by which it
+// refused.
+type Handshake struct {
+	Agreed bool
+	Suite  uint16
+	Key    x509.PublicKeyAlgorithm
+	Alert  tls.AlertError
 }
 
 // Healthy is what the kubelet takes for success: 200 to 399, or for TCP a connection.

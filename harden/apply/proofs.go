@@ -70,6 +70,7 @@ func (r *run) assert(ctx context.Context, q question, p harden.Proof) error {
 		harden.ProofServing:   r.askServing(),
 		harden.ProofServed:    r.askServed,
 
+		harden.ProofHandshake:  r.askHandshakes,
 		harden.ProofAdmission:  r.askAdmission(),
 		harden.ProofOldToken:   r.askOldToken(),
 		harden.ProofTokenLife:  r.askTokenLife(),

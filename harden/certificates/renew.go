@@ -3,8 +3,6 @@ package certificates
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -112,26 +110,11 @@ func served(f *harden.Facts, c harden.CertificateFact) (harden.Proof, bool) {
 		proof.Component = harden.APIServer
 		return proof, true
 	case flagFile(f, harden.Etcd, "cert-file"):
-		proof.Component, proof.Request = harden.Etcd, address(f, "listen-client-urls")
+		proof.Component, proof.Request = harden.Etcd, f.EtcdServes("listen-client-urls")
 	case flagFile(f, harden.Etcd, "peer-cert-file"):
-		proof.Component, proof.Request = harden.Etcd, address(f, "listen-peer-urls")
+		proof.Component, proof.Request = harden.Etcd, f.EtcdServes("listen-peer-urls")
 	}
 	return proof, proof.Request != ""
-}
-
-// address is the first one that etcd serves over TLS, by a setting; "" where none is known.
-func address(f *harden.Facts, flag string) string {
-	for _, text := range f.EtcdSetting(flag).List() {
-		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "https" {
-			continue
-		}
-		if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsUnspecified() {
-			return net.JoinHostPort("127.0.0.1", u.Port())
-		}
-		return u.Host
-	}
-	return ""
 }
 
 // nodeRuns is wanted as kubeadm is the node's own program.

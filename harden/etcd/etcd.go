@@ -41,6 +41,7 @@ const (
 	peerAutoFlag  = "peer-auto-tls"
 	metricsFlag   = "listen-metrics-urls"
 	minFlag       = "tls-min-version"
+	maxFlag       = "tls-max-version"
 	suitesFlag    = "cipher-suites"
 	clusterFlag   = "initial-cluster"
 	clientURLFlag = "listen-client-urls"

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -260,5 +261,37 @@ func TestAllTakesNothing(t *testing.T) {
 	choices, _, err := harden.Select(f, []harden.Area{Area()}, harden.Selection{All: true})
 	if err != nil || len(choices) > 0 {
 		t.Errorf("%+v, %v", choices, err)
+	}
+}
+
+// Both of etcd's listeners are asked, at the addresses that it has; its probes are without TLS.
+func TestHandshakesAreAskedOfBothListeners(t *testing.T) {
+	for name, tt := range map[string]struct {
+		edits []hardentest.Edit
+		id    string
+		set   harden.Values
+		path  string
+		list  []string
+		at    []string
+	}{
+		"floor":                    {id: "etcd-tls-min-version", set: harden.Values{"version": "TLS1.3"}, path: "TLS 1.3", at: []string{"127.0.0.1:2379", "192.0.2.11:2380"}},
+		"suites":                   {id: "etcd-cipher-suites", set: harden.Values{"suites": "A,B"}, path: "TLS 1.2", list: []string{"A", "B"}, at: []string{"127.0.0.1:2379", "192.0.2.11:2380"}},
+		"peers without TLS":        {edits: instead(peerURLFlag, "http://192.0.2.11:2380"), id: "etcd-cipher-suites", set: harden.Values{"suites": "A"}, path: "TLS 1.2", list: []string{"A"}, at: []string{"127.0.0.1:2379"}},
+		"everywhere":               {edits: instead(clientURLFlag, "https://0.0.0.0:2379"), id: "etcd-tls-min-version", set: harden.Values{"version": "TLS1.2"}, path: "TLS 1.2", at: []string{"127.0.0.1:2379", "192.0.2.11:2380"}},
+		"a highest version is set": {edits: set(maxFlag, "TLS1.2"), id: "etcd-tls-min-version", set: harden.Values{"version": "TLS1.2"}},
+	} {
+		f := hardentest.StaticPod(t, "1.37", harden.Etcd, tt.edits...).Facts(t)
+		_, c, _ := harden.FindControl([]harden.Area{Area()}, tt.id)
+		var at []string
+		for _, p := range c.Remedies[0].Proofs(f, tt.set) {
+			at = append(at, p.Request)
+			list, _ := p.Want.([]string)
+			if p.Kind != harden.ProofHandshake || p.Component != harden.Etcd || p.Path != tt.path || !slices.Equal(list, tt.list) {
+				t.Errorf("%s: %+v", name, p)
+			}
+		}
+		if !slices.Equal(at, tt.at) {
+			t.Errorf("%s: asked at %v", name, at)
+		}
 	}
 }

@@ -84,6 +84,14 @@ var tlsMinVersion = harden.Control{
 			i, err := put(f, minFlag, v["version"])
 			return []harden.Intent{i}, err
 		},
+		Proofs: func(f *harden.Facts, v harden.Values) []harden.Proof {
+			if f.EtcdSetting(maxFlag).Set {
+				return nil // a handshake with what is newer may be refused, and rightly
+			}
+			return listeners(f, func(address string) []harden.Proof {
+				return suites.ProveFloor("etcd-tls-min-version", harden.Etcd, address, v["version"])
+			})
+		},
 	}},
 }
 
@@ -122,7 +130,23 @@ var cipherSuites = harden.Control{
 			i, err := put(f, suitesFlag, suites.Split(v["suites"]))
 			return []harden.Intent{i}, err
 		},
+		Proofs: func(f *harden.Facts, v harden.Values) []harden.Proof {
+			return listeners(f, func(address string) []harden.Proof {
+				return suites.ProveList("etcd-cipher-suites", harden.Etcd, address, f.EtcdSetting(minFlag).Value, suites.Split(v["suites"]))
+			})
+		},
 	}},
+}
+
+// listeners are proven each: what etcd sets for its clients it sets for its peers too. Its probes are asked without TLS.
+func listeners(f *harden.Facts, prove func(address string) []harden.Proof) []harden.Proof {
+	var out []harden.Proof
+	for _, flag := range []string{clientURLFlag, peerURLFlag} {
+		if address := f.EtcdServes(flag); address != "" {
+			out = append(out, prove(address)...)
+		}
+	}
+	return out
 }
 
 func servingKey(f *harden.Facts) string {

@@ -31,6 +31,8 @@ type setting struct {
 	want   func(harden.Values) any
 	// live is want as the kubelet's configz shows it; nil: the same.
 	live func(any) any
+	// shows are proofs besides that one; may be nil.
+	shows func(*harden.Facts, harden.Values) []harden.Proof
 }
 
 func (s setting) control() harden.Control {
@@ -112,12 +114,16 @@ func (s setting) intents(f *harden.Facts, v harden.Values) ([]harden.Intent, err
 	return append(out, harden.SetField(s.read(k).home, s.field, s.want(v), harden.Kubelet)), nil
 }
 
-func (s setting) proofs(_ *harden.Facts, v harden.Values) []harden.Proof {
+func (s setting) proofs(f *harden.Facts, v harden.Values) []harden.Proof {
 	want := s.want(v)
 	if s.live != nil {
 		want = s.live(want)
 	}
-	return []harden.Proof{{Control: s.id, Kind: harden.ProofConfigz, Path: s.field, Want: want}}
+	out := []harden.Proof{{Control: s.id, Kind: harden.ProofConfigz, Path: s.field, Want: want}}
+	if s.shows != nil {
+		out = append(out, s.shows(f, v)...)
+	}
+	return out
 }
 
 // decodes is unknown, not unmet, where the strict decoder refuses: the kubelet then decodes leniently, and only what

@@ -1,10 +1,13 @@
 package kubelet
 
 import (
+	"fmt"
+	"net"
 	"strings"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/suites"
+	"kubectl-harden.io/kubectl-harden/patches"
 )
 
 const nsaTLS = "Use of TLS 1.2 or later"
@@ -29,6 +32,9 @@ var tlsMinVersion = setting{
 		return harden.StatusFail, harden.Msg("%s is not a version that the kubelet knows; it will not start with it", show(r.value))
 	},
 	want: func(v harden.Values) any { return v["version"] },
+	shows: func(f *harden.Facts, v harden.Values) []harden.Proof {
+		return suites.ProveFloor("kubelet-tls-min-version", harden.Kubelet, servesAt(f.Kubelet), v["version"])
+	},
 	remedy: harden.Remedy{
 		ID: "floor", Title: harden.Msg("Set the lowest TLS version"), Risk: harden.RiskNode, Impact: restart,
 		Breaks: []harden.Message{
@@ -52,6 +58,10 @@ var tlsCipherSuites = setting{
 		return suites.Judge("the kubelet", r.value.([]string), tlsMinVersion.read(k).value == "VersionTLS13", k.ServingKey)
 	},
 	want: func(v harden.Values) any { return entries(v["suites"]) },
+	shows: func(f *harden.Facts, v harden.Values) []harden.Proof {
+		floor, _ := tlsMinVersion.read(f.Kubelet).value.(string)
+		return suites.ProveList("kubelet-tls-cipher-suites", harden.Kubelet, servesAt(f.Kubelet), floor, entries(v["suites"]))
+	},
 	remedy: harden.Remedy{
 		ID: "strong-suites", Title: harden.Msg("Offer strong suites only"), Risk: harden.RiskNode, Impact: restart,
 		Breaks: []harden.Message{
@@ -65,4 +75,24 @@ var tlsCipherSuites = setting{
 			return []harden.Precondition{suites.Fit(f.Kubelet.ServingKey, entries(v["suites"]))}
 		},
 	},
+}
+
+// servesAt is where the kubelet serves over TLS, as this node reaches it. Flags win over the file here too.
+func servesAt(k *harden.KubeletFacts) string {
+	at := map[string]string{"address": "0.0.0.0", "port": "10250"}
+	for name := range at {
+		if field := k.Field(name); field.Set {
+			at[name] = fmt.Sprint(field.Value)
+		}
+	}
+	for _, flag := range patches.ParseArgs(k.Args) {
+		if _, ok := at[flag.Name]; ok {
+			at[flag.Name] = flag.Value
+		}
+	}
+	host := at["address"]
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, at["port"])
 }

@@ -52,6 +52,9 @@ func (p Pod) minVersion(refs harden.Refs) harden.Control {
 				}
 				return []harden.Intent{harden.SetFlag(p.Component, minVersionFlag, tls12)}, nil
 			},
+			Proofs: func(*harden.Facts, harden.Values) []harden.Proof {
+				return suites.ProveFloor(p.id("tls-min-version"), p.Component, "", tls12)
+			},
 		}, {
 			ID: "raise", Title: harden.Msg("Raise the floor"), Risk: p.tlsRisk(), Impact: p.Restarts(),
 			Breaks: []harden.Message{
@@ -65,6 +68,9 @@ func (p Pod) minVersion(refs harden.Refs) harden.Control {
 			},
 			Intents: func(_ *harden.Facts, v harden.Values) ([]harden.Intent, error) {
 				return []harden.Intent{harden.SetFlag(p.Component, minVersionFlag, v["version"])}, nil
+			},
+			Proofs: func(_ *harden.Facts, v harden.Values) []harden.Proof {
+				return suites.ProveFloor(p.id("tls-min-version"), p.Component, "", v["version"])
 			},
 		}},
 	}
@@ -108,6 +114,10 @@ func (p Pod) cipherSuites(refs harden.Refs) harden.Control {
 					return nil, errors.New("the list of suites is empty")
 				}
 				return []harden.Intent{harden.SetFlag(p.Component, suitesFlag, strings.Join(list, ","))}, nil
+			},
+			Proofs: func(f *harden.Facts, v harden.Values) []harden.Proof {
+				floor := f.Component(p.Component).Flag(minVersionFlag).Last()
+				return suites.ProveList(p.id("tls-cipher-suites"), p.Component, "", floor, suites.Split(v["suites"]))
 			},
 		}},
 	}

@@ -97,7 +97,11 @@ func Key(certificate []byte) string {
 	if err != nil {
 		return ""
 	}
-	switch c.PublicKeyAlgorithm {
+	return kind(c.PublicKeyAlgorithm)
+}
+
+func kind(key x509.PublicKeyAlgorithm) string {
+	switch key {
 	case x509.RSA:
 		return "RSA"
 	case x509.ECDSA, x509.Ed25519: // TLS 1.2 names Ed25519 certificates with ECDSA's suites
