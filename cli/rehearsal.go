@@ -201,7 +201,7 @@ func (a liveAPI) At(host string, port int) apply.API {
 type noAPI struct{ err error }
 
 func (n noAPI) AdminGet(context.Context, string, string) (int, error) { return 0, n.err }
-func (n noAPI) Allowed(context.Context, string, string, string) (bool, error) {
+func (n noAPI) Allowed(context.Context, string, []string, string) (bool, error) {
 	return false, n.err
 }
 func (n noAPI) Readyz(context.Context) (bool, []string, error) { return false, nil, n.err }

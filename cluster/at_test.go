@@ -65,7 +65,7 @@ func TestAccessReviewTellsAlwaysAllow(t *testing.T) {
 	const path = "POST /apis/authorization.k8s.io/v1/subjectaccessreviews"
 	for body, want := range map[string]bool{`{"status":{"allowed":true}}`: true, `{"status":{"allowed":false}}`: false} {
 		a.handle(path, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusCreated, body) })
-		if got, err := a.client(t).Allowed(t.Context(), "stranger", "list", "secrets"); err != nil || got != want {
+		if got, err := a.client(t).Allowed(t.Context(), "stranger", nil, "list secrets"); err != nil || got != want {
 			t.Errorf("%s: %v %v", body, got, err)
 		}
 	}
@@ -73,12 +73,32 @@ func TestAccessReviewTellsAlwaysAllow(t *testing.T) {
 		t.Errorf("asked %+v", got)
 	}
 	a.handle(path, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusCreated, "{}") })
-	if _, err := a.client(t).Allowed(t.Context(), "stranger", "list", "secrets"); err == nil {
+	if _, err := a.client(t).Allowed(t.Context(), "stranger", nil, "list secrets"); err == nil {
 		t.Error("no answer is taken for a refusal")
 	}
 	a.fails(path, http.StatusForbidden, "Forbidden", "no")
-	if _, err := a.client(t).Allowed(t.Context(), "stranger", "list", "secrets"); err == nil {
+	if _, err := a.client(t).Allowed(t.Context(), "stranger", nil, "list secrets"); err == nil {
 		t.Error("a review that was not made is taken for a refusal")
+	}
+}
+
+func TestAccessReviewSaysWhoAndWhat(t *testing.T) {
+	a := newAPI(t, pkiOptions{})
+	a.handle("POST /apis/authorization.k8s.io/v1/subjectaccessreviews", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusCreated, `{"status":{"allowed":true}}`)
+	})
+	for access, want := range map[string]string{
+		"patch nodes/status cp1":                `{"group":"","name":"cp1","resource":"nodes","subresource":"status","verb":"patch"}`,
+		"watch endpointslices.discovery.k8s.io": `{"group":"discovery.k8s.io","name":"","resource":"endpointslices","subresource":"","verb":"watch"}`,
+		"update deployments.apps/scale web":     `{"group":"apps","name":"web","resource":"deployments","subresource":"scale","verb":"update"}`,
+	} {
+		if allowed, err := a.client(t).Allowed(t.Context(), "system:node:cp1", []string{"system:nodes"}, access); err != nil || !allowed {
+			t.Errorf("%s: %v %v", access, allowed, err)
+		}
+		all := a.got()
+		if body := all[len(all)-1].body; !strings.Contains(body, `"groups":["system:nodes"]`) || !strings.Contains(body, want) {
+			t.Errorf("%s: %s", access, body)
+		}
 	}
 }
 

@@ -136,13 +136,20 @@ func (c *Client) TrialWrite(ctx context.Context) error {
 	return err
 }
 
-// Allowed asks for an access review, which the server does not keep: may this user, in no group, do that in all namespaces?
-func (c *Client) Allowed(ctx context.Context, user, verb, resource string) (bool, error) {
+// Allowed asks for an access review, which the server does not keep: may this user, in these groups and no others, do that in all
+// namespaces? Access is a verb, a resource as kubectl names it, and a name or none: "patch nodes/status cp1".
+func (c *Client) Allowed(ctx context.Context, user string, groups []string, access string) (bool, error) {
 	const doing = "asking for an access review"
-	body, err := json.Marshal(map[string]any{
-		"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
-		"spec": map[string]any{"user": user, "resourceAttributes": map[string]any{"verb": verb, "resource": resource}},
-	})
+	verb, what, _ := strings.Cut(access, " ")
+	what, name, _ := strings.Cut(what, " ")
+	what, subresource, _ := strings.Cut(what, "/")
+	resource, group, _ := strings.Cut(what, ".")
+	attributes := map[string]any{"verb": verb, "resource": resource, "group": group, "subresource": subresource, "name": name}
+	spec := map[string]any{"user": user, "resourceAttributes": attributes}
+	if len(groups) > 0 {
+		spec["groups"] = groups
+	}
+	body, err := json.Marshal(map[string]any{"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec})
 	if err != nil {
 		return false, c.fault(doing, user, err)
 	}

@@ -224,6 +224,8 @@ const (
 	// ProofHandshake: at the address Request, or at its own, Component agrees to TLS handshakes from version Path on, and refuses an
 	// older one. Where Want has suites, those are asked instead: each that fits its key is agreed to, and no other one of TLS 1.2.
 	ProofHandshake ProofKind = "handshakes from"
+	// ProofGranted: the user Path, in the groups Want, is allowed what Request says: "create pods/binding".
+	ProofGranted ProofKind = "access review of"
 )
 
 // Proof asserts one change on the live component.

@@ -39,12 +39,12 @@ var authorizationMode = harden.Control{
 		Risk:          harden.RiskLockOut,
 		Preconditions: authorizationPreconditions,
 		Intents:       authorizationIntents,
-		Proofs: func(*harden.Facts, harden.Values) []harden.Proof {
+		Proofs: func(f *harden.Facts, _ harden.Values) []harden.Proof {
 			// AlwaysAllow answers the administrator too: what tells them apart is who is refused.
-			return []harden.Proof{
+			return append([]harden.Proof{
 				{Control: "apiserver-authorization-mode", Kind: harden.ProofAdmin, Path: "/api/v1/namespaces", Status: 200},
 				{Control: "apiserver-authorization-mode", Kind: harden.ProofRefused, Path: "list secrets"},
-			}
+			}, grantProofs(f)...)
 		},
 	}},
 }
@@ -131,7 +131,9 @@ func authorizationPreconditions(f *harden.Facts, _ harden.Values) []harden.Preco
 	}
 	if !flag.Set || flag.Has(alwaysAllow) {
 		pre.State = harden.PreconditionUnknown
-		pre.Message = harden.Msg("whether people, controllers and add-ons have the role bindings that they need cannot be seen while everything is allowed")
+		pre.Message = harden.Msg("whether people, controllers and add-ons have the role bindings that they need cannot be seen while everything is allowed; " +
+			"of the administrator, the control plane, this node and kubeadm's add-ons a second API server with the planned modes is asked, before the live one restarts")
+		return []harden.Precondition{pre, administratorGranted(f)}
 	}
 	return []harden.Precondition{pre}
 }

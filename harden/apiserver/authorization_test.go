@@ -1,6 +1,8 @@
 package apiserver
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -73,4 +75,58 @@ func TestAuthorizationModeRemedy(t *testing.T) {
 			Want: []string{"kube-apiserver.yaml: + - --authorization-mode=Node,RBAC"}},
 		{Name: "a file is respected", Minor: "1.37", Edits: edits, Change: change, Choice: harden.Choice{Control: id, Accept: true}, Skip: "by hand"},
 	})
+}
+
+// Who needs a grant is told from the node's own kubeconfigs, and from what runs in the cluster.
+func TestGrantsAreProvenOfThoseWhoAreThere(t *testing.T) {
+	granted := func(f *harden.Facts) []string {
+		var out []string
+		for _, p := range proofsOf(t, "apiserver-authorization-mode", f, nil) {
+			if p.Kind == harden.ProofGranted {
+				out = append(out, p.Path+" in "+strings.Join(p.Want.([]string), ",")+": "+p.Request)
+			}
+		}
+		return out
+	}
+	f := hardentest.Fixture(t, "1.37").Facts(t)
+	own := []string{
+		"kubernetes-admin in kubeadm:cluster-admins,system:authenticated: list secrets",
+		"system:kube-controller-manager in system:authenticated: create serviceaccounts/token",
+		"system:kube-scheduler in system:authenticated: create pods/binding",
+		"system:node:cp1 in system:nodes,system:authenticated: patch nodes/status cp1",
+	}
+	if got := granted(f); !slices.Equal(got, own) {
+		t.Errorf("got\n%s", strings.Join(got, "\n"))
+	}
+	f.Cluster = &harden.ClusterFacts{Templates: []harden.TemplateFact{
+		{Namespace: "shop", Owner: "DaemonSet/kube-proxy"}, {Namespace: "kube-system", Owner: "Deployment/coredns"},
+	}}
+	dns := "system:serviceaccount:kube-system:coredns in system:serviceaccounts,system:serviceaccounts:kube-system,system:authenticated: list services"
+	if got := granted(f); !slices.Equal(got, append(own, dns)) {
+		t.Errorf("got\n%s", strings.Join(got, "\n"))
+	}
+	f.Kubeconfigs = nil
+	if got := granted(f); !slices.Equal(got, []string{dns}) {
+		t.Errorf("without kubeconfigs: %v", got)
+	}
+}
+
+// Only the group that needs no role is known to keep its rights.
+func TestTheAdministratorsGroupsAreLookedAt(t *testing.T) {
+	for groups, want := range map[string]harden.PreconditionState{
+		"system:masters": harden.Met, "kubeadm:cluster-admins": harden.PreconditionUnknown, "ops": harden.PreconditionUnknown, "": harden.PreconditionUnknown,
+	} {
+		f := hardentest.StaticPod(t, "1.37", harden.APIServer, modes(alwaysAllow)...).Facts(t)
+		for i := range f.Kubeconfigs {
+			if f.Kubeconfigs[i].Path == "/etc/kubernetes/admin.conf" {
+				if f.Kubeconfigs[i].Users[0].Organizations = []string{groups}; groups == "" {
+					f.Kubeconfigs[i].Users = nil
+				}
+			}
+		}
+		pre := authorizationPreconditions(f, nil)
+		if len(pre) != 2 || pre[1].State != want || pre[0].State != harden.PreconditionUnknown || groups != "" && !strings.Contains(pre[1].Evidence[0].Value, groups) {
+			t.Errorf("%s: %+v", groups, pre)
+		}
+	}
 }

@@ -124,8 +124,9 @@ type Cluster interface {
 // API is one API server, asked with the administrator's credentials.
 type API interface {
 	AdminGet(ctx context.Context, path, userAgent string) (status int, err error)
-	// Allowed asks for an access review, of which nothing is kept: may this user, in no group, do that in all namespaces?
-	Allowed(ctx context.Context, user, verb, resource string) (bool, error)
+	// Allowed asks for an access review, of which nothing is kept: may this user, in these groups and no others, do that in all
+	// namespaces? "list endpointslices.discovery.k8s.io", "create pods/binding", "patch nodes/status cp1".
+	Allowed(ctx context.Context, user string, groups []string, access string) (bool, error)
 	// Readyz asks the server for its own checks, and names those that fail.
 	Readyz(ctx context.Context) (ready bool, failing []string, err error)
 	// TrialWrite asks for a write that the server checks and does not keep.

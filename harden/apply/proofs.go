@@ -69,6 +69,7 @@ func (r *run) assert(ctx context.Context, q question, p harden.Proof) error {
 		harden.ProofConfigz:   r.askConfigz(),
 		harden.ProofServing:   r.askServing(),
 		harden.ProofServed:    r.askServed,
+		harden.ProofGranted:   r.askGranted,
 
 		harden.ProofHandshake:  r.askHandshakes,
 		harden.ProofAdmission:  r.askAdmission(),
@@ -221,12 +222,22 @@ func (r *run) askRefused(ctx context.Context, q question, p harden.Proof) (bool,
 	if q.api == nil {
 		return false, "", fmt.Errorf("%w: there are no administrator's credentials", errUnaskable)
 	}
-	verb, resource, _ := strings.Cut(p.Path, " ")
-	allowed, err := q.api.Allowed(ctx, stranger, verb, resource)
+	allowed, err := q.api.Allowed(ctx, stranger, nil, p.Path)
 	if err != nil {
 		return false, fmt.Sprintf("asking who may %s: %s", p.Path, oneLine(err)), nil
 	}
 	return !allowed, fmt.Sprintf("somebody without any role may %s", p.Path), nil
+}
+
+func (r *run) askGranted(ctx context.Context, q question, p harden.Proof) (bool, string, error) {
+	if q.api == nil {
+		return false, "", fmt.Errorf("%w: there are no administrator's credentials", errUnaskable)
+	}
+	allowed, err := q.api.Allowed(ctx, p.Path, texts(p.Want), p.Request)
+	if err != nil {
+		return false, fmt.Sprintf("asking whether %s may %s: %s", p.Path, p.Request, oneLine(err)), nil
+	}
+	return allowed, fmt.Sprintf("%s may not %s", p.Path, p.Request), nil
 }
 
 // askConfigz asks through the API server, which may have lost the kubelet for a moment.

@@ -40,6 +40,24 @@ func TestAlwaysAllowIsNotProvenByTheAdministratorsAnswer(t *testing.T) {
 	}
 }
 
+// A modes' change that takes from somebody what they cannot work without is found out at the canary.
+func TestWhoCannotWorkRefusesThePlan(t *testing.T) {
+	const scheduler, access = "system:kube-scheduler", "create pods/binding"
+	for _, granted := range []string{scheduler + " system:authenticated " + access, scheduler + " " + access, "system:kube-scheduler system:authenticated create pods"} {
+		w := newWorld(t)
+		proving(w, "modes", harden.Proof{Kind: harden.ProofGranted, Path: scheduler, Request: access, Want: []string{"system:authenticated"}}, false)
+		w.cluster.granted = []string{granted}
+		r := w.apply(w.plan("modes"))
+		right := granted == scheduler+" system:authenticated "+access
+		if right && r.Outcome != harden.OutcomeApplied || !right && (r.Outcome != harden.OutcomeRefused || !strings.Contains(r.Message.String(), scheduler+" may not "+access)) {
+			t.Errorf("%s: %s: %s", granted, r.Outcome, r.Message)
+		}
+		if right && len(w.cluster.reviewed) != 2 {
+			t.Errorf("the canary and the live one are asked once each, not %v", w.cluster.reviewed)
+		}
+	}
+}
+
 // What a policy records nothing of is said, and not waited for.
 func TestNothingToAskOfAPolicyIsSaid(t *testing.T) {
 	w := newWorld(t)

@@ -238,8 +238,8 @@ func (a api) AdminGet(ctx context.Context, path, agent string) (int, error) {
 	return a.cluster.AdminGet(ctx, path, agent)
 }
 
-func (a api) Allowed(ctx context.Context, user, verb, resource string) (bool, error) {
-	return a.cluster.Allowed(ctx, user, verb, resource)
+func (a api) Allowed(ctx context.Context, user string, groups []string, access string) (bool, error) {
+	return a.cluster.Allowed(ctx, user, groups, access)
 }
 
 func (a api) Readyz(context.Context) (bool, []string, error) {
