@@ -85,7 +85,7 @@ func scanned(t *T) {
 
 	t.must(0, "apply", "--control", servingControl, "--accept", servingControl, "--yes", "--soak", "2s")
 	names := append(t.toBeNamed(), kubeletCAControl)
-	t.must(0, "apply", "--profile", wholeProfile, "--control", strings.Join(names, ","), "--yes", "--soak", "5s")
+	t.must(0, applyWhole(names)...)
 	t.healthy("with everything")
 	last := t.scan()
 	t.figure("with everything", "%s", totals(last))
