@@ -109,7 +109,8 @@ func (t *T) toBeNamed() (names []string) {
 		for _, s := range p.Skipped {
 			t.detail("left out by the profile: %+v", s)
 			asked := strings.Contains(s.Reason, "cut off workloads") || strings.Contains(s.Reason, "a person must decide")
-			if s.Way == "control" && asked && !strings.HasPrefix(s.Control, "networkpolicy-") && s.Control != kubeletCAControl {
+			own := s.Control == servingControl || s.Control == kubeletCAControl // these come by themselves
+			if s.Way == "control" && asked && !own && !strings.HasPrefix(s.Control, "networkpolicy-") {
 				names = append(names, s.Control)
 			}
 		}
