@@ -33,7 +33,7 @@ spec:
   nodeName: NODE
   tolerations: [{operator: Exists}]
   terminationGracePeriodSeconds: 1
-  containers: [{name: it, image: IMAGE, imagePullPolicy: Never, command: [/netcheck, serve, ":8080"]}]
+  containers: [{name: it, image: IMAGE, imagePullPolicy: IfNotPresent, command: [/netcheck, serve, ":8080"]}]
 `
 
 // residents starts a pod on each node.
