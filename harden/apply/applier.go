@@ -180,7 +180,12 @@ func (a *Applier) refusal(err error) harden.Result {
 	case errors.Is(err, syscall.EROFS):
 		r.Hints = []string{"findmnt -T " + a.hereOrAbove(a.StateDir)}
 	case outOfRoom(err):
-		r.Hints = []string{"df -h " + a.hereOrAbove(a.StateDir), "kubectl-harden history --prune"}
+		r.Hints = a.roomHints(a.StateDir)
 	}
 	return r
+}
+
+// roomHints say what to look at where a file system is full, and what of ours may take it up.
+func (a *Applier) roomHints(dir string) []string {
+	return []string{"df -h " + a.hereOrAbove(dir), "kubectl-harden history --prune"}
 }

@@ -339,7 +339,7 @@ func (a *Applier) room(p harden.Plan) error {
 			need = saved + written + journalRoom // they may share a file system
 		}
 		if free < need {
-			hints := []string{"df -h " + a.hereOrAbove(d), "kubectl-harden history --prune"}
+			hints := a.roomHints(d)
 			if p.Undoes != "" && d == a.StateDir {
 				// It saves nothing, and undoes without that room.
 				hints = append(hints, "sh "+a.here(path.Join(a.StateDir, "transactions", p.Undoes, "restore.sh")))

@@ -3,6 +3,8 @@ package apply_test
 import (
 	"encoding/json"
 	"errors"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +111,23 @@ func TestRefused(t *testing.T) {
 				t.Errorf("refused, and %q changed; events %s", w.changes(), w.kinds())
 			}
 		})
+	}
+}
+
+// TestAnUndoWithoutRoomNamesItsScript: a full disk left nothing to paste that undoes. A file system that holds no transactions has none.
+func TestAnUndoWithoutRoomNamesItsScript(t *testing.T) {
+	for dir, want := range map[string]bool{stateDir: true, harden.StaticPodDir: false} {
+		w := newWorld(t)
+		id := w.apply(w.plan(some...)).Transaction
+		p := w.undo(id, "")
+		a := w.process()
+		w.free = space(dir, 1024)
+		res := a.Apply(t.Context(), p)
+		w.end()
+		script := "sh '" + path.Join(stateDir, "transactions", id, "restore.sh") + "'"
+		if got := slices.Contains(res.Hints, script); res.Outcome != harden.OutcomeRefused || got != want {
+			t.Errorf("%s: %s: %s; hints %q", dir, res.Outcome, res.Message, res.Hints)
+		}
 	}
 }
 

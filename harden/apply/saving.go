@@ -76,7 +76,7 @@ func (a *Applier) roomForSnapshot(ctx context.Context) error {
 // snapshotHints say what to look at: at etcd where it gives none, else at the room for it, which older ones may take up.
 func (a *Applier) snapshotHints(err error) []string {
 	if errors.As(err, new(*noRoomError)) || outOfRoom(err) {
-		return []string{"df -h " + a.hereOrAbove(a.StateDir), "kubectl-harden history --prune"}
+		return a.roomHints(a.StateDir)
 	}
 	return []string{"crictl ps -a --name etcd"}
 }
