@@ -15,9 +15,15 @@ var versions = map[string]uint16{
 	"TLS1.2": tls.VersionTLS12, "TLS1.3": tls.VersionTLS13,
 }
 
+// Floor is the lowest version that a component speaks with such a setting; it does not start with another name.
+func Floor(setting string) (version uint16, ok bool) {
+	version, ok = versions[setting]
+	return version, ok
+}
+
 // ProveFloor wants a component to speak this version and newer ones, and no older one; address is "" where its probes tell it.
 func ProveFloor(control string, c harden.ComponentID, address, floor string) []harden.Proof {
-	v, ok := versions[floor]
+	v, ok := Floor(floor)
 	if !ok {
 		return nil
 	}

@@ -1,4 +1,5 @@
-// Package suites judges lists of TLS cipher suites, by the names and rules of Go's TLS, on which every component rests.
+// Package suites knows what Go's TLS, on which every component rests, makes of a lowest version and a list of cipher suites: whether they
+// are good, and which handshakes show it.
 package suites
 
 import (

@@ -74,18 +74,10 @@ func (n *Node) tlsAt(address string) (floor uint16, list []uint16, serves bool) 
 }
 
 // tlsOf is what Go's TLS makes of a component's settings.
-func tlsOf(floor string, names []string) (uint16, []uint16) {
-	least := uint16(tls.VersionTLS12)
-	switch floor {
-	case "VersionTLS10":
-		least = tls.VersionTLS10
-	case "VersionTLS11":
-		least = tls.VersionTLS11
-	case "VersionTLS13", "TLS1.3":
-		least = tls.VersionTLS13
+func tlsOf(floor string, names []string) (least uint16, list []uint16) {
+	least, _ = suites.Floor(floor)
+	if list, _ = suites.Split12(names); len(list) == 0 {
+		list = suites.Known()
 	}
-	if list, _ := suites.Split12(names); len(list) > 0 {
-		return least, list
-	}
-	return least, suites.Known()
+	return least, list
 }
