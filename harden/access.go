@@ -1,6 +1,7 @@
 package harden
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -140,6 +141,22 @@ func (k *KubeletFacts) Field(path string) FieldFact {
 		}
 	}
 	return out
+}
+
+// ServesAt is the address and the port at which the kubelet is set to serve over TLS. Flags win over the files here too.
+func (k *KubeletFacts) ServesAt() (address, port string) {
+	at := map[string]string{"address": "0.0.0.0", "port": "10250"}
+	for name := range at {
+		if field := k.Field(name); field.Set {
+			at[name] = fmt.Sprint(field.Value)
+		}
+	}
+	for _, flag := range patches.ParseArgs(k.Args) {
+		if _, ok := at[flag.Name]; ok {
+			at[flag.Name] = flag.Value
+		}
+	}
+	return at["address"], at["port"]
 }
 
 // lookup finds what a layer says about a path: a value, or that it is null, there or at one of its parents.

@@ -1,13 +1,11 @@
 package kubelet
 
 import (
-	"fmt"
 	"net"
 	"strings"
 
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/suites"
-	"kubectl-harden.io/kubectl-harden/patches"
 )
 
 const nsaTLS = "Use of TLS 1.2 or later"
@@ -77,22 +75,11 @@ var tlsCipherSuites = setting{
 	},
 }
 
-// servesAt is where the kubelet serves over TLS, as this node reaches it. Flags win over the file here too.
+// servesAt is where the kubelet serves over TLS, as this node reaches it.
 func servesAt(k *harden.KubeletFacts) string {
-	at := map[string]string{"address": "0.0.0.0", "port": "10250"}
-	for name := range at {
-		if field := k.Field(name); field.Set {
-			at[name] = fmt.Sprint(field.Value)
-		}
-	}
-	for _, flag := range patches.ParseArgs(k.Args) {
-		if _, ok := at[flag.Name]; ok {
-			at[flag.Name] = flag.Value
-		}
-	}
-	host := at["address"]
+	host, port := k.ServesAt()
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return net.JoinHostPort(host, at["port"])
+	return net.JoinHostPort(host, port)
 }

@@ -234,6 +234,7 @@ func TestOptionsOfTheTable(t *testing.T) {
 		"another port": {nil, func(f *harden.Facts) {
 			f.Kubelet.Layers = append(f.Kubelet.Layers, harden.KubeletLayer{Fields: map[string]any{"port": 10350}})
 		}, []string{"dport 10350"}, []string{"dport 10250"}},
+		"another kubelet port, by a flag that wins": {nil, func(f *harden.Facts) { f.Kubelet.Args = append(f.Kubelet.Args, "--port=10450") }, []string{"dport 10450"}, []string{"dport 10250"}},
 		"etcd for the node alone": {nil, func(f *harden.Facts) {
 			c := f.Components[harden.Etcd]
 			c.Args = []string{"etcd", "--listen-client-urls=https://127.0.0.1:2379", "--listen-peer-urls=https://[::1]:2380"}

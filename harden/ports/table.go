@@ -46,15 +46,13 @@ var guards = []guard{
 }
 
 func kubeletPort(f *harden.Facts, _ harden.Values) []int {
-	port := 10250
 	if f.Kubelet != nil {
-		if set := f.Kubelet.Field("port"); set.Set {
-			if n, err := strconv.Atoi(fmt.Sprint(set.Value)); err == nil && n > 0 {
-				port = n
-			}
+		_, port := f.Kubelet.ServesAt()
+		if n, err := strconv.Atoi(port); err == nil && n > 0 {
+			return []int{n}
 		}
 	}
-	return []int{port}
+	return []int{10250}
 }
 
 // etcdPorts are those at which other control planes ask this node's etcd; its usual ones where it cannot be told.
