@@ -138,13 +138,23 @@ func (n *hostNode) State(path string) (harden.State, error) {
 	return harden.State(s), err
 }
 
-// Processes of a component: root's, in a container or not as kubeadm runs it. Of another program they are root's, wherever they
-// run. Anybody can name a program kube-apiserver.
-func (n *hostNode) Processes(name string) ([]harden.ProcessFact, error) {
-	ps, err := n.root.Processes(name)
+// Processes of components, or of other programs of root's, by name.
+func (n *hostNode) Processes(names ...string) (map[string][]harden.ProcessFact, error) {
+	ps, err := n.root.Processes(names...)
 	if err != nil {
 		return nil, err
 	}
+	out := map[string][]harden.ProcessFact{}
+	for _, name := range names {
+		named := slices.DeleteFunc(slices.Clone(ps), func(p host.Process) bool { return !p.Is(name) })
+		out[name] = n.own(named, name)
+	}
+	return out, nil
+}
+
+// own are a component's: root's, in a container or not as kubeadm runs it. Of another program they are root's, wherever they
+// run. Anybody can name a program kube-apiserver.
+func (n *hostNode) own(ps []host.Process, name string) []harden.ProcessFact {
 	_, component := harden.ComponentByID(harden.ComponentID(name))
 	var out []harden.ProcessFact
 	for _, p := range ps {
@@ -154,7 +164,7 @@ func (n *hostNode) Processes(name string) ([]harden.ProcessFact, error) {
 		}
 		out = append(out, harden.ProcessFact{PID: p.PID, Args: p.Argv, Started: p.Started, Container: p.ContainerID, Resident: p.Resident})
 	}
-	return out, nil
+	return out
 }
 
 // Listeners of the host's network.
@@ -271,13 +281,13 @@ func (n *hostNode) dropCRI() {
 
 // Instance asks the container runtime, and /proc where there is none to ask.
 func (n *hostNode) Instance(ctx context.Context, c harden.Component) (apply.Instance, error) {
-	ps, err := n.Processes(string(c.ID))
+	all, err := n.Processes(string(c.ID))
 	if err != nil {
 		return apply.Instance{}, fmt.Errorf("looking for %s: %w", c.ID, err)
 	}
 	r, err := n.cri(ctx)
 	if errors.Is(err, host.ErrNoRuntime) {
-		return newestOf(ps)
+		return newestOf(all[string(c.ID)])
 	}
 	if err != nil {
 		return apply.Instance{}, err
@@ -291,7 +301,7 @@ func (n *hostNode) Instance(ctx context.Context, c harden.Component) (apply.Inst
 		if ct.State != "running" || ct.PodNamespace != "kube-system" {
 			continue
 		}
-		for _, p := range ps {
+		for _, p := range all[string(c.ID)] {
 			if p.Container == ct.ID {
 				return apply.Instance{ID: ct.ID, PID: p.PID, Args: p.Args, Started: ct.StartedAt}, nil
 			}

@@ -47,7 +47,7 @@ func TestWhoseProcessesCount(t *testing.T) {
 	} {
 		ps, err := n.Processes(name)
 		got := []int{}
-		for _, p := range ps {
+		for _, p := range ps[name] {
 			got = append(got, p.PID)
 		}
 		if err != nil || fmt.Sprint(got) != want {

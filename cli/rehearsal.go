@@ -54,11 +54,11 @@ func (n *hostNode) Ask(ctx context.Context, c harden.Component, args []string, f
 
 // program is the file that a unit's live process was started from.
 func (n *hostNode) program(c harden.Component) (string, error) {
-	ps, err := n.Processes(string(c.ID))
+	all, err := n.Processes(string(c.ID))
 	if err != nil {
 		return "", err
 	}
-	for _, p := range ps {
+	for _, p := range all[string(c.ID)] {
 		if len(p.Args) > 0 && strings.HasPrefix(p.Args[0], "/") {
 			return p.Args[0], nil
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -57,7 +58,8 @@ func writeJSON(w io.Writer, v any) error {
 
 // table prints rows in columns; cells are made inert.
 func table(w io.Writer, rows [][]string) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	whole := bufio.NewWriter(w) // a tabwriter writes cell by cell
+	tw := tabwriter.NewWriter(whole, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		for i, cell := range row {
 			row[i] = oneLine(cell)
@@ -65,6 +67,7 @@ func table(w io.Writer, rows [][]string) {
 		fmt.Fprintln(tw, strings.TrimRight(strings.Join(row, "\t"), "\t "))
 	}
 	tw.Flush()
+	whole.Flush()
 }
 
 // cause takes the operation and path off a file error whose caller names the file itself.

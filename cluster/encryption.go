@@ -22,11 +22,7 @@ func (c *Client) Encryption(ctx context.Context, m harden.ControlPlane) (string,
 	const doing = "asking which encryption configuration the API server has read"
 	var sum string
 	several := false
-	see := func(line string) bool {
-		labels, ok := strings.CutPrefix(line, encryptionMetric)
-		if !ok {
-			return true
-		}
+	see := func(labels string) bool {
 		_, rest, _ := strings.Cut(","+labels, `,hash="sha256:`)
 		found, _, _ := strings.Cut(rest, `"`)
 		if !sha256Hex.MatchString(found) {
@@ -36,7 +32,7 @@ func (c *Client) Encryption(ctx context.Context, m harden.ControlPlane) (string,
 		sum = found
 		return true
 	}
-	err := c.at(ctx, doing, m.Address, "/metrics", func(body io.Reader) error { return eachLine(body, see) })
+	err := c.at(ctx, doing, m.Address, "/metrics", func(body io.Reader) error { return eachLine(body, encryptionMetric, see) })
 	switch {
 	case err != nil:
 		return "", err

@@ -236,11 +236,7 @@ const staleTokens = "serviceaccount_stale_tokens_total"
 
 func readStaleTokens(ctx context.Context, c *sources, facts *harden.ClusterFacts) error {
 	const doing = "reading the API server's metrics"
-	err := c.metrics(ctx, doing, func(line string) bool {
-		rest, ok := strings.CutPrefix(line, staleTokens)
-		if !ok {
-			return true
-		}
+	err := c.metrics(ctx, doing, staleTokens, func(rest string) bool {
 		value, err := strconv.ParseFloat(firstField(rest), 64)
 		if err != nil {
 			return true

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -29,12 +30,10 @@ const admissionMetric = "apiserver_admission_controller_admission_duration_secon
 func (c *Client) AdmissionPlugins(ctx context.Context) ([]string, error) {
 	const doing = "asking for the admission plugins"
 	var out []string
-	err := c.metrics(ctx, doing, func(line string) bool {
-		if labels, ok := strings.CutPrefix(line, admissionMetric); ok {
-			_, rest, _ := strings.Cut(","+labels, `,name="`)
-			if name, _, ok := strings.Cut(rest, `"`); ok && !slices.Contains(out, name) {
-				out = append(out, name)
-			}
+	err := c.metrics(ctx, doing, admissionMetric, func(labels string) bool {
+		_, rest, _ := strings.Cut(","+labels, `,name="`)
+		if name, _, ok := strings.Cut(rest, `"`); ok && !slices.Contains(out, name) {
+			out = append(out, name)
 		}
 		return true
 	})
@@ -45,8 +44,8 @@ func (c *Client) AdmissionPlugins(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
-// metrics gives the API server's metrics line by line, as long as more are wanted.
-func (c *Client) metrics(ctx context.Context, doing string, each func(line string) (more bool)) error {
+// metrics gives the lines of the API server's metrics that begin with a prefix, without it, as long as more are wanted.
+func (c *Client) metrics(ctx context.Context, doing, prefix string, each func(rest string) (more bool)) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	resp, err := c.open(ctx, "/metrics", "")
@@ -57,18 +56,18 @@ func (c *Client) metrics(ctx context.Context, doing string, each func(line strin
 	if resp.StatusCode != http.StatusOK {
 		return c.fault(doing, "", genericStatus(resp.StatusCode))
 	}
-	if err := eachLine(resp.Body, each); err != nil {
+	if err := eachLine(resp.Body, prefix, each); err != nil {
 		return c.fault(doing, "", err)
 	}
 	return nil
 }
 
-// eachLine goes through lines as long as more are wanted.
-func eachLine(r io.Reader, each func(line string) (more bool)) error {
+// eachLine goes through the lines that begin with a prefix, which are few of many, as long as more are wanted.
+func eachLine(r io.Reader, prefix string, each func(rest string) (more bool)) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		if !each(lines.Text()) {
+		if rest, ok := bytes.CutPrefix(lines.Bytes(), []byte(prefix)); ok && !each(string(rest)) {
 			return nil
 		}
 	}

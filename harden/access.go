@@ -176,7 +176,7 @@ func lookup(fields map[string]any, path string) (value any, found bool) {
 
 func flagFrom(args []string, name, source string) FlagFact {
 	out := FlagFact{Source: source}
-	for _, f := range patches.ParseArgs(args) {
+	for f := range patches.FlagsIn(args) {
 		if f.Name == name {
 			out.Set = true
 			v := f.Value

@@ -166,7 +166,7 @@ func (r *Root) owners(sockets map[uint64][]int, out []Listener) error {
 				continue
 			}
 			if p == nil {
-				found, err := readProcess(dir, "")
+				found, err := readProcess(dir, nil)
 				if err != nil {
 					break // it ended
 				}

@@ -101,7 +101,7 @@ func (r *Root) OwnLogin(pid int) (Login, error) {
 		if told, ok := toldConnection(environ); ok {
 			return Login{true, told}, nil
 		}
-		p, err := readProcess(dir, "")
+		p, err := readProcess(dir, nil)
 		if err != nil {
 			return Login{}, fmt.Errorf("reading process %d: %w", pid, err)
 		}

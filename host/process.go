@@ -37,10 +37,10 @@ const (
 	maxProcFile    = 8 << 20
 )
 
-// Processes lists the processes whose program file, or first argument, has the base name given; all with "". Any user
-// can start a program of any name: what belongs to the control plane is told by UID and ContainerID. A root that
-// is not the running machine's has no processes.
-func (r *Root) Processes(name string) ([]Process, error) {
+// Processes lists the processes whose program file, or first argument, has one of the base names given; all without
+// a name. Any user can start a program of any name: what belongs to the control plane is told by UID and ContainerID.
+// A root that is not the running machine's has no processes.
+func (r *Root) Processes(names ...string) ([]Process, error) {
 	if r.Proc == "" {
 		return nil, nil
 	}
@@ -53,17 +53,17 @@ func (r *Root) Processes(name string) ([]Process, error) {
 		return nil, fmt.Errorf("listing processes: %w", err)
 	}
 	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
+	entries, err := dir.Readdirnames(-1)
 	if err != nil {
 		return nil, fmt.Errorf("listing processes: %w", err)
 	}
 	var found []Process
-	for _, entry := range names {
+	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry)
 		if err != nil || pid <= 0 {
 			continue
 		}
-		p, err := readProcess(path.Join(r.Proc, entry), name)
+		p, err := readProcess(path.Join(r.Proc, entry), names)
 		switch {
 		case err == nil:
 			p.PID = pid
@@ -87,7 +87,7 @@ func gone(err error) bool {
 
 // readProcess reads one process through its open directory, which never turns into that of a later process with the
 // same number.
-func readProcess(dir, name string) (Process, error) {
+func readProcess(dir string, names []string) (Process, error) {
 	d, err := os.OpenRoot(dir)
 	if err != nil {
 		return Process{}, err
@@ -106,7 +106,7 @@ func readProcess(dir, name string) (Process, error) {
 	if err != nil {
 		return p, err
 	}
-	if p.Argv = parseCmdline(cmdline); name != "" && !p.is(name) {
+	if p.Argv = parseCmdline(cmdline); len(names) > 0 && !slices.ContainsFunc(names, p.Is) {
 		return p, errOther
 	}
 	stat, err := readSome(d, "stat")
@@ -132,7 +132,8 @@ func readProcess(dir, name string) (Process, error) {
 	return p, nil
 }
 
-func (p Process) is(name string) bool {
+// Is says whether the process's program file, or its first argument, has a base name.
+func (p Process) Is(name string) bool {
 	return path.Base(p.Exe) == name || len(p.Argv) > 0 && path.Base(p.Argv[0]) == name
 }
 

@@ -126,18 +126,18 @@ func TestProcesses(t *testing.T) {
 		Started: boot.Add(900 * time.Second), Ticks: 90000}
 	thread := Process{PID: 2, Started: boot.Add(10 * time.Millisecond), Ticks: 1}
 	for name, want := range map[string][]Process{
-		"kubelet": {kubelet}, "kube-apiserver": {server, impostor}, "etcd": nil, "": {thread, kubelet, server, impostor},
+		"kubelet": {kubelet}, "kube-apiserver": {server, impostor}, "etcd": nil, "etcd kubelet": {kubelet}, "": {thread, kubelet, server, impostor},
 	} {
-		if got, err := r.Processes(name); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := r.Processes(strings.Fields(name)...); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("Processes(%q) = %+v, %v", name, got, err)
 		}
 	}
 	r.Proc = ""
-	if got, err := r.Processes(""); got != nil || err != nil {
+	if got, err := r.Processes(); got != nil || err != nil {
 		t.Errorf("an offline root has processes: %+v, %v", got, err)
 	}
 	r.Proc = t.TempDir()
-	if _, err := r.Processes(""); err == nil {
+	if _, err := r.Processes(); err == nil {
 		t.Error("a proc that cannot be read is no error")
 	}
 }

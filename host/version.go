@@ -31,7 +31,7 @@ func (r *Root) ProgramVersion(ctx context.Context, p Process) (string, error) {
 	}
 	defer program.Close()
 	// What was opened may be of a later process with that number.
-	if now, err := readProcess(dir, ""); err != nil || now.Ticks != p.Ticks {
+	if now, err := readProcess(dir, nil); err != nil || now.Ticks != p.Ticks {
 		return fail(os.ErrProcessDone)
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionWait)

@@ -73,7 +73,12 @@ func (t *trail) walk(p string, follow bool) (last string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := t.enter(fd, "/"); err != nil {
+	st, err := statAt(fd, "")
+	if err != nil {
+		unix.Close(fd)
+		return "", err
+	}
+	if err := t.enter(fd, "/", st); err != nil {
 		return "", err
 	}
 	todo := strings.Split(p, "/")
@@ -105,7 +110,7 @@ func (t *trail) walk(p string, follow bool) (last string, err error) {
 		}
 		switch kind := st.Mode & unix.S_IFMT; {
 		case kind == unix.S_IFDIR:
-			if err := t.enter(fd, name); err != nil {
+			if err := t.enter(fd, name, st); err != nil {
 				return "", err
 			}
 			continue
@@ -151,12 +156,7 @@ func hasName(elements []string) bool {
 }
 
 // enter adds a directory to the trail, which owns fd from here on.
-func (t *trail) enter(fd int, name string) error {
-	st, err := statAt(fd, "")
-	if err != nil {
-		unix.Close(fd)
-		return err
-	}
+func (t *trail) enter(fd int, name string, st unix.Statx_t) error {
 	t.dirs = append(t.dirs, step{fd: fd, name: name, stat: st})
 	if !t.strict {
 		return nil

@@ -1,6 +1,7 @@
 package patches
 
 import (
+	"iter"
 	"slices"
 	"strings"
 )
@@ -15,14 +16,17 @@ type Flag struct {
 
 // ParseArgs reads the flags of a process from its arguments, of which the first is the program.
 func ParseArgs(args []string) []Flag {
-	if len(args) == 0 {
-		return nil
+	return slices.Collect(FlagsIn(args))
+}
+
+// FlagsIn are those of ParseArgs, one by one.
+func FlagsIn(args []string) iter.Seq[Flag] {
+	return func(yield func(Flag) bool) {
+		if len(args) == 0 {
+			return
+		}
+		eachFlag(args[1:], func(f argFlag) bool { return yield(f.Flag) })
 	}
-	var flags []Flag
-	for _, f := range scanFlags(args[1:]) {
-		flags = append(flags, f.Flag)
-	}
-	return flags
 }
 
 // argFlag is a flag and the arguments that it takes up: one, or two for "--flag value".
@@ -39,10 +43,15 @@ func (f argFlag) sortKey() string {
 	return f.Name
 }
 
-// scanFlags reads flags the way pflag does, except that the type of a flag is not known: an argument without dashes
-// behind a bare flag is taken for its value.
 func scanFlags(args []string) []argFlag {
 	var flags []argFlag
+	eachFlag(args, func(f argFlag) bool { flags = append(flags, f); return true })
+	return flags
+}
+
+// eachFlag reads flags the way pflag does, except that the type of a flag is not known: an argument without dashes
+// behind a bare flag is taken for its value.
+func eachFlag(args []string, yield func(argFlag) bool) {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		if arg == "--" {
@@ -61,9 +70,10 @@ func scanFlags(args []string) []argFlag {
 			i++
 			f.Value, f.HasValue, f.last = args[i], true, i
 		}
-		flags = append(flags, f)
+		if !yield(f) {
+			return
+		}
 	}
-	return flags
 }
 
 // isFlag takes a dash before a digit for a negative number.

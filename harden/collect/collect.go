@@ -27,8 +27,9 @@ type Node interface {
 
 // Live is asked only on a live node.
 type Live interface {
-	// Processes are a component's own, or those of another program of root's such as kubeadm.
-	Processes(name string) ([]harden.ProcessFact, error)
+	// Processes are components' own, or those of other programs of root's such as kubeadm, by name. A look goes through all
+	// that run, however many names it is for.
+	Processes(names ...string) (map[string][]harden.ProcessFact, error)
 	Sysctl(key string) (string, error)
 	Hostname() (string, error)
 	// KubeletVersion asks the program of the running kubelet, which takes a while.
@@ -91,20 +92,21 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 		Missing:     map[harden.Need]harden.Message{},
 	}
 	f.Identity.Root, f.Identity.Offline = o.Root, o.Offline
-	if err := recognise(n, live, f); err != nil {
+	running, unlisted := lookAt(live)
+	if err := recognise(n, live, running, f); err != nil {
 		return nil, err
 	}
 	if harden.NotANode(f) {
 		identify(n, live, f)
 		return f, nil
 	}
-	if err := collectKubelet(n, live, f); err != nil {
+	if err := collectKubelet(n, live, running, f); err != nil {
 		f.Missing[harden.NeedKubelet] = harden.Msg("%s", err.Error())
 	}
 	if live == nil && f.Kubelet != nil {
 		f.Kubelet.Version = packagedVersion(n, "kubelet")
 	}
-	if err := collectStaticPods(n, live, f); err != nil {
+	if err := collectStaticPods(n, running, f); err != nil {
 		f.Missing[harden.NeedStaticPods] = harden.Msg("%s", err.Error())
 		for _, c := range harden.Components {
 			if c.StaticPod() {
@@ -112,13 +114,10 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 			}
 		}
 	}
-	if live != nil {
-		runs, err := live.Processes(harden.KubeadmProgram)
-		if err != nil {
-			f.Missing[harden.NeedKubeadmRuns] = harden.Msg("%s", err.Error())
-		}
-		f.KubeadmRuns = runs
+	if unlisted != nil {
+		f.Missing[harden.NeedKubeadmRuns] = harden.Msg("%s", unlisted.Error())
 	}
+	f.KubeadmRuns = running[harden.KubeadmProgram]
 	collectReferenced(n, f)
 	collectEncryption(n, f)
 	collectAuditWebhook(n, f)
@@ -143,7 +142,7 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 	collectFiles(n, f)
 	collectNetwork(n, live, f)
 	collectWorkloads(live, f)
-	collectRuntime(n, live, f)
+	collectRuntime(n, live, running, f)
 	identify(n, live, f)
 	noteStopped(f)
 	f.Role = role(f)

@@ -213,11 +213,10 @@ type alsoAPIServer struct {
 	apiserver []string
 }
 
-func (a alsoAPIServer) Processes(name string) ([]harden.ProcessFact, error) {
-	if name == string(harden.APIServer) {
-		return []harden.ProcessFact{{PID: 8, Args: a.apiserver}}, nil
-	}
-	return a.kubeletOnly.Processes(name)
+func (a alsoAPIServer) Processes(...string) (map[string][]harden.ProcessFact, error) {
+	all, err := a.kubeletOnly.Processes()
+	all[string(harden.APIServer)] = []harden.ProcessFact{{PID: 8, Args: a.apiserver}}
+	return all, err
 }
 
 func expect(t *testing.T, f *harden.Facts, want map[string]harden.Status) {

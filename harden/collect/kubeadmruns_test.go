@@ -15,11 +15,10 @@ type upgrading struct {
 	unlisted error
 }
 
-func (u upgrading) Processes(name string) ([]harden.ProcessFact, error) {
-	if name != harden.KubeadmProgram {
-		return u.running.Processes(name)
-	}
-	return []harden.ProcessFact{{PID: 4711, Args: []string{"kubeadm", "upgrade", "apply"}}}, u.unlisted
+func (u upgrading) Processes(...string) (map[string][]harden.ProcessFact, error) {
+	all, err := u.running.Processes()
+	all[harden.KubeadmProgram] = []harden.ProcessFact{{PID: 4711, Args: []string{"kubeadm", "upgrade", "apply"}}}
+	return all, errors.Join(err, u.unlisted)
 }
 
 func TestKubeadmThatRunsIsAFact(t *testing.T) {

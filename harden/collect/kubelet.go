@@ -18,11 +18,8 @@ import (
 	"kubectl-harden.io/kubectl-harden/patches"
 )
 
-func collectKubelet(n Node, live Live, f *harden.Facts) error {
-	k := &harden.KubeletFacts{PeakPids: -1}
-	if live != nil {
-		k.Process = newestProcess(live, harden.Kubelet)
-	}
+func collectKubelet(n Node, live Live, running processes, f *harden.Facts) error {
+	k := &harden.KubeletFacts{PeakPids: -1, Process: running.newest(harden.Kubelet)}
 	if err := kubeletArgs(n, f.Distro, k); err != nil {
 		return err
 	}

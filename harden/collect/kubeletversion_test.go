@@ -16,11 +16,9 @@ type running struct {
 	err     error
 }
 
-func (r running) Processes(name string) ([]harden.ProcessFact, error) {
-	if name != string(harden.Kubelet) {
-		return nil, nil
-	}
-	return []harden.ProcessFact{{PID: 7, Args: []string{"kubelet", "--config=/var/lib/kubelet/config.yaml"}}}, nil
+func (r running) Processes(...string) (map[string][]harden.ProcessFact, error) {
+	kubelet := harden.ProcessFact{PID: 7, Args: []string{"kubelet", "--config=/var/lib/kubelet/config.yaml"}}
+	return map[string][]harden.ProcessFact{string(harden.Kubelet): {kubelet}}, nil
 }
 func (running) Sysctl(string) (string, error)                            { return "", errors.New("none") }
 func (running) Hostname() (string, error)                                { return "cp1", nil }

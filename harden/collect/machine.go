@@ -50,7 +50,7 @@ var openMarks = []string{
 }
 
 // recognise says who set the node up, and what was looked for to say so.
-func recognise(n Node, live Live, f *harden.Facts) error {
+func recognise(n Node, live Live, running processes, f *harden.Facts) error {
 	var first error
 	for _, m := range marks {
 		s, err := n.State(m.path)
@@ -85,7 +85,7 @@ func recognise(n Node, live Live, f *harden.Facts) error {
 		return nil
 	}
 	const source = "a process kubelet"
-	if p := newestProcess(live, harden.Kubelet); p != nil {
+	if p := running.newest(harden.Kubelet); p != nil {
 		f.Distro, f.LookedFor = harden.OtherDistro, append(f.LookedFor, harden.Evidence{Source: source, Value: harden.LookedFound})
 		return nil
 	}

@@ -82,11 +82,11 @@ func TestNoVerdictsFromNothing(t *testing.T) {
 // kubeletOnly is a live node on which a kubelet runs that others than kubeadm have started.
 type kubeletOnly struct{ args []string }
 
-func (k kubeletOnly) Processes(name string) ([]harden.ProcessFact, error) {
-	if name != string(harden.Kubelet) || k.args == nil {
+func (k kubeletOnly) Processes(...string) (map[string][]harden.ProcessFact, error) {
+	if k.args == nil {
 		return nil, nil
 	}
-	return []harden.ProcessFact{{PID: 7, Args: k.args}}, nil
+	return map[string][]harden.ProcessFact{string(harden.Kubelet): {{PID: 7, Args: k.args}}}, nil
 }
 
 func (kubeletOnly) KubeletVersion(context.Context) (harden.Version, error) {

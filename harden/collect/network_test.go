@@ -21,12 +21,12 @@ type filtering struct {
 	peers   error
 }
 
-func (filtering) Processes(string) ([]harden.ProcessFact, error) { return nil, nil }
-func (filtering) Sysctl(string) (string, error)                  { return "", errors.New("none") }
-func (filtering) Hostname() (string, error)                      { return "cp1", nil }
-func (filtering) Machine() (harden.MachineFact, error)           { return harden.MachineFact{Systemd: true}, nil }
-func (filtering) Listeners() ([]harden.ListenerFact, error)      { return nil, nil }
-func (filtering) NFT() string                                    { return "/usr/sbin/nft" }
+func (filtering) Processes(...string) (map[string][]harden.ProcessFact, error) { return nil, nil }
+func (filtering) Sysctl(string) (string, error)                                { return "", errors.New("none") }
+func (filtering) Hostname() (string, error)                                    { return "cp1", nil }
+func (filtering) Machine() (harden.MachineFact, error)                         { return harden.MachineFact{Systemd: true}, nil }
+func (filtering) Listeners() ([]harden.ListenerFact, error)                    { return nil, nil }
+func (filtering) NFT() string                                                  { return "/usr/sbin/nft" }
 func (filtering) InputHooks() ([]harden.HookFact, []string, error) {
 	return nil, nil, nil
 }

@@ -25,7 +25,7 @@ const (
 )
 
 // registries are what the runtime tells of them and, where that is a directory, or nothing, what its files say.
-func registries(n Node, live Live, r *harden.RuntimeFact) (*harden.RegistriesFact, error) {
+func registries(n Node, running processes, r *harden.RuntimeFact) (*harden.RegistriesFact, error) {
 	if r.Name != harden.Containerd {
 		return nil, fmt.Errorf("%s does not tell over CRI which registries it trusts without proof: look into /etc/containers/registries.conf, "+
 			"into the files below registries.conf.d beside it, and for insecure_registries in \"crio status config\"", r)
@@ -45,7 +45,7 @@ func registries(n Node, live Live, r *harden.RuntimeFact) (*harden.RegistriesFac
 		}
 	} else {
 		var err error
-		if hosts, err = readConfigs(n, newestProcess(live, harden.Containerd), r.Version, out); err != nil {
+		if hosts, err = readConfigs(n, running.newest(harden.Containerd), r.Version, out); err != nil {
 			return nil, err
 		}
 	}

@@ -12,7 +12,7 @@ type RuntimeConfig interface {
 	RuntimeConfig() (*harden.RuntimeFact, error)
 }
 
-func collectRuntime(n Node, live Live, f *harden.Facts) {
+func collectRuntime(n Node, live Live, running processes, f *harden.Facts) {
 	if live != nil {
 		f.Modules = modules(n)
 	}
@@ -28,7 +28,7 @@ func collectRuntime(n Node, live Live, f *harden.Facts) {
 		f.Missing[harden.NeedRuntimeConfig], f.Missing[harden.NeedRegistries] = why, why
 		return
 	}
-	if f.Registries, err = registries(n, live, f.Runtime); err != nil {
+	if f.Registries, err = registries(n, running, f.Runtime); err != nil {
 		f.Missing[harden.NeedRegistries] = harden.Msg("%s", err.Error())
 	}
 }

@@ -24,11 +24,11 @@ type configured struct {
 
 func (c *configured) RuntimeConfig() (*harden.RuntimeFact, error) { return &c.told, c.err }
 
-func (c *configured) Processes(name string) ([]harden.ProcessFact, error) {
-	if name != harden.Containerd || c.args == nil {
+func (c *configured) Processes(...string) (map[string][]harden.ProcessFact, error) {
+	if c.args == nil {
 		return nil, nil
 	}
-	return []harden.ProcessFact{{PID: 612, Args: c.args, Started: c.started}}, nil
+	return map[string][]harden.ProcessFact{harden.Containerd: {{PID: 612, Args: c.args, Started: c.started}}}, nil
 }
 
 func TestRegistriesThatNeedNotProveThemselves(t *testing.T) {

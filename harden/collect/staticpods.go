@@ -21,7 +21,7 @@ type podFile struct {
 
 // collectStaticPods reads the static pod directory as the kubelet does: every file that is not a dot-file, whatever its
 // extension, sorted by name, the last one of a pod's name wins (pkg/kubelet/config/file.go).
-func collectStaticPods(n Node, live Live, f *harden.Facts) error {
+func collectStaticPods(n Node, running processes, f *harden.Facts) error {
 	dir := harden.StaticPodDir
 	if f.Kubelet != nil && f.Kubelet.StaticPodPath != "" {
 		dir = f.Kubelet.StaticPodPath
@@ -72,9 +72,7 @@ func collectStaticPods(n Node, live Live, f *harden.Facts) error {
 			}
 			continue
 		}
-		if live != nil {
-			facts.Process = newestProcess(live, c.ID)
-		}
+		facts.Process = running.newest(c.ID)
 		if facts.Process == nil && len(facts.Unknown) > 0 {
 			f.Missing[harden.Need(c.ID)] = harden.Msg("%s takes $(%s) from elsewhere, and no process shows what it is", facts.Effective, facts.Unknown[0])
 		}
@@ -203,9 +201,24 @@ func imageVersion(image string) harden.Version {
 	return v
 }
 
-func newestProcess(live Live, id harden.ComponentID) *harden.ProcessFact {
-	ps, err := live.Processes(string(id))
-	if err != nil || len(ps) == 0 {
+// processes are the ones that facts are about, by the name of their program, as they were found in one look.
+type processes map[string][]harden.ProcessFact
+
+// lookAt gives no processes where they cannot be listed, and the reason.
+func lookAt(live Live) (processes, error) {
+	if live == nil {
+		return nil, nil
+	}
+	names := []string{harden.KubeadmProgram, harden.Containerd}
+	for _, c := range harden.Components {
+		names = append(names, string(c.ID))
+	}
+	return live.Processes(names...)
+}
+
+func (p processes) newest(id harden.ComponentID) *harden.ProcessFact {
+	ps := p[string(id)]
+	if len(ps) == 0 {
 		return nil
 	}
 	newest := ps[0]

@@ -168,12 +168,13 @@ func TestProcesses(t *testing.T) {
 	for name, first := range map[string]string{
 		"kubelet": "/usr/bin/kubelet", "kube-apiserver": "kube-apiserver", "etcd": "etcd", "kube-scheduler": "kube-scheduler", "kube-controller-manager": "kube-controller-manager",
 	} {
-		ps, err := b.Processes(name)
+		all, err := b.Processes(name)
+		ps := all[name]
 		if err != nil || len(ps) != 1 || ps[0].Args[0] != first || (ps[0].Container == "") != (name == "kubelet") {
 			t.Errorf("%s: %+v, %v", name, ps, err)
 		}
 	}
-	if ps, err := b.Processes("sshd"); len(ps) > 0 || err != nil {
+	if ps, err := b.Processes("sshd"); len(ps["sshd"]) > 0 || err != nil {
 		t.Errorf("sshd: %v, %v", ps, err)
 	}
 }

@@ -251,22 +251,30 @@ func (n *Node) KubeletVersion(context.Context) (harden.Version, error) {
 	return harden.Version{Major: 1, Minor: 37, Patch: 2}, nil
 }
 
-// Processes of a component.
-func (n *Node) Processes(name string) ([]harden.ProcessFact, error) {
+// Processes of components.
+func (n *Node) Processes(names ...string) (map[string][]harden.ProcessFact, error) {
 	_, done := n.look()
 	defer done()
+	out := map[string][]harden.ProcessFact{}
+	for _, name := range names {
+		out[name] = n.processes(name)
+	}
+	return out, nil
+}
+
+func (n *Node) processes(name string) []harden.ProcessFact {
 	if k := n.kubelet; name == string(harden.Kubelet) {
 		if k.pid == 0 {
-			return nil, nil
+			return nil
 		}
-		return []harden.ProcessFact{{PID: k.pid, Args: slices.Clone(k.args), Started: k.since}}, nil
+		return []harden.ProcessFact{{PID: k.pid, Args: slices.Clone(k.args), Started: k.since}}
 	}
 	p := n.pod(harden.ComponentID(name))
 	if p == nil || p.live == nil {
-		return nil, nil
+		return nil
 	}
 	l := p.live
-	return []harden.ProcessFact{{PID: l.pid, Args: slices.Clone(l.args), Started: l.started, Container: l.id, Resident: resident}}, nil
+	return []harden.ProcessFact{{PID: l.pid, Args: slices.Clone(l.args), Started: l.started, Container: l.id, Resident: resident}}
 }
 
 // LogHas says whether a line of the audit log at a path of the host has the marker.

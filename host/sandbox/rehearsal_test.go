@@ -74,7 +74,8 @@ func TestCanaryBesideTheLiveOne(t *testing.T) {
 	if err != nil || now.ID != live.ID {
 		t.Errorf("%+v %v", now, err)
 	}
-	if ps, err := b.Processes(string(harden.APIServer)); err != nil || len(ps) != 1 || ps[0].Container != live.ID {
+	all, err := b.Processes(string(harden.APIServer))
+	if ps := all[string(harden.APIServer)]; err != nil || len(ps) != 1 || ps[0].Container != live.ID {
 		t.Errorf("the canary is taken for the live one: %+v %v", ps, err)
 	}
 	if err := b.Files().Remove(canaryManifest); err != nil {
