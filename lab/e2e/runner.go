@@ -42,7 +42,7 @@ func (s scenario) limit() time.Duration {
 
 // scenarios are all, by their numbers.
 func scenarios() []scenario {
-	return slices.Concat(walkScenarios, restartScenarios, profileScenarios, handoverScenarios, rehearsalScenarios, failureScenarios, switchScenarios, encryptionScenarios, sharingScenarios, certificateScenarios, upgradeScenarios, killScenarios, editScenarios, memberScenarios, elsewhereScenarios, mixedScenarios, terminalScenarios, badInputScenarios, firewallScenarios, everythingScenarios, scannerScenarios, stateFolderScenarios, quorumScenarios)
+	return slices.Concat(walkScenarios, restartScenarios, profileScenarios, recommendedScenarios, handoverScenarios, rehearsalScenarios, failureScenarios, switchScenarios, encryptionScenarios, sharingScenarios, certificateScenarios, upgradeScenarios, killScenarios, editScenarios, memberScenarios, elsewhereScenarios, mixedScenarios, terminalScenarios, badInputScenarios, firewallScenarios, everythingScenarios, scannerScenarios, stateFolderScenarios, quorumScenarios)
 }
 
 // verdict is what became of a scenario.
