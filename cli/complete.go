@@ -36,6 +36,11 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 			}
 		}),
 	}
+	if cmd.Name() == "rollback" {
+		words["accept"] = func(yield func(string, string)) {
+			yield(string(harden.Etcd), "its quorum, while this node's member restarts")
+		}
+	}
 	for flag, list := range words {
 		if cmd.Flags().Lookup(flag) == nil {
 			continue

@@ -23,6 +23,11 @@ func (a *app) rollbackCommand() *cobra.Command {
 			if a.sel.soak < 0 {
 				return usagef("--soak cannot be negative: %s", a.sel.soak)
 			}
+			for _, id := range a.sel.accept {
+				if id != string(harden.Etcd) {
+					return usagef("--accept is etcd, not %q: nothing else holds an undo back that can be accepted", id)
+				}
+			}
 			e, err := a.open("rollback")
 			if err != nil {
 				return err
@@ -64,6 +69,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 	f.BoolVar(&a.sel.yes, "yes", false, "undo without asking, after printing the diff")
 	f.BoolVar(&a.sel.dryRun, "dry-run", false, "print the diff of the undo; change nothing")
 	f.StringVar(&a.sel.reason, "reason", "", "why, for the history")
+	f.StringSliceVar(&a.sel.accept, "accept", nil, "undo although etcd has no quorum while this node's member restarts: etcd")
 	f.DurationVar(&a.sel.soak, "soak", 0, "how long health is watched after the last gate")
 	return cmd
 }
@@ -100,6 +106,9 @@ func (a *app) undoAll(ctx context.Context, e *engine, ids []string, control stri
 		}
 		if p.Empty() && len(all) > 1 && !slices.Contains(ids, u.id) {
 			continue // of that nothing is left
+		}
+		if len(a.sel.accept) > 0 {
+			p = p.Accept(harden.Etcd)
 		}
 		undone, err := a.confirmAndApply(ctx, e, []harden.Plan{p}, "undo")
 		if err != nil {

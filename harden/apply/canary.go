@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"time"
@@ -77,10 +78,14 @@ func (a *Applier) prepare(ctx context.Context, p harden.Plan) (map[int]*canary, 
 				address = redirect.Address
 			}
 			k, err := a.newCanary(ctx, i, st, re.Component, address)
-			if err != nil {
+			switch {
+			case errors.As(err, new(*noPortError)) && p.Accepts(re.Component):
+				a.say(harden.EventUnproven, harden.Msg("%s is not rehearsed: %s", re.Component, oneLine(err)))
+			case err != nil:
 				return nil, err
+			default:
+				out[i] = k
 			}
-			out[i] = k
 		}
 	}
 	return out, nil
@@ -105,10 +110,10 @@ func (a *Applier) newCanary(ctx context.Context, stage int, st harden.Stage, id 
 		}
 		port, err := a.Node.FreePort(ctx)
 		if err != nil {
-			return nil, &RefusedError{
+			return nil, &noPortError{RefusedError{
 				Why:   fmt.Sprintf("rehearsing %s: no port for a second instance: %s", id, oneLine(err)),
-				Hints: []string{"ss -ltn"},
-			}
+				Hints: []string{"ss -ltn", "kubectl-harden plan --accept " + string(id)},
+			}}
 		}
 		in := harden.CanaryInput{Manifest: s.After.Data, Port: port, Resident: a.Facts.Component(id).Process.Resident, Address: address}
 		if k.Canary, err = harden.NewCanary(in); err != nil {
@@ -120,6 +125,11 @@ func (a *Applier) newCanary(ctx context.Context, stage int, st harden.Stage, id 
 	}
 	return nil, fmt.Errorf("rehearsing %s: it has no planned manifest", id)
 }
+
+// noPortError: a second instance has nowhere to listen, which whoever accepts that the component is not rehearsed can live with.
+type noPortError struct{ RefusedError }
+
+func (e *noPortError) Unwrap() error { return &e.RefusedError }
 
 // resumeCanary is the canary that an interrupted transaction was to run.
 func (r *run) resumeCanary(stage int, st harden.Stage) error {
@@ -144,10 +154,8 @@ func (r *run) resumeCanary(stage int, st harden.Stage) error {
 // files are the manifests that the transaction may write on its own account.
 func files(canaries map[int]*canary) []harden.Step {
 	var out []harden.Step
-	for i := range len(canaries) {
-		if k, ok := canaries[i]; ok {
-			out = append(out, k.step)
-		}
+	for _, stage := range slices.Sorted(maps.Keys(canaries)) {
+		out = append(out, canaries[stage].step)
 	}
 	return out
 }

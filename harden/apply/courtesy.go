@@ -57,7 +57,10 @@ func (a *Applier) GiveTurnBack(ctx context.Context) error {
 
 const (
 	// courtesyWait is how long another member's run is waited for.
-	courtesyWait  = 10 * time.Minute
+	courtesyWait = 10 * time.Minute
+	// undoWait is how long an undo waits for it, before it goes on all the same: nothing that goes wrong with the others may keep
+	// anybody from going back.
+	undoWait      = time.Minute
 	courtesyEvery = 2 * time.Second
 )
 
@@ -66,8 +69,12 @@ const (
 func (a *Applier) takeTurn(ctx context.Context, p harden.Plan) (release func(), refusal *harden.Result) {
 	nothing := func() {}
 	_, _, keys := harden.KeyFile(p.Steps())
-	if a.Courtesy == nil || p.Undoes != "" && !keys || p.Target.Offline || !restartsPods(p) {
+	if a.Courtesy == nil || p.Target.Offline || !restartsPods(p) {
 		return nothing, nil
+	}
+	wait, needed := courtesyWait, true
+	if p.Undoes != "" && !keys {
+		wait, needed = undoWait, false
 	}
 	others, err := a.others(ctx)
 	switch {
@@ -95,15 +102,18 @@ func (a *Applier) takeTurn(ctx context.Context, p harden.Plan) (release func(), 
 		case a.left(held) && !held.Same(over):
 			over = held
 			continue
-		case a.Clock.Now().Sub(begun) >= courtesyWait:
+		case a.Clock.Now().Sub(begun) >= wait && !needed:
+			a.say(harden.EventUnproven, harden.Msg("a run on another control plane is under way, and the undo goes on beside it: %s", held.Holder))
+			return nothing, nil
+		case a.Clock.Now().Sub(begun) >= wait:
 			return nothing, &harden.Result{
 				Outcome: harden.OutcomeLocked, Hints: []string{"kubectl get lease -n kube-system kubectl-harden -o yaml"},
-				Message: harden.Msg("a run on another control plane is under way, for longer than %s: %s", courtesyWait, held.Holder),
+				Message: harden.Msg("a run on another control plane is under way, for longer than %s: %s", wait, held.Holder),
 			}
 		case !held.Same(seen):
 			if held.Holder != seen.Holder {
 				a.hear(harden.Event{
-					Kind: harden.EventAwaiting, Timeout: courtesyWait - a.Clock.Now().Sub(begun),
+					Kind: harden.EventAwaiting, Timeout: wait - a.Clock.Now().Sub(begun),
 					Message: harden.Msg("a run on another control plane ends: %s", held.Holder),
 				})
 			}

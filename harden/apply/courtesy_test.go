@@ -151,20 +151,48 @@ func TestTurnOfAKilledRunIsGivenBack(t *testing.T) {
 	}
 }
 
-// An undo and recovery go on whoever holds the lease.
-func TestUndoTakesNoTurn(t *testing.T) {
-	w := newWorld(t)
-	res := w.apply(w.plan("anonymous"))
-	w.members.nodes = []string{"cp1", "cp2"}
-	w.members.sick = func(string) error { return errors.New("503") }
-	w.turns.held = func() harden.Lease { return harden.Lease{Holder: "cp2", Renewed: w.clock.now} }
-	if res = w.apply(w.undo(res.Transaction, "")); res.Outcome != harden.OutcomeApplied || w.turns.took != 0 {
-		t.Errorf("%s: %s; taken %d times", res.Outcome, res.Message, w.turns.took)
+// An undo went on beside a run on another control plane, so that two API servers could be away at once. It waits a minute now, and
+// goes on then, as nothing of others may keep anybody from going back. Recovery waits for nobody.
+func TestUndoWaitsAMinuteForItsTurn(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		held  time.Duration // by a run on another one, which renews its lease
+		took  int
+		waits time.Duration // at most
+		event string
+	}{
+		{"nobody else is at work", 0, 1, time.Second, ""},
+		{"another run ends", 20 * time.Second, 1, 30 * time.Second, "a run on another control plane ends"},
+		{"another run goes on", time.Hour, 0, 2 * time.Minute, "the undo goes on beside it: cp2"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			res := w.apply(w.plan("anonymous"))
+			w.members.nodes = []string{"cp1", "cp2"}
+			begun := w.clock.now
+			w.turns.held = func() harden.Lease {
+				if w.clock.now.Sub(begun) >= row.held {
+					return harden.Lease{}
+				}
+				return harden.Lease{Holder: "cp2", Renewed: w.clock.now}
+			}
+			var written time.Duration
+			w.on("Rename", apiserverManifest, 1, func() { written = w.clock.now.Sub(begun) })
+			res = w.apply(w.undo(res.Transaction, ""))
+			if res.Outcome != harden.OutcomeApplied || w.turns.took != row.took || written > row.waits || written < min(row.held, undoWait) {
+				t.Errorf("%s: %s; taken %d times, written after %s", res.Outcome, res.Message, w.turns.took, written)
+			}
+			if said := w.said(harden.EventAwaiting) + w.said(harden.EventUnproven); !strings.Contains(said, row.event) {
+				t.Errorf("nobody was told %q: %s", row.event, said)
+			}
+		})
 	}
-	w = newWorld(t)
+	w := newWorld(t)
 	id := w.killApply(w.plan("anonymous"), func() { w.die("Rename", apiserverManifest, 1) })
 	w.members.nodes, w.turns.err = []string{"cp1", "cp2"}, errors.New("no")
-	if res = w.recover(id, false); res.Outcome != harden.OutcomeRolledBack {
+	if res := w.recover(id, false); res.Outcome != harden.OutcomeRolledBack {
 		t.Errorf("%s: %s", res.Outcome, res.Message)
 	}
 }
+
+const undoWait = time.Minute

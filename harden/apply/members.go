@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +60,25 @@ func (a *Applier) spareEtcd(ctx context.Context) (unknown, err error) {
 	if err != nil {
 		return err, nil
 	}
-	return nil, bearable(members)
+	err = bearable(members)
+	if own, ok := a.ownEtcd(); err != nil && ok && slices.ContainsFunc(members, func(m EtcdMember) bool { return m.Name == own && m.Ailing != "" }) {
+		err = errors.Join(err, errOwnAils)
+	}
+	return nil, err
+}
+
+// errOwnAils: the others have to do without this node's member already.
+var errOwnAils = errors.New("this node's own member is not well")
+
+func (a *Applier) ownEtcd() (name string, known bool) {
+	c := a.Facts.Component(harden.Etcd)
+	switch {
+	case c == nil:
+		return "", false
+	case c.Process != nil:
+		return ownMember(c.Process.Args), true
+	}
+	return ownMember(c.Args), true
 }
 
 // bearable says why etcd could not do without one of its members for a while. A single one is missed only for as long as it
@@ -130,10 +149,10 @@ func (a *Applier) ready(ctx context.Context, others []harden.ControlPlane) error
 	return nil
 }
 
-// bears refuses, before anything is begun, restarts that the other members would not bear. An undo is not refused: it may be
-// what brings them back; nor is the renewal of a certificate that has ended, without which nobody can be asked.
+// bears refuses, before anything is begun, restarts that the other members would not bear. The renewal of a certificate that
+// has ended is not refused: without it nobody can be asked.
 func (a *Applier) bears(ctx context.Context, p harden.Plan) error {
-	if p.Undoes != "" || p.Target.Offline || p.Mends(a.Clock.Now()) {
+	if p.Target.Offline || p.Mends(a.Clock.Now()) {
 		return nil
 	}
 	for _, st := range p.Stages {
@@ -142,40 +161,51 @@ func (a *Applier) bears(ctx context.Context, p harden.Plan) error {
 			if !ok || a.CheckOnly && c.ID == harden.APIServer {
 				continue // another member may be restarting now, and be waited for
 			}
-			unknown, err := a.spare(ctx, c)
-			switch {
-			case err != nil:
-				return &RefusedError{
-					Why:   fmt.Sprintf("checking the other members: %s cannot restart now: %v", c.ID, err),
-					Hints: []string{"kubectl get pods -n kube-system -o wide -l tier=control-plane"},
+			if _, err := a.mayRestart(ctx, p, c); err != nil {
+				hints := []string{"kubectl get pods -n kube-system -o wide -l tier=control-plane"}
+				if p.Undoes != "" {
+					hints = append(hints, fmt.Sprintf("kubectl-harden rollback %s --accept %s", p.Undoes, c.ID))
 				}
-			case unknown != nil && c.ID == harden.Etcd:
-				return &RefusedError{Why: fmt.Sprintf("checking the other members: whether etcd has a quorum without this one is not known: %v", unknown)}
+				return &RefusedError{Why: fmt.Sprintf("checking the other members: %s cannot restart now: %v", c.ID, err), Hints: hints}
 			}
 		}
 	}
 	return nil
 }
 
+// mayRestart says why a component must not be restarted for a plan, or what speaks against it. An undo may be what brings the
+// others back, so that it is held back only where they would lose etcd by it, while this node's member is well, and nobody has
+// accepted that.
+func (a *Applier) mayRestart(ctx context.Context, p harden.Plan, c harden.Component) (doubt, refuses error) {
+	unknown, err := a.spare(ctx, c)
+	switch {
+	case p.Undoes != "" && (err == nil || c.ID != harden.Etcd || p.Accepts(c.ID) || errors.Is(err, errOwnAils)):
+		return errors.Join(unknown, err), nil
+	case unknown != nil && c.ID == harden.Etcd:
+		return nil, fmt.Errorf("whether etcd has a quorum without this one is not known: %w", unknown)
+	}
+	return unknown, err
+}
+
 // askMembers is bears once more, right before the component is touched, and told.
 func (r *run) askMembers(ctx context.Context, c harden.Component) error {
-	if r.plan.Undoes != "" || r.resumed {
+	if r.resumed {
 		return nil
 	}
-	unknown, err := r.spare(ctx, c)
+	doubt, err := r.mayRestart(ctx, r.plan, c)
 	r.alone(ctx)
 	if interrupted(ctx) != nil {
 		return errInterrupted
 	}
 	switch {
-	case r.mends && (err != nil || unknown != nil):
-		r.unproven(c.ID, harden.Msg("the other members could not be asked, or are not well, before the renewal: %s", oneLine(errors.Join(err, unknown))))
+	case r.mends && (err != nil || doubt != nil):
+		r.unproven(c.ID, harden.Msg("the other members could not be asked, or are not well, before the renewal: %s", oneLine(errors.Join(err, doubt))))
 	case err != nil:
 		return fmt.Errorf("checking the other members: %w", err)
-	case unknown != nil && c.ID == harden.Etcd:
-		return fmt.Errorf("checking the other members: %w", unknown)
-	case unknown != nil:
-		r.unproven(c.ID, harden.Msg("whether other control planes serve meanwhile is not known: %s", oneLine(unknown)))
+	case doubt != nil && r.plan.Undoes != "":
+		r.unproven(c.ID, harden.Msg("the other members could not be asked, or are not well; the undo goes on: %s", oneLine(doubt)))
+	case doubt != nil:
+		r.unproven(c.ID, harden.Msg("whether other control planes serve meanwhile is not known: %s", oneLine(doubt)))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package apply_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -169,4 +170,54 @@ func TestMembers(t *testing.T) {
 		{name: "an API server without an API to ask", controls: api, outcome: harden.OutcomeApplied, event: "there is no API to ask for the other control planes",
 			arrange: func(w *world, _ func()) { w.members = nil }},
 	})
+}
+
+// An undo restarted etcd with one of three members gone, and with it went the quorum.
+func TestUndoLeavesEtcdItsQuorum(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		arrange func(*etcd)
+		accept  bool
+		outcome harden.Outcome
+		says    string
+	}{
+		{"all three are well", func(*etcd) {}, false, harden.OutcomeApplied, ""},
+		{"one of the others is ill", func(e *etcd) { e.sick = ill("cp2", "no leader") }, false, harden.OutcomeRefused, "etcd cannot restart now: 2 of the 3"},
+		{"the same, and accepted", func(e *etcd) { e.sick = ill("cp2", "no leader") }, true, harden.OutcomeApplied, ""},
+		{"two are left", func(e *etcd) { e.names = []string{"cp1", "cp2"} }, false, harden.OutcomeRefused, "no quorum without this one"},
+		{"this one is ill, perhaps by what is undone", func(e *etcd) { e.names, e.sick = []string{"cp1", "cp2"}, ill("cp1", "no leader") }, false, harden.OutcomeApplied, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.etcd.names = []string{"cp1", "cp2", "cp3"}
+			res := w.apply(w.plan("etcd"))
+			must(t, errorOf(res))
+			p := w.undo(res.Transaction, "")
+			if row.accept {
+				p = p.Accept(harden.Etcd)
+			}
+			row.arrange(w.etcd)
+			live := *w.node.pods[harden.Etcd].running
+			w.on("Rename", "etcd.yaml", 1, func() { w.etcd.sick = nil }) // what ails this one is gone with the change
+			res = w.apply(p)
+			if res.Outcome != row.outcome || !strings.Contains(res.Message.String(), row.says) {
+				t.Fatalf("%s: %s", res.Outcome, res.Message)
+			}
+			if refused := row.outcome == harden.OutcomeRefused; refused {
+				if now := w.node.pods[harden.Etcd].running; now == nil || now.ID != live.ID {
+					t.Error("refused, and etcd was restarted")
+				}
+				if want := "rollback " + p.Undoes + " --accept etcd"; !strings.Contains(strings.Join(res.Hints, "\n"), want) {
+					t.Errorf("hints %q, want %q", res.Hints, want)
+				}
+			}
+		})
+	}
+}
+
+func errorOf(res harden.Result) error {
+	if res.Outcome != harden.OutcomeApplied {
+		return fmt.Errorf("%s: %s", res.Outcome, res.Message)
+	}
+	return nil
 }

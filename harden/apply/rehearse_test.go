@@ -108,7 +108,9 @@ func TestRehearsalRefuses(t *testing.T) {
 			}
 		})},
 		{name: "its removal cannot be armed", begun: true, says: "its removal cannot be armed, so no second instance is started: no bus", arrange: func(w *world, _ func()) { w.node.armErr = errors.New("no bus") }},
-		{name: "no port", says: "no port for a second instance", arrange: func(w *world, _ func()) { w.node.noPort = true }},
+		{name: "no port", says: "no port for a second instance", hint: "plan --accept kube-apiserver", arrange: func(w *world, _ func()) { w.node.noPort = true }},
+		{name: "no port, and that is accepted", outcome: harden.OutcomeApplied, plan: func(p harden.Plan) harden.Plan { return p.Accept(harden.APIServer) },
+			arrange: func(w *world, _ func()) { w.node.noPort = true }},
 		{name: "one that is left", says: "is there already, left by an earlier run", hint: "status --clean", arrange: func(w *world, _ func()) {
 			w.write(canaryFile, "kind: Pod\n")
 			w.before = w.snapshot()
