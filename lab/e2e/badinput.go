@@ -82,8 +82,12 @@ echo KUBELET_EXTRA_ARGS=--container-runtime-endpoint=unix:///run/other.sock >/et
 	const span = "/proc/sys/net/ipv4/ip_local_port_range"
 	ports := strings.TrimSpace(t.shell("cat " + span))
 	t.shell("echo 1024 65535 >" + span)
-	t.expect("no free port for a canary", t.harden(change...), 8, "no port")
+	t.expect("no free port for a canary", t.harden(change...), 8, "no port", "--accept kube-apiserver")
+	t.expect("no free port for a canary, accepted", t.harden(append(change, "--accept", apiServer)...), 0)
+	t.healthy("no free port for a canary")
+	t.expect("no free port for a canary: rollback", t.harden(undo...), 0)
 	t.shell("echo " + ports + " >" + span)
+	t.healthy("no free port for a canary")
 	t.same(before, "no free port for a canary")
 
 	t.shell(`nft -f - <<'.'

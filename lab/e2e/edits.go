@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -149,6 +150,32 @@ func stray(t *T) {
 	if restarts := lives.stop(isLive); len(restarts) > 0 {
 		t.errorf("a blocked plan restarted %s", counted(restarts))
 	}
+
+	t.step("what is offered takes it away")
+	const profiling, old = "--profiling=false", "--max-requests-inflight=402"
+	offered := []string{"apply", "--control", "apiserver-rival-manifest", "--yes", "--soak", "2s"}
+	away := t.must(9, offered...)
+	t.figure("removed", "%s", seconds(away.took))
+	obeyed := func(wanted bool) {
+		t.within(2*time.Minute, fmt.Sprintf("the kubelet obeys the stray file: %v", wanted), func() (bool, string) {
+			found := t.instances(t.node, apiServer)
+			return len(found) == 1 && slices.Contains(found[0].Args, old) == wanted, fmt.Sprint(found)
+		})
+	}
+	obeyed(false)
+	t.must(0, "confirm", t.newest())
+	if seen := t.must(0, "assess"); strings.Contains(seen.stdout, stray) {
+		t.errorf("it was taken away, and assess still names it: %s", seen)
+	}
+	t.must(0, "apply", "--control", "apiserver-profiling", "--yes", "--soak", "0s")
+	if args := t.instance(t.node, apiServer).Args; !slices.Contains(args, profiling) {
+		t.errorf("what was blocked is applied, and does not run: %q", args)
+	}
+	t.must(0, "rollback", "--yes")
+	t.must(0, "rollback", "--yes")
+	obeyed(true)
+
+	t.step("somebody moves it away")
 	t.shell("mv " + stray + " /root/")
 	t.within(2*time.Minute, "the real file is obeyed again", func() (bool, string) {
 		d := before.differences(t.picture(t.node))

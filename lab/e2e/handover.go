@@ -151,6 +151,7 @@ func handover(t *T) {
 		}
 		u := keep()
 		flow.Requests, flow.Cut, flow.Watches, flow.Ended = flow.Requests+u.Requests, flow.Cut+u.Cut, flow.Watches+u.Watches, flow.Ended+u.Ended
+		flow.Blind = max(flow.Blind, u.Blind)
 		took = append(took, out.took)
 		if !strings.Contains(out.stderr, "new connections go to the new instance") {
 			t.errorf("run %d took the plain way:\n%s", i+1, out)
@@ -174,7 +175,7 @@ func handover(t *T) {
 			t.errorf("%s: %d of %d new connections failed", n, s.failed, s.asked)
 		}
 	}
-	t.figure("under way", "%d of %d requests cut, %d of %d watches ended", flow.Cut, flow.Requests, flow.Ended, flow.Watches)
+	t.figure("under way", "%d of %d requests cut, %d of %d watches ended, which connected again within %s on the average", flow.Cut, flow.Requests, flow.Ended, flow.Watches, seconds(flow.Blind))
 	t.figure("both leases kept", "%d of %d times", kept, runs)
 	t.figure("apply", "%s to %s", seconds(slices.Min(took)), seconds(slices.Max(took)))
 }

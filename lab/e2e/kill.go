@@ -108,7 +108,7 @@ func killClusterScope(t *T) {
 func (t *T) killAfterEach(run []string, lines []journalLine, chosen []int, before picture) {
 	t.figure("killed at", "%d of %d lines", len(chosen), len(lines))
 	var settling []time.Duration
-	undone, kept := 0, 0
+	undone, kept, later := 0, 0, 0
 	for _, n := range chosen {
 		l := lines[n-1]
 		t.step("killed after line %d: %s %s %s", n, l.Kind, l.Target, l.about())
@@ -117,6 +117,9 @@ func (t *T) killAfterEach(run []string, lines []journalLine, chosen []int, befor
 		t.detail("%+v", k)
 		if len(k.PIDs) == 0 {
 			t.errorf("line %d: the run ended before it was killed, at line %d: exit code %d\n%s", n, k.Lines, k.Code, k.Output)
+		}
+		if k.Lines > n {
+			later++ // it had written on before it was seen
 		}
 		start := time.Now()
 		if t.settle(before, fmt.Sprintf("killed after line %d (%s %s)", n, l.Kind, l.Target)) {
@@ -130,6 +133,7 @@ func (t *T) killAfterEach(run []string, lines []journalLine, chosen []int, befor
 			t.fatalf("enough")
 		}
 	}
+	t.figure("killed some lines later", "%d", later)
 	t.figure("undone by recover", "%d", undone)
 	t.figure("finished already", "%d", kept)
 	t.figure("settled in", "at most %s", seconds(slices.Max(settling)))

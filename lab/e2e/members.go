@@ -194,6 +194,9 @@ func twoApply(t *T) {
 		t.figure("the second apply", "waited: %s", seconds(two.took))
 	case 6, 8:
 		t.figure("the second apply", "refused with exit code %d", two.code)
+		if said := two.stdout + two.stderr; !strings.Contains(said, "another control plane") && !strings.Contains(said, "is not ready") {
+			t.errorf("the second apply was refused for another reason: %s", two)
+		}
 	default:
 		t.errorf("the second apply: %s", two)
 	}

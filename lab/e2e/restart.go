@@ -78,10 +78,16 @@ func (t *T) measure() measurement {
 func (m measurement) report(prefix string, want map[string]int) {
 	seen, restarts := m.poll.stop()[readyz(m.t.node)], m.lives.stop(isLive)
 	m.t.figure(prefix+"outage", "%s", seconds(seen.outage))
+	if seen.outage > longestOutage {
+		m.t.errorf("%sthe API was away for %s, longer than is said to whoever applies", prefix, seconds(seen.outage))
+	}
 	m.t.figure(prefix+"failed requests", "%d of %d", seen.failed, seen.asked)
 	m.t.figure(prefix+"restarts", "%s", counted(restarts))
 	m.t.only(excused(want, restarts, seen.outage), restarts, cmp.Or(strings.TrimSuffix(prefix, ": "), "apply"))
 }
+
+// longestOutage is what the review says of a plain restart, "about a minute"; a short one takes some seconds.
+const longestOutage = time.Minute
 
 // leaseKept is how long an API may be away before those that live by a lease may lose it, and exit: they give up 10 seconds after
 // they have last renewed it, which they do every 2 seconds.

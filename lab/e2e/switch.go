@@ -100,6 +100,9 @@ func deadMansSwitch(t *T) {
 
 	t.step("nobody confirms")
 	t.harm(9, lockOut(confirmWithin)...)
+	if out := t.harden("status"); !strings.Contains(out.stdout+out.stderr, "confirm "+t.newest()) {
+		t.errorf("status does not say that %s waits for confirm: %s", t.newest(), out)
+	}
 	t.figure("undone after", "%s, of which %s to confirm", seconds(t.undoneByItself(before, 4*time.Minute, "nobody confirms", false)), confirmWithin)
 }
 
@@ -136,6 +139,9 @@ func deadSwitch(t *T) {
 
 	t.step("a reboot before anybody confirms")
 	t.harm(9, lockOut(time.Hour)...)
+	if before := t.shell(`systemctl show -p Before $(cd /etc/systemd/system && ls -d kubectl-harden-switch-*.service)`); !strings.Contains(before, "kubelet.service") {
+		t.errorf("no unit of the switch comes before the kubelet at boot: %q", before)
+	}
 	t.need(t.node.Kill(t.ctx))
 	start := time.Now()
 	t.need(t.node.Boot(t.ctx))

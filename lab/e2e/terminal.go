@@ -45,8 +45,12 @@ func closedTerminal(t *T) {
 	s := t.screenNamed("first", slowly)
 	t.underway(argument)
 	s.close()
-	if t.appliers() == "" {
+	pid := strings.TrimSpace(t.appliers())
+	if pid == "" {
 		t.fatalf("the run ended with its terminal")
+	}
+	if group := t.shell("cat /proc/" + pid + "/cgroup"); !strings.Contains(group, "kubectl-harden-apply-") {
+		t.errorf("the run is in no unit of its own: %s", group)
 	}
 	t.expect("status while it runs", t.harden("status"), 0, "held by process", "is under way")
 	other := t.screenNamed("second", productPath)
