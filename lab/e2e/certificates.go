@@ -45,7 +45,7 @@ certificateValidityPeriod: %s
 
 // goodFor renews all of kubeadm's certificates, and has everything start with them.
 func (t *T) goodFor(validity string) {
-	t.shell(`printf "$1" "$2" "$3" >/root/short.yaml; kubeadm certs renew all --config /root/short.yaml; cp /etc/kubernetes/admin.conf /root/old-admin.conf
+	t.shell(`printf "$1" "$2" "$3" >/root/short.yaml; kubeadm certs renew all --config /root/short.yaml; cp /etc/kubernetes/admin.conf /srv/old-admin.conf
 for c in etcd kube-apiserver kube-controller-manager kube-scheduler; do
   mv /etc/kubernetes/manifests/$c.yaml /root/$c.yaml
 done
@@ -58,7 +58,7 @@ done`, validFor, t.cluster.Version(), validity)
 // renewedTooLate lets all certificates end.
 func renewedTooLate(t *T) {
 	t.goodFor("3m0s")
-	t.shell("rm /root/old-admin.conf") // a copy that has ended is said for as long as it is there
+	t.shell("rm /srv/old-admin.conf")
 	ends := time.Now().Add(3 * time.Minute)
 	t.healthy("with certificates that end in three minutes")
 	t.within(5*time.Minute, "nobody is answered any more", func() (bool, string) {
@@ -267,7 +267,7 @@ func renewed(t *T) {
 	t.kubectl("logs", "-n", "kube-system", "etcd-"+t.node.Name(), "--tail=1")
 	t.kubectl("get", "nodes")
 	t.step("what was copied from admin.conf before still works")
-	t.kubectl("--kubeconfig", "/root/old-admin.conf", "get", "nodes")
+	t.kubectl("--kubeconfig", "/srv/old-admin.conf", "get", "nodes")
 	if again := t.must(0, "plan", "--control", bothExpiries, "--set", expiryControl+".within=400", "--set", etcdExpiryControl+".within=400"); !strings.Contains(again.stdout, "nothing to do") {
 		t.errorf("a second plan is not empty: %s", again)
 	}

@@ -12,11 +12,15 @@ import (
 
 var quorumScenarios = []scenario{{
 	name:   "11-etcd",
-	proves: "of three members of etcd one restarts while the others answer all the time; with two left etcd is not touched",
+	proves: "of three members of etcd one restarts while the others answer, but for the election of a leader; with two left etcd is not touched",
 	nodes:  []string{"cp1", "cp2", "cp3"},
 	long:   "its three control planes take 5 minutes to be made, and etcd restarts twice",
 	run:    etcdQuorum,
 }}
+
+// election is for how long etcd may have no leader after the one that restarts was it: an election begins after a second without one,
+// or two, and the first may have no winner.
+const election = 4 * time.Second
 
 const etcdControl = "etcd-cipher-suites"
 
@@ -44,7 +48,7 @@ func etcdQuorum(t *T) {
 	t.clean("after the undo")
 	for url, seen := range poll.stop() {
 		t.figure("failed at "+url, "%d of %d", seen.failed, seen.asked)
-		if seen.failed > 0 {
+		if seen.outage > election {
 			t.errorf("%s failed %d times while another member restarted: %v", url, seen.failed, seen.outage)
 		}
 	}
