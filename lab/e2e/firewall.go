@@ -171,14 +171,14 @@ func firewall(t *T) {
 	t.step("nobody confirms")
 	t.must(9, append(tableOf, "1m")...)
 	t.guarded(true, "applied again")
-	t.figure("undone after", "%s, of which a minute to confirm", seconds(t.undoneByItself(before, 4*time.Minute, "nobody confirms", false)))
+	t.figure("undone after", "%s, of which a minute to confirm", seconds(t.undoneByItself(before, 4*time.Minute, "nobody confirms", "")))
 	t.guarded(false, "nobody confirmed")
 
 	t.step("a reboot before anybody confirms")
 	t.must(9, append(tableOf, "1h")...)
 	t.need(t.node.Kill(t.ctx))
 	t.need(t.node.Boot(t.ctx))
-	t.undoneByItself(before, 4*time.Minute, "after a reboot", false)
+	t.undoneByItself(before, 4*time.Minute, "after a reboot", "")
 	t.serveLogins()
 	t.guarded(false, "after a reboot that nobody confirmed")
 }

@@ -56,9 +56,11 @@ func (t *T) lockedOut() bool {
 	return inFile && live
 }
 
-// undoneByItself waits until the switch has brought everything back, and gives how long that took. The lease of a run that was killed
-// may stay until somebody clears it away.
-func (t *T) undoneByItself(before picture, limit time.Duration, how string, killed bool) time.Duration {
+const killedLease, livingUI = "lease: ", "process: "
+
+// undoneByItself waits until the switch has brought everything back, and gives how long that took. What may stay is what
+// an UI is that lives on, or the lease of a run that was killed, until somebody clears it away.
+func (t *T) undoneByItself(before picture, limit time.Duration, how, mayStay string) time.Duration {
 	took := t.within(limit, how+": as before", func() (bool, string) {
 		d := before.differences(t.picture(t.node))
 		return len(d) == 0, strings.Join(d, "\n")
@@ -69,12 +71,10 @@ func (t *T) undoneByItself(before picture, limit time.Duration, how string, kill
 	}
 	t.within(time.Minute, how+": nothing is left", func() (bool, string) {
 		l := t.leftovers(t.node)
-		if killed {
-			l = slices.DeleteFunc(l, func(l string) bool { return strings.HasPrefix(l, "lease: ") })
-		}
+		l = slices.DeleteFunc(l, func(l string) bool { return mayStay != "" && strings.HasPrefix(l, mayStay) })
 		return len(l) == 0, strings.Join(l, "\n")
 	})
-	if killed {
+	if mayStay == killedLease {
 		t.must(0, "status", "--clean")
 		t.clean(how)
 	}
@@ -103,7 +103,7 @@ func deadMansSwitch(t *T) {
 	if out := t.harden("status"); !strings.Contains(out.stdout+out.stderr, "confirm "+t.newest()) {
 		t.errorf("status does not say that %s waits for confirm: %s", t.newest(), out)
 	}
-	t.figure("undone after", "%s, of which %s to confirm", seconds(t.undoneByItself(before, 4*time.Minute, "nobody confirms", false)), confirmWithin)
+	t.figure("undone after", "%s, of which %s to confirm", seconds(t.undoneByItself(before, 4*time.Minute, "nobody confirms", "")), confirmWithin)
 }
 
 func deadSwitch(t *T) {
@@ -135,7 +135,7 @@ func deadSwitch(t *T) {
 	if !t.lockedOut() {
 		t.errorf("killed too early: the change is not there")
 	}
-	t.undoneByItself(before, 4*time.Minute, "killed", true)
+	t.undoneByItself(before, 4*time.Minute, "killed", killedLease)
 
 	t.step("a reboot before anybody confirms")
 	t.harm(9, lockOut(time.Hour)...)
@@ -145,7 +145,7 @@ func deadSwitch(t *T) {
 	t.need(t.node.Kill(t.ctx))
 	start := time.Now()
 	t.need(t.node.Boot(t.ctx))
-	t.undoneByItself(before, 4*time.Minute, "after a reboot", false)
+	t.undoneByItself(before, 4*time.Minute, "after a reboot", "")
 	t.figure("undone after a reboot in", "%s", seconds(time.Since(start)))
 }
 
@@ -187,5 +187,5 @@ func hungSwitch(t *T) {
 		t.shell(fmt.Sprintf("kill -CONT %d || true", pid))
 	}
 	time.Sleep(20 * time.Second)
-	t.undoneByItself(before, 2*time.Minute, "after the hung process went on", true)
+	t.undoneByItself(before, 2*time.Minute, "after the hung process went on", killedLease)
 }

@@ -109,7 +109,7 @@ func aliveSwitch(t *T) {
 	if !t.lockedOut() {
 		t.errorf("the change is not there")
 	}
-	t.figure("undone after", "%s, of which %s to confirm", seconds(t.undoneByItself(before, 4*time.Minute, "nobody answers the UI", false)), confirmWithin)
+	t.figure("undone after", "%s, of which %s to confirm", seconds(t.undoneByItself(before, 4*time.Minute, "nobody answers the UI", livingUI)), confirmWithin)
 	s.await(time.Minute, "It is over", "Rolled back: everything is as it was before")
 	s.press("q")
 	text := ""
@@ -126,4 +126,5 @@ func aliveSwitch(t *T) {
 	t.detail("the UI's last words:\n%s", text)
 	t.must(0, "status")
 	t.same(before, "at the end")
+	t.clean("at the end")
 }
