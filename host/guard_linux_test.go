@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -271,6 +272,50 @@ func TestGuardWithoutSystemd(t *testing.T) {
 	must(t, g.Disarm(t.Context(), quick.Name))
 	if _, err := g.Files.Stat(markerOf(quick.Name)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the marker is left: %v", err)
+	}
+}
+
+// disarmFrom is what a guard's own command does in the end: the guard goes, and then something is left to do.
+func disarmFrom(dir string) error {
+	root, err := OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	g := &Guards{Files: root, Systemd: &Systemd{Private: "/nonexistent", Bus: "/nonexistent"}, Proc: "/proc", detach: detach}
+	if err := g.Disarm(context.Background(), ownGuard); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "closed"), nil, 0o600)
+}
+
+const ownGuard = "kubectl-harden-switch-3"
+
+// The program that a detached guard had started ended the guard's process group when it disarmed it, and itself with that, before
+// its transaction was closed.
+func TestDetachedGuardDisarmedByItsOwnCommandEndedThatCommand(t *testing.T) {
+	g, dir := newGuards(t, nil)
+	self, err := os.Executable()
+	must(t, err)
+	const script = `HOST_TEST_DISARM=$1 "$2" && : >"$1/went on"`
+	for name, command := range map[string][]string{
+		"in its group":            {"/bin/sh", "-c", script, "sh", dir, self},
+		"in a session of its own": {"/bin/sh", "-c", `HOST_TEST_DISARM=$1 setsid -w "$2" && : >"$1/went on"`, "sh", dir, self},
+	} {
+		_, err := g.Arm(t.Context(), Guard{Name: ownGuard, About: "x", Expiry: [][]string{command}, Stays: true}, time.Second)
+		must(t, err)
+		for _, file := range []string{"closed", "went on"} {
+			for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+				if err := os.Remove(filepath.Join(dir, file)); err == nil {
+					break
+				}
+				if time.Since(began) > 20*time.Second {
+					t.Fatalf("%s: the guard's command ended before %q", name, file)
+				}
+			}
+		}
+		if _, err := g.Files.Stat(markerOf(ownGuard)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: the marker is left: %v", name, err)
+		}
 	}
 }
 

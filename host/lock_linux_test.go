@@ -15,6 +15,13 @@ var _ backups.FS = (*Root)(nil)
 
 // TestMain can be another process that holds a lock until its standard input ends.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv("HOST_TEST_DISARM"); dir != "" {
+		if err := disarmFrom(dir); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if root := os.Getenv("HOST_TEST_LOCK_ROOT"); root != "" {
 		r, err := OpenRoot(root)
 		if err == nil {

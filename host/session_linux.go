@@ -77,17 +77,36 @@ func ProcessTicks(proc string, pid int) (uint64, error) {
 }
 
 // EndSession ends a process that leads a session, with those that it has started there. One that is gone, or another one of
-// its number, is left alone.
+// its number, is left alone, and so is one that we have come from: it has nothing left to wait for, and we would end ourselves.
 func EndSession(proc string, pid int, ticks uint64) error {
 	if now, err := ProcessTicks(proc, pid); gone(err) || err == nil && now != ticks {
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("ending process %d: %w", pid, err)
 	}
+	if ours, err := cameFrom(proc, pid); ours || err != nil {
+		return err
+	}
 	if err := unix.Kill(-pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("ending process %d: %w", pid, err)
 	}
 	return nil
+}
+
+// cameFrom says that we, or a process that we have come from, are of a process group.
+func cameFrom(proc string, group int) (bool, error) {
+	for pid := os.Getpid(); pid > 0; {
+		of, err := unix.Getpgid(pid)
+		if err == nil && of == group {
+			return true, nil
+		}
+		if pid, err = parentOf(path.Join(proc, strconv.Itoa(pid))); gone(err) {
+			return false, nil // it has ended meanwhile
+		} else if err != nil {
+			return false, fmt.Errorf("looking for what has started us: %w", err)
+		}
+	}
+	return false, nil
 }
 
 // Signal sends a signal to the process that started at ticks. It answers with os.ErrProcessDone when that one is gone,
