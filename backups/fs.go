@@ -36,7 +36,7 @@ type FS interface {
 
 	// Lock takes an exclusive lock on the file, which it makes if needed (0600), and writes content into it. When
 	// another process holds it the error wraps ErrLocked, and holder is what that process wrote. unlock empties the
-	// file; the end of the process unlocks too, without that.
+	// file; the end of the process unlocks too, without that. With nil as content both leave in the file what is there.
 	Lock(path string, content []byte) (unlock func() error, holder []byte, err error)
 }
 

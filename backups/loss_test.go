@@ -188,6 +188,36 @@ func TestNextRunAfterDeath(t *testing.T) {
 	t.Logf("%d deaths before a run that went through", (w.Count()-1)/every(5))
 }
 
+// Asking who holds the lock took the name of a killed holder away, by which the next run knows that what can be read of its
+// journal need not be durable: that run took a transaction for settled, and after a loss of power it was not.
+func TestAskingWhoHoldsTheLockMadeTheNextRunBuildOnWhatWasNotDurable(t *testing.T) {
+	var last int
+	for _, op := range watched(t, inMemory.disk(t), inMemory.commit) {
+		if op.Name == "Sync" && strings.HasSuffix(op.Path, "/journal.jsonl") {
+			last = op.N // of the outcome
+		}
+	}
+	d := inMemory.disk(t)
+	_ = inMemory.commit(open(die(d, last)))
+	d = d.Clone()
+	for range 2 {
+		if h, held, err := open(d).Holder(); held || err != nil || h.PID != 0 {
+			t.Errorf("holder %v, held %v, %v", h, held, err)
+		}
+	}
+	_, err := open(d).Lock(holder)
+	must(t, err)
+	if sum := one(t, open(d)); sum.Outcome != backups.Committed {
+		t.Fatalf("the outcome is %q: nothing is tested", sum.Outcome)
+	}
+	after, _ := d.Losses(1)
+	for lost := range after {
+		if sum := one(t, open(lost)); sum.Outcome != backups.Committed {
+			t.Errorf("the outcome that the next run has read became %q", sum.Outcome)
+		}
+	}
+}
+
 // errDead is what a killed process would see, if it saw anything.
 var errDead = errors.New("the process is dead")
 

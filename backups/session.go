@@ -107,7 +107,8 @@ func holderOf(content []byte) Holder {
 	return h
 }
 
-// Holder answers who holds the lock. A lock file left by a killed process is told from a held one by trying it.
+// Holder answers who holds the lock. A lock file left by a killed process is told from a held one by trying it, and its name
+// stays there: by that the next Lock knows that the process was killed.
 func (s *Store) Holder() (Holder, bool, error) {
 	content, err := s.fs.ReadFile(s.o.LockPath)
 	if isMissing(err) || err == nil && len(content) == 0 {

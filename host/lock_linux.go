@@ -16,7 +16,7 @@ const maxHolder = 64 << 10
 
 // Lock takes an exclusive lock on the file at path, which it makes if needed, and writes content into it. The lock ends
 // with unlock or with the process, whichever comes first; the file stays. When another process holds the lock, the
-// error wraps backups.ErrLocked and holder is what that process wrote.
+// error wraps backups.ErrLocked and holder is what that process wrote. nil leaves in the file what is there.
 func (r *Root) Lock(path string, content []byte) (unlock func() error, holder []byte, err error) {
 	f, err := r.lockFile(path)
 	if err != nil {
@@ -35,6 +35,9 @@ func (r *Root) Lock(path string, content []byte) (unlock func() error, holder []
 	}
 	if err != nil {
 		return nil, nil, failed("locking", path, err)
+	}
+	if content == nil {
+		return func() error { return failed("unlocking", path, errno(f.Close())) }, nil, nil
 	}
 	if err := rewrite(f, content); err != nil {
 		return nil, nil, failed("writing into the lock", path, errno(err))

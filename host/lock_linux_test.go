@@ -58,6 +58,12 @@ func TestLock(t *testing.T) {
 
 	must(t, in.Close()) // it ends without unlocking, as a killed process would
 	must(t, other.Wait())
+	look, _, err := r.Lock("/run/lock", nil)
+	must(t, err)
+	must(t, look())
+	if data, err := os.ReadFile(filepath.Join(dir, "run/lock")); err != nil || string(data) != "pid 1, plan 2" {
+		t.Errorf("after a look at the lock the file is %q, %v", data, err)
+	}
 	unlock, _, err := r.Lock("/run/lock", []byte("us"))
 	must(t, err)
 	if _, holder, err := r.Lock("/run/lock", nil); !errors.Is(err, backups.ErrLocked) || string(holder) != "us" {

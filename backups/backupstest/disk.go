@@ -387,14 +387,18 @@ func (d *Disk) Lock(p string, content []byte) (unlock func() error, holder []byt
 		return nil, bytes.Clone(n.data), failedAt("locking", p, backups.ErrLocked)
 	}
 	d.locks[p] = true
-	n.change(func(i *inode) { i.data = bytes.Clone(content) })
-	n.sync()
+	write := func(data []byte) {
+		if content != nil {
+			n.change(func(i *inode) { i.data = bytes.Clone(data) })
+			n.sync()
+		}
+	}
+	write(content)
 	return func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		delete(d.locks, p)
-		n.change(func(i *inode) { i.data = nil })
-		n.sync()
+		write(nil)
 		return nil
 	}, nil, nil
 }

@@ -191,6 +191,9 @@ func (o OS) Lock(path string, content []byte) (unlock func() error, holder []byt
 		holder, _ := io.ReadAll(f)
 		return nil, holder, failed("locking", path, backups.ErrLocked)
 	}
+	if content == nil {
+		return f.Close, nil, nil
+	}
 	if err := fill(f, content); err != nil {
 		return nil, nil, failed("locking", path, errors.Join(err, f.Close()))
 	}

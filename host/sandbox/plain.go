@@ -156,7 +156,13 @@ func (r *plainRoot) Lock(p string, content []byte) (unlock func() error, holder 
 	if holder, held := r.locked[p]; held {
 		return nil, holder, &fs.PathError{Op: "locking", Path: p, Err: backups.ErrLocked}
 	}
-	if err := r.dir.WriteFile(local(p), content, 0o600); err != nil {
+	write := func(data []byte) error {
+		if content == nil {
+			return nil
+		}
+		return r.dir.WriteFile(local(p), data, 0o600)
+	}
+	if err := write(content); err != nil {
 		return nil, nil, err
 	}
 	r.modes[p], r.locked[p] = 0o600, content
@@ -164,7 +170,7 @@ func (r *plainRoot) Lock(p string, content []byte) (unlock func() error, holder 
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		delete(r.locked, p)
-		return r.dir.WriteFile(local(p), nil, 0o600)
+		return write(nil)
 	}, nil, nil
 }
 
