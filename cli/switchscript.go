@@ -33,12 +33,24 @@ entries() { grep "^{\"seq\":[0-9]*,\"time\":\"[^\"]*\",\"kind\":\"$1\"" "$journa
 has() { entries "$1" >/dev/null; }
 # settled: it has an outcome, and not that of an undo that failed
 settled() { entries end | grep -qv '"kind":"end","data":{"outcome":"mixed"}'; }
-# end_holder: ends the process that took the lock, if it is the same one still
+# end_holder: ends the process that took the lock, if it is the same one still and has done nothing for as long as it may: %[11]d
+# seconds, or %[12]d without a word in the journal once it undoes
 end_holder() {
+	size=$(wc -c <"$journal")
+	patience=%[11]d
+	if has undoing; then
+		patience=%[12]d
+		if [ "$size" != "$heard" ]; then idle=0; fi
+	fi
+	heard=$size
+	if [ "$idle" -lt "$patience" ]; then return; fi
 	pid=$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$lock")
 	start=$(sed -n 's/.*"start":\([0-9]*\).*/\1/p' "$lock")
 	now=$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | cut -d' ' -f20)
-	if [ -n "$start" ] && [ "$start" = "$now" ]; then kill -9 "$pid"; fi
+	if [ -n "$start" ] && [ "$start" = "$now" ] && kill -9 "$pid"; then
+		say "the holder of the lock hung and was ended: process $pid"
+		idle=0
+	fi
 }
 disarm() {
 	made=
@@ -68,12 +80,12 @@ if program "$1"; then
 fi
 say 'the program could not bring everything back, so restore.sh does'
 exec 9>>"$lock" || exit 1
-waited=0
+idle=0 heard=
 until flock -n 9; do
-	waited=$((waited + 1))
-	if [ "$waited" -gt 900 ]; then say 'another run holds the lock'; exit 1; fi
-	if [ "$waited" -gt 10 ] && ! has undoing; then end_holder; fi
+	end_holder
+	if [ "$idle" -ge 900 ]; then say 'another run holds the lock, and cannot be ended'; exit 1; fi
 	sleep 1
+	idle=$((idle + 1))
 done
 if settled; then say 'it is settled already'; disarm; exit 0; fi
 if has passed; then say 'it was confirmed; recover settles it'; disarm; exit 0; fi
@@ -99,5 +111,5 @@ func (d *deadMan) script(tx, sum string) string {
 	}
 	return fmt.Sprintf(switchText, tx, shellWord(dir), shellWord(d.lockPath), sum, strings.Join(flags, " "),
 		shellWord(paths[0]), strings.Join(files, " "), shellWord(path.Dir(paths[0])), name,
-		shellWord(strings.ReplaceAll(host.ForgetScript, "$", "$$")))
+		shellWord(strings.ReplaceAll(host.ForgetScript, "$", "$$")), int(holderPatience.Seconds()), int(undoPatience.Seconds()))
 }

@@ -22,6 +22,7 @@ import (
 type scriptedSwitch struct {
 	t         *testing.T
 	dir, lock string
+	sleep     string // what a second of sleep does
 }
 
 const switchTx = "20261123T090000.000Z-0a1b"
@@ -29,7 +30,7 @@ const switchTx = "20261123T090000.000Z-0a1b"
 func newScriptedSwitch(t *testing.T, program string) scriptedSwitch {
 	t.Helper()
 	state := filepath.Join(t.TempDir(), "it's a state dir")
-	s := scriptedSwitch{t, filepath.Join(state, "transactions", switchTx), filepath.Join(state, "lock")}
+	s := scriptedSwitch{t: t, dir: filepath.Join(state, "transactions", switchTx), lock: filepath.Join(state, "lock")}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,15 @@ func newScriptedSwitch(t *testing.T, program string) scriptedSwitch {
 	if err := d.write(d.at(switchTx, switchProgram), 0o700, strings.NewReader(program)); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.write(d.at(switchTx, switchScript), 0o700, strings.NewReader(d.script(switchTx, fmt.Sprintf("%x", sha256.Sum256([]byte(program)))))); err != nil {
+	script := d.script(switchTx, fmt.Sprintf("%x", sha256.Sum256([]byte(program))))
+	// Patience is a tenth of what it is: each second of it takes several processes.
+	for _, c := range [][2]string{{"patience=600\n", "patience=60\n"}, {"-ge 900 ]", "-ge 90 ]"}} {
+		if !strings.Contains(script, c[0]) {
+			t.Fatalf("switch.sh does not say %q", c[0])
+		}
+		script = strings.Replace(script, c[0], c[1], 1)
+	}
+	if err := d.write(d.at(switchTx, switchScript), 0o700, strings.NewReader(script)); err != nil {
 		t.Fatal(err)
 	}
 	s.put("restore.sh", `echo "restored${FILES:+, files $FILES}" >>"$(dirname "$0")/log"`)
@@ -79,7 +88,7 @@ func (s scriptedSwitch) put(name, text string) {
 func (s scriptedSwitch) run(what string) (log string, code int) {
 	s.t.Helper()
 	bin := s.t.TempDir()
-	if err := os.WriteFile(filepath.Join(bin, "sleep"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(bin, "sleep"), []byte("#!/bin/sh\n"+s.sleep+"\n"), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
 	c := exec.Command("/bin/sh", filepath.Join(s.dir, switchScript), what)
@@ -173,33 +182,41 @@ func TestSwitchScriptDrill(t *testing.T) {
 	}
 }
 
+// holdLock starts a process that holds the lock as long as it lives, and that the lock names, or not for certain.
+func (s scriptedSwitch) holdLock(certain bool) (holder *exec.Cmd, ended chan error) {
+	s.t.Helper()
+	lock, err := os.OpenFile(s.lock, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		s.t.Fatal(err)
+	}
+	holder = exec.Command("/bin/sleep", "3600")
+	holder.ExtraFiles = []*os.File{lock}
+	if err := holder.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	start, err := host.ProcessTicks("/proc", holder.Process.Pid)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if !certain {
+		start++
+	}
+	fmt.Fprintf(lock, `{"pid":%d,"start":%d,"who":"a \"pid\":1 of root","since":"2026-11-23T09:00:00Z"}`+"\n", holder.Process.Pid, start)
+	ended = make(chan error, 1)
+	go func() { ended <- holder.Wait() }()
+	s.t.Cleanup(func() { _ = holder.Process.Kill() })
+	return holder, ended
+}
+
 // TestSwitchScriptEndsWhoHoldsTheLock: a holder that hangs is ended if the lock names it for certain, and no other process is.
 func TestSwitchScriptEndsWhoHoldsTheLock(t *testing.T) {
 	for _, certain := range []bool{true, false} {
 		s := newScriptedSwitch(t, badProgram)
-		lock, err := os.OpenFile(s.lock, os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-			t.Fatal(err)
-		}
-		holder := exec.Command("/bin/sleep", "3600")
-		holder.ExtraFiles = []*os.File{lock} // it holds the lock as long as it lives
-		if err := holder.Start(); err != nil {
-			t.Fatal(err)
-		}
-		start, err := host.ProcessTicks("/proc", holder.Process.Pid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !certain {
-			start++
-		}
-		fmt.Fprintf(lock, `{"pid":%d,"start":%d,"who":"a \"pid\":1 of root","since":"2026-11-23T09:00:00Z"}`+"\n", holder.Process.Pid, start)
-		lock.Close()
-		ended := make(chan error, 1)
-		go func() { ended <- holder.Wait() }()
+		holder, ended := s.holdLock(certain)
 		log, code := s.run("expiry")
 		if certain {
 			<-ended
@@ -213,5 +230,24 @@ func TestSwitchScriptEndsWhoHoldsTheLock(t *testing.T) {
 		}
 		_ = holder.Process.Kill()
 		<-ended
+	}
+}
+
+// A holder that had begun to undo and hung kept the switch from ever acting where only the script runs. It has 10 minutes from its
+// last word in the journal, however long its undo takes.
+func TestSwitchScriptWaitedForEverForAnUndoThatHung(t *testing.T) {
+	s := newScriptedSwitch(t, badProgram)
+	s.put("journal.jsonl", s.entry("begin")+s.entry("undoing"))
+	s.put("word", s.entry("revert"))
+	_, ended := s.holdLock(true)
+	// Its last word comes shortly before its time is over.
+	s.sleep = fmt.Sprintf(`cd '%s' && echo >>slept && if [ "$(wc -l <slept)" -eq 50 ]; then cat word >>journal.jsonl; fi`, strings.ReplaceAll(s.dir, "'", `'\''`))
+	log, code := s.run("expiry")
+	if log != "restored" || code != 0 {
+		t.Fatalf("exit code %d, and %q", code, log)
+	}
+	<-ended
+	if slept, err := os.ReadFile(filepath.Join(s.dir, "slept")); err != nil || len(slept) < 110 || len(slept) > 112 {
+		t.Errorf("it was waited for %d seconds, %v", len(slept), err)
 	}
 }
