@@ -12,7 +12,9 @@ import (
 )
 
 // Script is what restore.sh does besides bringing the files back: shell lines before and after. Head and Tail are left out
-// when ROOT names another disk than the running system's. Check comes before everything else, whatever ROOT is.
+// when ROOT names another disk than the running system's. Check comes before everything else, whatever ROOT is. Check and Head
+// say "stop WHY" where nothing may be done. A command of Tail that may fail is given to "run", so that the rest is done all the
+// same; "stays PATH" says that a target could not be brought back, and "tell STATE WHY" what state $now is in.
 type Script struct {
 	Check []string
 	Head  []string

@@ -31,9 +31,14 @@ case $ROOT in
 esac
 PARTLY=${PARTLY:-}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+nl='
+'
 now='the checks before the first change'
+states=
+behind=
 incomplete=
 lost=
+ended=
 
 say() { printf '%%s\n' "$*"; }
 stop() {
@@ -42,11 +47,29 @@ stop() {
 }
 finish() {
 	code=$?
-	[ "$code" = 0 ] || printf 'restore.sh: stopped at %%s: remove the cause and run it again\n' "$now" >&2
+	[ -n "$ended" ] || report
+	[ "$code" = 0 ] || [ -n "$ended" ] || printf 'restore.sh: stopped at %%s: remove the cause and run it again\n' "$now" >&2
 	exit "$code"
 }
 trap finish EXIT
 
+# tell STATE [WHY]: what state $now is in, for the report at the end
+tell() { states=$states$(printf '%%-12s %%s' "$1" "$now")${2:+: $2}$nl; }
+report() { [ -z "$states" ] || printf 'what was to be brought back is:\n%%s' "$states"; }
+# try COMMAND...: $why is why it failed
+try() {
+	if why=$(LC_ALL=C "$@" 2>&1); then return 0; fi
+	why="$1: ${why##*: }"
+	return 1
+}
+# run COMMAND...: what is done after the files; where it fails, the rest is done all the same
+run() {
+	if "$@"; then return 0; fi
+	printf 'restore.sh: this failed: %%s\n' "$*" >&2
+	now=$*
+	tell failed
+	incomplete=yes
+}
 sum() { sha256sum <"$1" | cut -c1-64; }
 # is FILE SHA256
 is() { [ ! -L "$1" ] && [ -f "$1" ] && [ "$(sum "$1")" = "$2" ]; }
@@ -56,29 +79,83 @@ saved() {
 	printf 'restore.sh: %%s cannot be restored: its saved original before/%%s is missing or damaged\n' "$3" "$1" >&2
 	lost=yes
 }
-# inside FILE: no link on its way leads out of ROOT, where the running system is
-inside() {
-	if [ -z "$ROOT" ] || [ ! -d "${1%%/*}" ]; then return 0; fi
-	case $(cd "${1%%/*}" && pwd -P)/ in
-	"$(cd "$ROOT" && pwd -P)"/*) ;;
-	*) stop "a link on the way to $now leads out of $ROOT" ;;
+
+# Of one target: $now is its name, $p its path, $t the dot-file that its content is made in, $was and $planned what it held
+# and was to hold: a SHA256, "dir" or "nothing". What fails sets $why; the other targets come back all the same.
+
+# holds WHAT: that is there
+holds() {
+	case $1 in
+	nothing) [ ! -e "$p" ] && [ ! -L "$p" ] ;;
+	dir) [ -d "$p" ] && [ ! -L "$p" ] ;;
+	*) is "$p" "$1" ;;
 	esac
 }
-# keep NUMBER FILE SHA256: saves what FILE holds unless that is what kubectl-harden wrote
+# ready: no link on its way leads out of ROOT, where the running system is, and nothing that an earlier run left is in the way
+ready() {
+	kept=
+	but=
+	if [ -n "$ROOT" ] && [ -d "${p%%/*}" ]; then
+		case $(cd "${p%%/*}" && pwd -P)/ in
+		"$(cd "$ROOT" && pwd -P)"/*) ;;
+		*)
+			why="a link on the way leads out of $ROOT"
+			return 1
+			;;
+		esac
+	fi
+	clear
+}
+# clear: removes what a run left of its own
+clear() { if [ -d "$t" ] && [ ! -L "$t" ]; then try rmdir "$t"; else try rm -f "$t"; fi; }
+# empty: nothing is in the directory
+empty() {
+	for f in "$p"/* "$p"/.[!.]* "$p"/..?*; do
+		if [ -e "$f" ] || [ -L "$f" ]; then return 1; fi
+	done
+}
+# keep NUMBER: saves what is there unless that is what kubectl-harden wrote
 keep() {
-	if [ -L "$2" ]; then stop "$now is a symbolic link now: move it away"; fi
-	if [ ! -e "$2" ]; then return 0; fi
-	if [ ! -f "$2" ]; then stop "$now is not a regular file now: move it away"; fi
-	if is "$2" "$3"; then return 0; fi
-	mkdir -p "$here/kept"
-	kept=kept/$1-$(sum "$2")
-	cp -p "$2" "$here/$kept"
+	if [ -L "$p" ]; then why='it is a symbolic link now: move it away' && return 1; fi
+	if [ ! -e "$p" ]; then return 0; fi
+	if [ ! -f "$p" ]; then why='it is not a regular file now: move it away' && return 1; fi
+	if is "$p" "$planned"; then return 0; fi
+	copy=kept/$1-$(sum "$p")
+	try mkdir -p "$here/kept" && try cp -p "$p" "$here/$copy" && try sync || return 1
+	kept=$copy
 	say "$now was changed by someone else since: a copy is in $here/$kept"
 }
-# clear FILE: removes what an earlier run left of its own
-clear() { if [ -d "$1" ] && [ ! -L "$1" ]; then rmdir "$1"; else rm -f "$1"; fi; }
+# back HOW: it is as before
+back() {
+	how="$1${kept:+; what others had written is in $here/$kept}"
+	if [ -n "$but" ]; then tell 'unlike both' "$how; as before but for$but"; else tell 'as before' "$how"; fi
+}
+# left WHY: it is not
+left() {
+	printf 'restore.sh: %%s is left as it is: %%s\n' "$now" "$1" >&2
+	behind=$behind$now$nl
+	incomplete=yes
+	why="$1${kept:+; what others had written is in $here/$kept too}"
+	if [ "$was" != "$planned" ] && holds "$planned"; then
+		tell 'as planned' "$why"
+	elif holds "$was"; then
+		tell unknown "its content is as before; its owner, mode and attributes may not be: $why"
+	else
+		tell 'unlike both' "$why"
+	fi
+}
+# stays NAME: that target could not be brought back
+stays() {
+	case $nl$behind in
+	*"$nl$1$nl"*) return 0 ;;
+	esac
+	return 1
+}
+
 if ! command -v sha256sum >/dev/null; then stop 'sha256sum is needed'; fi
 if command -v setfattr >/dev/null; then
+	# attribute NAME VALUE FILE
+	attribute() { if [ -n "$2" ]; then try setfattr -n "$1" -v "$2" "$3"; else try setfattr -n "$1" "$3"; fi; }
 	# drop NAME FILE: removes an extended attribute, if it is there
 	drop() {
 		if why=$(LC_ALL=C setfattr -x "$1" "$2" 2>&1); then return 0; fi
@@ -86,21 +163,24 @@ if command -v setfattr >/dev/null; then
 		*': No such attribute' | *': No data available') return 0 ;;
 		esac
 		printf 'restore.sh: extended attribute %%s of %%s cannot be removed: %%s\n' "$1" "$now" "${why##*: }" >&2
+		but="$but extended attribute $1"
 		incomplete=yes
 	}
 else
-	setfattr() {
-		printf 'restore.sh: setfattr is not installed: extended attribute %%s of %%s is left as it is\n' "$2" "$now" >&2
+	attribute() {
+		printf 'restore.sh: setfattr is not installed: extended attribute %%s of %%s is left as it is\n' "$1" "$now" >&2
+		but="$but extended attribute $1"
 		incomplete=yes
 	}
-	drop() { setfattr -x "$@"; }
+	drop() { attribute "$1"; }
 fi
 `
 
 const scriptFoot = `
 now='the end'
-sync
-if [ -n "$lost" ]; then stop 'all else is as before'; fi
+try sync || { tell failed "$why" && incomplete=yes; }
+report
+ended=yes
 if [ -n "$incomplete" ]; then stop 'all is as before, except for what is said above: see to that and run it again'; fi
 # kubectl-harden takes it from this: only where nothing above refused or failed
 true >"$here/restored" || :
@@ -144,58 +224,70 @@ func writeCommands(b *strings.Builder, when string, lines []string) {
 	b.WriteString("fi\n")
 }
 
+// writeTarget brings one target back, or leaves it and says why: whatever becomes of it, the next one has its turn. Each step is
+// asked for, as a shell does not stop at what fails inside a condition.
 func writeTarget(b *strings.Builder, number int, t target) {
 	fmt.Fprintf(b, "\nnow=%s\n", quote(printable(t.Path)))
 	fmt.Fprintf(b, "p=$ROOT%s\n", quote(t.Path))
 	fmt.Fprintf(b, "t=$ROOT%s\n", quote(path.Join(path.Dir(t.Path), path.Base(t.Temp))))
-	b.WriteString("inside \"$p\"\nclear \"$t\"\n")
+	fmt.Fprintf(b, "was=%s planned=%s\n", t.Before.held(), t.After.held())
+	if t.Before.Exists {
+		writeAttrs(b, t)
+	}
+	b.WriteString("if ! ready; then\n\tleft \"$why\"\n")
 	switch {
 	case !t.Before.Exists && !t.After.Exists:
+		b.WriteString("elif holds nothing; then\n\tback 'it was so already'\nelse\n\ttell 'unlike both' 'others have made it'\nfi\n")
 	case t.Before.Exists && t.Before.Dir:
-		b.WriteString("if [ -L \"$p\" ]; then stop \"$now is a symbolic link now: move it away\"; fi\n")
-		b.WriteString("say \"restoring directory $now\"\n")
-		b.WriteString("[ -d \"$p\" ] || mkdir \"$p\"\n")
-		writeAttrs(b, "p", t)
+		b.WriteString("elif [ -L \"$p\" ]; then\n\tleft 'it is a symbolic link now: move it away'\n" +
+			"elif holds dir; then\n\tif attributes \"$p\"; then back 'it was there already'; else left \"$why\"; fi\n" +
+			"elif say \"restoring directory $now\" && try mkdir \"$p\" && attributes \"$p\"; then\n\tback restored\n" +
+			"else\n\tleft \"$why\"\nfi\n")
 	case t.Before.Exists:
-		fmt.Fprintf(b, "if is \"$p\" %s; then\n", t.Before.SHA256)
-		b.WriteString("\tsay \"content is as before: $now\"\n\tt=$p\n")
-		fmt.Fprintf(b, "elif ! is \"$here/before/%s\" %s; then\n\tsay \"left as it is: $now\"\n\tt=\nelse\n", t.Before.SHA256, t.Before.SHA256)
-		fmt.Fprintf(b, "\tkeep %d \"$p\" %s\n", number, t.ours())
-		b.WriteString("\tsay \"restoring $now\"\n")
-		fmt.Fprintf(b, "\tcp \"$here/before/%s\" \"$t\"\nfi\n", t.Before.SHA256)
-		b.WriteString("if [ -n \"$t\" ]; then\n")
-		writeAttrs(b, "t", t)
-		b.WriteString("[ \"$t\" = \"$p\" ] || { sync && mv -f \"$t\" \"$p\"; }\nfi\n")
+		saved := quote("before/" + t.Before.SHA256)
+		b.WriteString("elif holds \"$was\"; then\n\tif attributes \"$p\"; then back 'its content was so already'; else left \"$why\"; fi\n")
+		fmt.Fprintf(b, "elif ! is \"$here\"/%s \"$was\"; then\n\tleft 'its saved original is missing or damaged'\n", saved)
+		fmt.Fprintf(b, "elif keep %d && say \"restoring $now\" &&\n", number)
+		fmt.Fprintf(b, "\ttry cp \"$here\"/%s \"$t\" && attributes \"$t\" && try sync && try mv -f \"$t\" \"$p\"; then\n\tback restored\n", saved)
+		b.WriteString("else\n\tleft \"$why\"\n\tclear || :\nfi\n")
 	case t.After.Dir:
-		b.WriteString("if [ -d \"$p\" ] && [ ! -L \"$p\" ]; then\n")
-		b.WriteString("\tif rmdir \"$p\"; then say \"removed directory $now\"; " +
-			"else say \"left directory $now: others use it\"; fi\nfi\n")
+		b.WriteString("elif holds nothing; then\n\tback 'it was so already'\n" +
+			"elif ! holds dir; then\n\tleft 'it is not a directory now: move it away'\n" +
+			"elif ! empty; then\n\tothers=': others use it'\n\t[ -z \"$incomplete\" ] || others=\n\tsay \"left directory $now: it is not empty$others\"\n\ttell 'as planned' \"it is not empty$others\"\n" +
+			"elif say \"removing directory $now\" && try rmdir \"$p\"; then\n\tback removed\n" +
+			"else\n\tleft \"$why\"\nfi\n")
 	default:
-		fmt.Fprintf(b, "keep %d \"$p\" %s\n", number, t.ours())
-		b.WriteString("if [ -e \"$p\" ]; then\n\tsay \"removing $now\"\n\trm -f \"$p\"\nfi\n")
+		b.WriteString("elif holds nothing; then\n\tback 'it was so already'\n")
+		fmt.Fprintf(b, "elif keep %d && say \"removing $now\" && try rm -f \"$p\"; then\n\tback removed\n", number)
+		b.WriteString("else\n\tleft \"$why\"\nfi\n")
 	}
 }
 
-// ours is the digest of what the transaction writes, or a word that no digest equals.
-func (t target) ours() string {
-	if t.After.SHA256 == "" {
-		return "none"
+// held is what restore.sh calls it.
+func (r record) held() string {
+	switch {
+	case !r.Exists:
+		return "nothing"
+	case r.Dir:
+		return "dir"
 	}
-	return t.After.SHA256
+	return r.SHA256
 }
 
-func writeAttrs(b *strings.Builder, file string, t target) {
-	fmt.Fprintf(b, "chown %d:%d \"$%s\"\n", t.Before.UID, t.Before.GID, file)
+func writeAttrs(b *strings.Builder, t target) {
+	b.WriteString("attributes() {\n")
+	fmt.Fprintf(b, "\ttry chown %d:%d \"$1\" &&\n", t.Before.UID, t.Before.GID)
 	// Five digits: with fewer, chmod keeps setuid and setgid on directories.
-	fmt.Fprintf(b, "chmod %05o \"$%s\"\n", t.Before.Mode, file)
+	fmt.Fprintf(b, "\t\ttry chmod %05o \"$1\"", t.Before.Mode)
 	for _, name := range strayXAttrs(t.Before.XAttrs, t.After.XAttrs) {
-		fmt.Fprintf(b, "drop %s \"$%s\"\n", quote(name), file)
+		fmt.Fprintf(b, " &&\n\t\tdrop %s \"$1\"", quote(name))
 	}
 	for _, name := range xattrNames(t.Before.XAttrs) {
-		value := ""
+		value := "''"
 		if len(t.Before.XAttrs[name]) > 0 {
-			value = "-v 0x" + hex.EncodeToString(t.Before.XAttrs[name]) + " "
+			value = "0x" + hex.EncodeToString(t.Before.XAttrs[name])
 		}
-		fmt.Fprintf(b, "setfattr -n %s %s\"$%s\"\n", quote(name), value, file)
+		fmt.Fprintf(b, " &&\n\t\tattribute %s %s \"$1\"", quote(name), value)
 	}
+	b.WriteString("\n}\n")
 }

@@ -25,8 +25,10 @@ func scriptFor(p harden.Plan) Script {
 		s.Head = append(s.Head,
 			"systemctl stop "+harden.Quote(harden.FilterUnit)+" 2>/dev/null || :",
 			"nft delete table inet "+harden.FilterTable+" 2>/dev/null || :")
-		s.Tail = append(s.Tail, "systemctl daemon-reload",
-			"if [ -e "+harden.Quote(harden.FilterRules)+" ]; then systemctl restart "+harden.Quote(harden.FilterUnit)+"; fi")
+		// Rules that could not be brought back may be what keeps the operator out.
+		s.Tail = append(s.Tail, "run systemctl daemon-reload",
+			"if stays "+harden.Quote(harden.FilterRules)+"; then say 'the packet filter stays off, as its rules are not as before'",
+			"elif [ -e "+harden.Quote(harden.FilterRules)+" ]; then run systemctl restart "+harden.Quote(harden.FilterUnit)+"; fi")
 	}
 	for _, st := range p.Stages {
 		s.Check = append(s.Check, keysCheck(p, st)...)
@@ -39,11 +41,11 @@ func scriptFor(p harden.Plan) Script {
 			case p.Target.Offline:
 			case e.Kind == harden.EffectSysctl:
 				for _, k := range sortedKeys(e.Prior) {
-					s.Tail = append(s.Tail, "sysctl -w "+harden.Quote(k+"="+e.Prior[k]))
+					s.Tail = append(s.Tail, "run sysctl -w "+harden.Quote(k+"="+e.Prior[k]))
 				}
 			case e.Kind == harden.EffectUnit:
 				c, _ := harden.ComponentByID(e.Component)
-				s.Tail = append(s.Tail, "systemctl restart "+harden.Quote(c.Unit))
+				s.Tail = append(s.Tail, "run systemctl restart "+harden.Quote(c.Unit))
 			}
 		}
 	}
@@ -95,67 +97,83 @@ func keysTail(st harden.Stage) []string {
 		kubectl+"get "+what+" -A -o json | "+kubectl+"replace -f -")}
 }
 
-// objectFuncs are what objectBack calls. A function that is asked by "if" runs on after what fails in it: those say stop themselves.
+// objectFuncs are what objectBack calls. A function that is asked by "if" runs on after what fails in it: each step is asked for,
+// and one object that cannot be brought back does not keep the others from it.
 const objectFuncs = `kubectl() { command kubectl --kubeconfig /etc/kubernetes/admin.conf "$@"; }
+# left STATE WHY: the object is for whoever runs this to look at
+left() {
+	printf 'restore.sh: %s is left as it is: %s\n' "$now" "$2" >&2
+	tell "$1" "$2"
+	incomplete=yes
+}
+# returned HOW
+returned() { tell 'as before' "$1${kept:+; what was there is in $here/$kept}"; }
 # written: kubectl-harden changed this object, or may have; $made is the UID of one that it made
 written() {
-	made=
+	made= kept=
 	if [ ! -s "$here/journal.jsonl" ]; then return 0; fi
 	entry=$(grep -F "$step" "$here/journal.jsonl" | tail -n 1)
 	case $entry in
-	'' | *'"failed":true'*) say "was not changed: $now"; return 1 ;;
+	'' | *'"failed":true'*) say "was not changed: $now"; tell 'as before' 'it was not changed'; return 1 ;;
 	esac
 	made=$(printf '%s\n' "$entry" | sed -n 's/.*"uid":"\([^"]*\)".*/\1/p')
 }
-# there KIND NAME [-n NAMESPACE]: one of that name is there; what it holds is saved; $uid is its UID
-there() {
-	uid=$(kubectl get --ignore-not-found -o 'jsonpath={.metadata.uid}' "$@") || stop "$now cannot be looked at"
-	if [ -z "$uid" ]; then return 1; fi
-	mkdir -p "$here/kept" && kubectl get -o yaml "$@" >"$here/kept/object" || stop "$now cannot be saved"
-	kept=kept/object-$(sum "$here/kept/object")
-	mv -f "$here/kept/object" "$here/$kept" || stop "$now cannot be saved"
+# look KIND NAME [-n NAMESPACE]: $uid is the UID of what is there, or empty; what it holds is saved
+look() {
+	if ! uid=$(kubectl get --ignore-not-found -o 'jsonpath={.metadata.uid}' "$@"); then left unknown 'it cannot be looked at'; return 1; fi
+	if [ -z "$uid" ]; then return 0; fi
+	if ! mkdir -p "$here/kept" || ! kubectl get -o yaml "$@" >"$here/kept/object"; then left unknown 'what is there cannot be saved'; return 1; fi
+	copy=kept/object-$(sum "$here/kept/object")
+	if ! mv -f "$here/kept/object" "$here/$copy"; then left unknown 'what is there cannot be saved'; return 1; fi
+	kept=$copy
 	say "what is there as $now is saved in $here/$kept"
-}
-# left WHY: the object is for whoever runs this to look at
-left() {
-	printf 'restore.sh: %s is left as it is: %s\n' "$now" "$1" >&2
-	incomplete=yes
 }
 # remove_object KIND NAME [-n NAMESPACE]
 remove_object() {
-	if ! written || ! there "$@"; then return 0; fi
-	if [ -z "$made" ]; then
-		left "whether kubectl-harden made it is not known; if it did: kubectl --kubeconfig /etc/kubernetes/admin.conf delete $*"
+	if ! written || ! look "$@"; then return 0; fi
+	if [ -z "$uid" ]; then
+		returned 'it was so already'
+	elif [ -z "$made" ]; then
+		left unknown "whether kubectl-harden made it is not known; if it did: kubectl --kubeconfig /etc/kubernetes/admin.conf delete $*"
 	elif [ "$uid" != "$made" ]; then
-		left 'it is another object of that name now'
+		left 'unlike both' 'it is another object of that name now'
+	elif kubectl delete --ignore-not-found "$@"; then
+		returned removed
 	else
-		kubectl delete --ignore-not-found "$@"
+		left unknown 'it cannot be deleted'
 	fi
 }
 # replace_object UID KIND NAME [-n NAMESPACE]: makes it hold $before
 replace_object() {
 	was=$1
 	shift
-	if ! written; then return 0; fi
-	if ! there "$@"; then
-		left 'it is gone'
+	if ! written || ! look "$@"; then return 0; fi
+	if [ -z "$uid" ]; then
+		left 'unlike both' 'it is gone'
 	elif [ "$uid" != "$was" ]; then
-		left 'it is another object of that name now'
+		left 'unlike both' 'it is another object of that name now'
+	elif printf %s "$before" | kubectl replace -f -; then
+		returned restored
 	else
-		printf %s "$before" | kubectl replace -f -
+		left unknown 'it cannot be replaced'
 	fi
 }
 # create_object UID KIND NAME [-n NAMESPACE]: makes one anew that holds $before, if that one was removed
 create_object() {
 	was=$1
 	shift
-	if ! written; then return 0; fi
-	if ! there "$@"; then
-		mkdir -p "$here/kept"
-		uid=$(printf %s "$before" | kubectl create -f - -o 'jsonpath={.metadata.uid}')
-		: >"$here/kept/made-$uid"
+	if ! written || ! look "$@"; then return 0; fi
+	if [ -z "$uid" ]; then
+		if mkdir -p "$here/kept" && uid=$(printf %s "$before" | kubectl create -f - -o 'jsonpath={.metadata.uid}'); then
+			returned 'made anew'
+			: >"$here/kept/made-$uid"
+		else
+			left 'as planned' 'it cannot be made anew'
+		fi
 	elif [ "$uid" != "$was" ] && [ ! -e "$here/kept/made-$uid" ]; then
-		left 'it is another object of that name now'
+		left 'unlike both' 'it is another object of that name now'
+	else
+		returned 'it was so already'
 	fi
 }`
 

@@ -175,9 +175,9 @@ func TestTheWayOutByHandDestroyedWhatOthersMade(t *testing.T) {
 		{name: "the journal is gone", fails: true, says: "whether kubectl-harden made it is not known", deny: "uid-2\ndeny all\n", arrange: func(b *byHand) {
 			must(b.t, os.Remove(path.Join(b.dir, "journal.jsonl")))
 		}},
-		{name: "the API is down", fails: true, says: "stopped at NetworkPolicy shop/other", deny: "uid-2\ndeny all\n", other: "uid-1\nother, new\n",
+		{name: "the API is down", fails: true, says: "unknown      NetworkPolicy shop/other: it cannot be looked at\n", deny: "uid-2\ndeny all\n", other: "uid-1\nother, new\n",
 			arrange: func(b *byHand) { must(b.t, os.Remove(path.Join(b.api, "up"))) }},
-		{name: "what is there cannot be saved", fails: true, says: "NetworkPolicy shop/other cannot be saved", deny: "uid-2\ndeny all\n", other: "uid-1\nother, new\n",
+		{name: "what is there cannot be saved", fails: true, says: "NetworkPolicy shop/other is left as it is: what is there cannot be saved", deny: "uid-2\ndeny all\n", other: "uid-1\nother, new\n",
 			arrange: func(b *byHand) { b.put(path.Join(b.dir, "kept"), "no directory") }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
