@@ -29,6 +29,7 @@ const (
 	KindRevert   = "revert"   // the target is about to be brought back
 	KindReverted = "reverted" // the target is back, durably
 	KindKept     = "kept"     // a directory that we made stays, for what others put there
+	KindRebase   = "rebase"   // others have changed the target since. Data: what it is taken for, and brought back to
 	KindResume   = "resume"   // a later process took an interrupted transaction over
 	KindEnd      = "end"      // Data: {"outcome": ...}
 )

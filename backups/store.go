@@ -278,7 +278,7 @@ func (s *Store) read(id string) (sum Summary, begin beginData, d decoded, err er
 		return sum, begin, d, errors.Join(err,
 			damaged(file, fmt.Sprintf("format %d is unknown: another version of the program wrote it", begin.Format)))
 	}
-	sum.Meta = begin.Meta
+	sum.Meta, begin.Targets = begin.Meta, rebased(begin.Targets, d.entries)
 	for _, t := range begin.Targets {
 		sum.Paths = append(sum.Paths, t.Path)
 	}

@@ -56,7 +56,7 @@ func (t *Tx) Restored() bool {
 	return err == nil
 }
 
-// Targets returns the targets with their contents. After Resume, a content that is damaged is nil: Put or Revert of
+// Targets returns the targets with their contents, as Rebase has left them. After Resume, a content that is damaged is nil: Put or Revert of
 // that target says so.
 func (t *Tx) Targets() []Target {
 	list := make([]Target, len(t.targets))
@@ -126,7 +126,7 @@ func (t *Tx) note(e Entry) {
 // Log writes an entry of the caller's own kind. It is durable when Log returns.
 func (t *Tx) Log(kind string, data any) error {
 	switch kind {
-	case "", KindBegin, KindPut, KindDone, KindFailed, KindRevert, KindReverted, KindKept, KindResume, KindEnd:
+	case "", KindBegin, KindPut, KindDone, KindFailed, KindRevert, KindReverted, KindKept, KindRebase, KindResume, KindEnd:
 		return fmt.Errorf("logging in %s: kind %q is the store's own", t.id, kind)
 	}
 	return t.log(kind, "", data)
