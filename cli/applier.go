@@ -68,11 +68,16 @@ func (e *engine) serve(ctx context.Context, d desk, digest string, events func(h
 			time.Sleep(followEvery)
 		}
 	}()
+	if tx := er.settles(); tx != "" {
+		e.begun(tx)
+	}
 	var res harden.Result
-	if er.Plan != nil {
+	switch {
+	case er.Plan != nil:
 		res = e.applyHere(ctx, *er.Plan, events)
-	} else {
-		e.begun(er.Recover)
+	case er.Abandon != nil:
+		res = e.abandonHere(ctx, *er.Abandon, events)
+	default:
 		res = e.recoverHere(ctx, er.Recover, er.Finish, events)
 	}
 	if _, err := d.put(deskResult, res); err != nil {

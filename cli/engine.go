@@ -158,12 +158,12 @@ func once(renew func([]string) (harden.Renewed, error)) func([]string) (harden.R
 	}
 }
 
-// Apply runs one plan under the lock. Of the undo of a transaction that waits, nothing new has to be begun.
+// Apply runs one plan under the lock. The undo of a transaction that waits begins nothing new: it ends that one.
 func (e *engine) Apply(ctx context.Context, p harden.Plan, events func(harden.Event)) harden.Result {
 	var res harden.Result
 	switch {
 	case e.undoesWaiting(p):
-		return e.abandon(ctx, p.Undoes, events)
+		res = e.abandon(ctx, p, events)
 	case e.m.start != nil:
 		res = e.send(ctx, errand{Plan: &p}, events)
 	default:
@@ -226,13 +226,22 @@ func (e *engine) Recover(ctx context.Context, id string, finish bool, events fun
 }
 
 func (e *engine) recoverHere(ctx context.Context, id string, finish bool, events func(harden.Event)) harden.Result {
+	return e.settled(ctx, events, func(a *apply.Applier) harden.Result { return a.Recover(ctx, id, finish) })
+}
+
+func (e *engine) abandonHere(ctx context.Context, shown harden.Plan, events func(harden.Event)) harden.Result {
+	return e.settled(ctx, events, func(a *apply.Applier) harden.Result { return a.Abandon(ctx, shown) })
+}
+
+// settled lets an applier end a transaction under the lock.
+func (e *engine) settled(ctx context.Context, events func(harden.Event), do func(*apply.Applier) harden.Result) harden.Result {
 	return e.locked(func(s *backups.Session) harden.Result {
 		a, err := e.applier(ctx, e.transactions(s), false)
 		if err != nil {
 			return refused(err)
 		}
 		a.Events = events
-		return a.Recover(ctx, id, finish)
+		return do(a)
 	})
 }
 

@@ -21,11 +21,30 @@ import (
 // errand is what an applier of its own is to do: the exact plan that was shown, or a transaction to settle.
 type errand struct {
 	Plan    *harden.Plan  `json:"plan,omitempty"`
+	Abandon *harden.Plan  `json:"abandon,omitempty"` // the undo of a transaction that waits, as it was shown
 	Recover string        `json:"recover,omitempty"`
 	Finish  bool          `json:"finish,omitempty"`
 	Soak    time.Duration `json:"soak"`
 	Meta    backups.Meta  `json:"meta"` // who asked, which the applier cannot see any more
 	From    runner        `json:"from"` // the process that asked, and follows
+}
+
+// kinds counts what it asks for.
+func (e errand) kinds() (n int) {
+	for _, asked := range []bool{e.Plan != nil, e.Abandon != nil, e.Recover != ""} {
+		if asked {
+			n++
+		}
+	}
+	return n
+}
+
+// settles is the transaction that it is to end; "" where it begins one.
+func (e errand) settles() string {
+	if e.Abandon != nil {
+		return e.Abandon.Undoes
+	}
+	return e.Recover
 }
 
 // runner is a process that cannot be mistaken for a later one of its number.
@@ -157,7 +176,7 @@ func takeErrand(d desk, digest string) (errand, error) {
 		return e, fmt.Errorf("taking the errand: %w", err)
 	case got != digest:
 		return e, errors.New("taking the errand: it is not what was handed over")
-	case (e.Plan == nil) == (e.Recover == ""):
+	case e.kinds() != 1:
 		return e, errors.New("taking the errand: it is neither a plan nor a transaction")
 	}
 	// Its plan may hold secrets.

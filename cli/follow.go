@@ -67,7 +67,7 @@ func (e *engine) send(ctx context.Context, er errand, events func(harden.Event))
 	if ctx.Err() != nil {
 		return refused(errors.New("interrupted before anything was changed"))
 	}
-	f := &follower{engine: e, events: events, tty: hasTTY(), tx: er.Recover}
+	f := &follower{engine: e, events: events, tty: hasTTY(), tx: er.settles()}
 	if f.tx != "" {
 		_, f.offset, _ = e.store.Entries(f.tx, 0) // what is there already was not done now
 	}

@@ -199,12 +199,26 @@ func (t *transaction) Put(step string) error    { return told(t.plan, t.Tx.Put(s
 func (t *transaction) Revert(step string) error { return told(t.plan, t.Tx.Revert(step)) }
 
 func (t *transaction) Content(step string) (harden.State, bool) {
+	tg, ok := t.target(step)
+	return harden.State(tg.After), ok
+}
+
+func (t *transaction) Prior(step string) (harden.State, bool) {
+	tg, ok := t.target(step)
+	return harden.State(tg.Before), ok
+}
+
+func (t *transaction) Rebase(step string, now, back harden.State) error {
+	return told(t.plan, t.Tx.Rebase(step, backups.State(now), backups.State(back)))
+}
+
+func (t *transaction) target(step string) (backups.Target, bool) {
 	all := t.Targets()
 	i := slices.IndexFunc(all, func(tg backups.Target) bool { return tg.ID == step })
 	if i < 0 {
-		return harden.State{}, false
+		return backups.Target{}, false
 	}
-	return harden.State(all[i].After), true
+	return all[i], true
 }
 
 // told says the store's errors in the words of harden/apply.

@@ -378,16 +378,15 @@ func (e *engine) setSwitch(ctx context.Context, p *harden.Plan) {
 	}
 }
 
-// undoesWaiting says that a plan undoes a transaction that waits for confirm: its own originals are put back then.
+// undoesWaiting says that a plan undoes a transaction that waits for confirm: that one takes its own change back then.
 func (e *engine) undoesWaiting(p harden.Plan) bool {
 	return p.Undoes != "" && len(p.UndoesControls) == 0 && e.waits(p.Undoes)
 }
 
-// abandon undoes a transaction that waits.
-func (e *engine) abandon(ctx context.Context, id string, events func(harden.Event)) harden.Result {
-	res := e.Recover(ctx, id, false, events)
-	if res.Outcome == harden.OutcomeRolledBack {
-		res.Outcome, res.Message = harden.OutcomeApplied, harden.Msg("undone, everything is as before")
+// abandon undoes a transaction that waits, as the plan of its undo says.
+func (e *engine) abandon(ctx context.Context, p harden.Plan, events func(harden.Event)) harden.Result {
+	if e.m.start != nil {
+		return e.send(ctx, errand{Abandon: &p}, events)
 	}
-	return res
+	return e.abandonHere(ctx, p, events)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -189,7 +190,7 @@ func TestSwitchTriesAgainAfterAFailedUndo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e, clock, res := lockedOut(t)
 			id, planned := res.Transaction, manifestOf(t, e)
-			rewrite(t, e, planned+"# somebody else\n")
+			rewrite(t, e, strings.Replace(planned, "--anonymous-auth=false", "--anonymous-auth=somebody-else", 1))
 			a := &app{Streams: Streams{Out: io.Discard, Err: io.Discard}}
 			fire := func(boot bool) (harden.Outcome, error) {
 				res, err := e.expire(t.Context(), id, boot, func(harden.Event) {}, func(string) {})
@@ -201,7 +202,7 @@ func TestSwitchTriesAgainAfterAFailedUndo(t *testing.T) {
 			if o, err := fire(false); o != harden.OutcomeMixed || exitCode(err) != exitMixed {
 				t.Fatalf("it ended as %s, %v", o, err)
 			}
-			if !strings.Contains(manifestOf(t, e), "# somebody else") {
+			if !strings.Contains(manifestOf(t, e), "somebody-else") {
 				t.Error("what somebody else has written is gone")
 			}
 			if s, err := e.Switch(t.Context()); err != nil || s == nil || !s.Failed || s.Waiting || s.Left <= 0 || s.Lost != "" {
@@ -232,6 +233,52 @@ func TestSwitchTriesAgainAfterAFailedUndo(t *testing.T) {
 			clock.now = clock.now.Add(time.Hour)
 			if s, err := e.Switch(t.Context()); err != nil || s != nil {
 				t.Errorf("Switch = %+v, %v", s, err)
+			}
+		})
+	}
+}
+
+// TestRollbackOfWhatWaitsIsTheOneThatWasShown: where somebody had upgraded the API server meanwhile it showed an undo that keeps
+// the upgrade, and then refused to put the whole file back, so that the change stayed in force.
+func TestRollbackOfWhatWaitsIsTheOneThatWasShown(t *testing.T) {
+	for name, apart := range map[string]bool{"by this process": false, "by an applier of its own": true} {
+		t.Run(name, func(t *testing.T) {
+			n := newApartNode(t)
+			if !apart {
+				n.m.start = nil
+			}
+			e := n.engine
+			res := e.Apply(t.Context(), lockOutPlans(t, e)[0], func(harden.Event) {})
+			if res.Outcome != harden.OutcomeWaiting {
+				t.Fatalf("%s: %s", res.Outcome, res.Message)
+			}
+			rewrite(t, e, manifestOf(t, e)+"# somebody else\n")
+			plans, err := e.Undo(t.Context(), res.Transaction, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			stale := plans[0]
+			rewrite(t, e, manifestOf(t, e)+"# and again\n")
+			if late := e.Apply(t.Context(), stale, func(harden.Event) {}); late.Outcome != harden.OutcomeRefused || late.Drift == nil || !slices.Equal(late.Hints, []string{program + " rollback " + res.Transaction + " --dry-run"}) {
+				t.Errorf("one that was shown before another change: %s: %s (%q)", late.Outcome, late.Message, late.Hints)
+			}
+			if plans, err = e.Undo(t.Context(), res.Transaction, ""); err != nil {
+				t.Fatal(err)
+			}
+			done := e.Apply(t.Context(), plans[0], func(harden.Event) {})
+			if done.Outcome != harden.OutcomeApplied || !strings.Contains(done.Message.String(), "but for what others have changed in /etc/kubernetes/manifests/kube-apiserver.yaml") {
+				t.Errorf("%s: %s", done.Outcome, done.Message)
+			}
+			for _, s := range plans[0].Steps() {
+				if now, err := e.m.node.State(s.Path); err != nil || !now.Equal(s.After) {
+					t.Errorf("%s is not as it was shown, %v", s.Path, err)
+				}
+			}
+			if text := manifestOf(t, e); !strings.HasSuffix(text, "# somebody else\n# and again\n") || strings.Contains(text, "--anonymous-auth=false") {
+				t.Errorf("the manifest is\n%s", text)
+			}
+			if o := outcomeIn(t, e, res.Transaction); o != harden.OutcomeRolledBack {
+				t.Errorf("the history says %s", o)
 			}
 		})
 	}

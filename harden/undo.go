@@ -364,6 +364,16 @@ func reverse(in UndoInput, done Step, want, now State) (State, error) {
 	return back, nil
 }
 
+// Without is what a file that others have changed becomes when all of the step is undone and theirs stays. False: they have
+// changed the same, or it cannot be told.
+func (s Step) Without(now State) (State, bool) {
+	if s.Kind != StepFile {
+		return State{}, false
+	}
+	back, err := reverse(UndoInput{}, s, s.Before, now)
+	return back, err == nil
+}
+
 func laterOn(in UndoInput, id string) string {
 	for i := len(in.Later) - 1; i >= 0; i-- {
 		for _, s := range in.Later[i].Plan.Steps() {

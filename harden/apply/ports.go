@@ -186,8 +186,12 @@ type Tx interface {
 	Revert(step string) error
 	// Restored says that restore.sh was run and has brought everything back.
 	Restored() bool
-	// Content is what Put makes of a step's target; false where the transaction has no such step.
+	// Content is what Put makes of a step's target, and Prior what Revert does; false where the transaction has no such step.
 	Content(step string) (harden.State, bool)
+	Prior(step string) (harden.State, bool)
+	// Rebase takes what is at a step's target now for what Put has made, and lets Revert make back of it, durably: others have
+	// changed it since. Recovery finds it in the journal (KindRebase).
+	Rebase(step string, now, back harden.State) error
 	// Log adds a durable entry to the journal; Entries are all so far.
 	Log(kind string, data any) error
 	Entries() ([]Entry, error)
@@ -221,6 +225,7 @@ const (
 	kindSaved      = "saved"       // savedEntry: the snapshot of etcd is complete
 	kindUndoing    = "undoing"     // the undo has begun
 	kindLeftArmed  = "left armed"  // the undo has failed, and the dead man's switch is to try again
+	kindRebase     = "rebase"      // the store's: a target that others have changed is brought back to something else
 	kindUndone     = "undone"      // undoneEntry: a component is proven to run as before
 	kindLogins     = "logins"      // loginsEntry: the remote logins that were open when the packet filter was changed
 

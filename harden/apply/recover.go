@@ -17,14 +17,14 @@ var errUnfinished = errors.New("it was not finished")
 // where every gate had passed and no confirm is awaited. With finish it goes on forward, unless the undo has begun.
 func (a *Applier) Recover(ctx context.Context, id string, finish bool) harden.Result {
 	if finish {
-		return a.settle(ctx, id, nil)
+		return a.settle(ctx, id, nil, nil)
 	}
-	return a.settle(ctx, id, errUnfinished)
+	return a.settle(ctx, id, errUnfinished, nil)
 }
 
 // settle goes forward where that is decided already, or there is no cause to undo. The turn of the process that died is over
-// with it; where the API does not answer the lease runs out, and status tells of it.
-func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Result {
+// with it; where the API does not answer the lease runs out, and status tells of it. The undo is the one that was shown, where one was.
+func (a *Applier) settle(ctx context.Context, id string, cause error, shown *harden.Plan) harden.Result {
 	defer func() { _ = a.GiveTurnBack(context.WithoutCancel(ctx)) }()
 	res := harden.Result{Transaction: id, Outcome: harden.OutcomeUnsettled}
 	tx, plan, err := a.Store.Resume(id)
@@ -34,7 +34,7 @@ func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Res
 	}
 	res.Script = tx.Script()
 	r := newRun(a, plan, tx)
-	r.resumed = true
+	r.resumed, r.shown = true, shown
 	// A root that was changed while it was offline may run by now: its files come back, whatever reads them.
 	started := plan.Target.Offline && !a.Facts.Identity.Offline
 	same := a.sameTarget
@@ -59,6 +59,12 @@ func (a *Applier) settle(ctx context.Context, id string, cause error) harden.Res
 			return res
 		}
 		return r.commit(ctx)
+	case shown != nil:
+		if err := r.asShown(ctx, *shown); err != nil {
+			refusal := a.refusal(err)
+			refusal.Transaction, refusal.Script = id, tx.Script()
+			return refusal
+		}
 	case cause == nil && found.undoing:
 		res.Message = harden.Msg("the undo of transaction %s has begun, so it cannot be finished any more", id)
 		res.Hints = []string{"kubectl-harden recover"}
@@ -132,10 +138,12 @@ func (r *run) reread() (f found, err error) {
 			if err := r.passedPoint(e); err != nil {
 				return f, err
 			}
+		case kindRebase:
+			r.adopt(e.Target)
 		case kindRevert, kindReverted:
 			f.undoing = f.undoing || r.planned(e.Target) // a canary comes and goes on the way forward
 		case kindWaiting:
-			f.waiting = true
+			f.waiting, r.waited = true, true
 		case kindRehearsed:
 			var s rehearsedEntry
 			if err := json.Unmarshal(e.Data, &s); err != nil {

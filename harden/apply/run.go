@@ -15,10 +15,12 @@ import (
 // run is one transaction on its way.
 type run struct {
 	*Applier
-	plan   harden.Plan
-	tx     Tx
-	before map[harden.ComponentID]startedEntry // as they were before the first change
-	proven map[harden.ComponentID]Instance     // the ones that passed their gates
+	plan harden.Plan
+	tx   Tx
+	// asPlanned is the plan as it was applied; an undo that keeps what others have changed goes by another one.
+	asPlanned harden.Plan
+	before    map[harden.ComponentID]startedEntry // as they were before the first change
+	proven    map[harden.ComponentID]Instance     // the ones that passed their gates
 	// resumed says that another process began this transaction, so that things may be done already.
 	resumed   bool
 	undone    map[harden.ComponentID]bool // components proven to run as before, by an earlier undo
@@ -37,11 +39,14 @@ type run struct {
 	// handedBack says that nothing of that is there any more; leads, why it may be there still.
 	handedBack bool
 	leads      error
-	kept       []string // directories that should be gone and hold what others put there
-	owed       []error  // objects that could not be put back, because the API could not be asked
-	single     *bool    // whether this is the only control plane, once that was asked
-	unproved   []string // components whose undo could not be proven, because they were not well before it either
-	mends      bool     // it renews what had ended when it began, so that not all needs to be well before
+	waited     bool         // for confirm, so that others had time to change what it has changed
+	shown      *harden.Plan // of its undo, where one was
+	theirs     []string     // targets in which others' changes stay
+	kept       []string     // directories that should be gone and hold what others put there
+	owed       []error      // objects that could not be put back, because the API could not be asked
+	single     *bool        // whether this is the only control plane, once that was asked
+	unproved   []string     // components whose undo could not be proven, because they were not well before it either
+	mends      bool         // it renews what had ended when it began, so that not all needs to be well before
 }
 
 // startedEntry is the journal of a component before its first change.
@@ -54,7 +59,7 @@ type startedEntry struct {
 
 func newRun(a *Applier, p harden.Plan, tx Tx) *run {
 	return &run{
-		Applier: a, plan: p, tx: tx, mends: p.Mends(a.Clock.Now()), before: map[harden.ComponentID]startedEntry{},
+		Applier: a, plan: p, asPlanned: p, tx: tx, mends: p.Mends(a.Clock.Now()), before: map[harden.ComponentID]startedEntry{},
 		proven: map[harden.ComponentID]Instance{}, canaries: map[int]*canary{}, rehearsed: map[int]bool{}, undone: map[harden.ComponentID]bool{},
 		notAsked: map[harden.ComponentID]bool{}, beyond: map[int]bool{},
 	}

@@ -75,12 +75,26 @@ type tx struct {
 
 func (t *tx) Script() string { return t.ScriptPath() }
 func (t *tx) Content(step string) (harden.State, bool) {
+	tg, ok := t.target(step)
+	return harden.State(tg.After), ok
+}
+
+func (t *tx) Prior(step string) (harden.State, bool) {
+	tg, ok := t.target(step)
+	return harden.State(tg.Before), ok
+}
+
+func (t *tx) Rebase(step string, now, back harden.State) error {
+	return told(t.plan, t.Tx.Rebase(step, backups.State(now), backups.State(back)))
+}
+
+func (t *tx) target(step string) (backups.Target, bool) {
 	all := t.Targets()
 	i := slices.IndexFunc(all, func(tg backups.Target) bool { return tg.ID == step })
 	if i < 0 {
-		return harden.State{}, false
+		return backups.Target{}, false
 	}
-	return harden.State(all[i].After), true
+	return all[i], true
 }
 func (t *tx) Put(step string) error    { return told(t.plan, t.Tx.Put(step)) }
 func (t *tx) Revert(step string) error { return told(t.plan, t.Tx.Revert(step)) }

@@ -220,7 +220,7 @@ func (a *Applier) Confirm(ctx context.Context, id string) harden.Result {
 
 // Expire undoes a transaction that nobody confirmed in time, as Recover does; one that was confirmed it keeps.
 func (a *Applier) Expire(ctx context.Context, id string) harden.Result {
-	return a.settle(ctx, id, ErrUnconfirmed)
+	return a.settle(ctx, id, ErrUnconfirmed, nil)
 }
 
 // PutBack brings the files of a transaction back at boot, before anything reads them, when nothing runs that could be restarted
@@ -237,8 +237,11 @@ func (a *Applier) PutBack(id string) error {
 	}
 	_ = r.tx.Log(kindUndoing, undoingEntry{Rebooted: true})
 	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("undoing: %s; the kubelet is not started yet, and what it runs is proven when it is", oneLine(errRebooted))})
+	if r.waited {
+		r.keepTheirs()
+	}
 	var errs []error
-	for _, st := range slices.Backward(plan.Stages) {
+	for _, st := range slices.Backward(r.plan.Stages) {
 		steps := slices.Clone(st.Steps)
 		slices.Reverse(steps)
 		if undo, err := st.Undo(); err == nil {

@@ -131,10 +131,10 @@ func TestFailedUndoLeavesItsSwitchArmed(t *testing.T) {
 		mend  func(w *world, p harden.Plan)
 		says  string
 	}{
-		"at expiry, as somebody else has changed the manifest": {
+		"at expiry, as somebody else has changed the same line": {
 			func(w *world, p harden.Plan) harden.Result {
 				id := w.apply(p).Transaction
-				w.write(apiserverManifest, w.node.text(apiserverManifest)+"# somebody else\n")
+				w.write(apiserverManifest, strings.Replace(w.node.text(apiserverManifest), "--min-request-timeout=1801", "--min-request-timeout=1802", 1))
 				return w.expire(id)
 			},
 			func(w *world, p harden.Plan) { w.write(apiserverManifest, string(w.before[apiserverManifest].Data)) },

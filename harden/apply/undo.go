@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -32,6 +31,9 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	_ = r.tx.Log(kindUndoing, nil)
 	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("undoing: %s", oneLine(cause))})
 	r.dropHalf()
+	if r.waited {
+		r.keepTheirs()
+	}
 	var errs []error
 	_ = r.endRedirect(ctx)
 	if err := r.endCanary(ctx); err != nil {
@@ -86,10 +88,8 @@ func (r *run) end(failed, cause error, last int) harden.Result {
 		res.Outcome = harden.OutcomeOwed
 		res.Message = harden.Msg("%s; files are as before, objects are owed: %s", why, oneLine(owed))
 		res.Hints = []string{"kubectl-harden recover"}
-	case len(r.kept) > 0:
-		res.Message = harden.Msg("%s; everything is as before, but for what others have put into %s", why, strings.Join(r.kept, ", "))
 	default:
-		res.Message = harden.Msg("%s; everything is as before", why)
+		res.Message = r.asBefore(cause)
 	}
 	stored := res.Outcome
 	if hints, refused := refusedLate(cause); refused && last == 0 && res.Outcome == harden.OutcomeRolledBack {
