@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -51,6 +52,9 @@ func (e *engine) serve(ctx context.Context, d desk, digest string, events func(h
 		return harden.Result{}, err
 	}
 	er, err := takeErrand(d, digest)
+	if errors.Is(err, os.ErrNotExist) {
+		return harden.Result{}, err // it was taken back, or another one does it and hands back what comes of it
+	}
 	if err != nil {
 		res := refused(err)
 		_, handed := d.put(deskResult, res)

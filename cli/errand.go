@@ -70,6 +70,7 @@ const defaultDesks = "/run/kubectl-harden"
 // What lies on a desk.
 const (
 	deskErrand      = "errand.json"
+	deskTaken       = "taken.json" // the errand, once it is somebody's
 	deskRunner      = "applier.json"
 	deskTransaction = "transaction"
 	deskResult      = "result.json"
@@ -167,10 +168,18 @@ func (d desk) used() bool {
 	return errE == nil && e.From.runs() || errA == nil && applier.runs()
 }
 
+// take takes the errand, for whoever comes first: the applier that does it, or who asked and wants it back. For the other one
+// it wraps os.ErrNotExist.
+func (d desk) take() error { return os.Rename(d.at(deskErrand), d.at(deskTaken)) }
+
 // takeErrand takes an errand off its desk: it must be what was laid there.
 func takeErrand(d desk, digest string) (errand, error) {
 	var e errand
-	got, err := d.get(deskErrand, &e)
+	err := d.take()
+	if err != nil {
+		return e, fmt.Errorf("taking the errand: %w", cause(err))
+	}
+	got, err := d.get(deskTaken, &e)
 	switch {
 	case err != nil:
 		return e, fmt.Errorf("taking the errand: %w", err)
@@ -180,7 +189,7 @@ func takeErrand(d desk, digest string) (errand, error) {
 		return e, errors.New("taking the errand: it is neither a plan nor a transaction")
 	}
 	// Its plan may hold secrets.
-	return e, os.Remove(d.at(deskErrand))
+	return e, os.Remove(d.at(deskTaken))
 }
 
 // transaction is the one that the applier has begun; "" before that.

@@ -84,11 +84,13 @@ func (e *engine) send(ctx context.Context, er errand, events func(harden.Event))
 		return refused(fmt.Errorf("starting the applier: %w", err))
 	}
 	digest, err := f.desk.put(deskErrand, er)
-	if err == nil {
+	laid := err == nil
+	if laid {
 		args := append([]string{"applier", string(f.desk), digest}, e.m.flags...)
 		err = e.m.start(context.WithoutCancel(ctx), f.name, args)
 	}
-	if err != nil {
+	// Whoever was to start it may have done so, whatever they say of it: what counts is whether somebody has taken the errand.
+	if err != nil && (!laid || f.takesBack()) {
 		f.desk.clear()
 		return refused(&hintedError{
 			err:   fmt.Errorf("starting the applier: %w; nothing was changed", err),
@@ -171,14 +173,23 @@ func (f *follower) result() (harden.Result, bool) {
 	return res, err == nil
 }
 
+// takesBack takes the errand back, so that no applier does it any more. False: one has taken it, or it cannot be told.
+func (f *follower) takesBack() bool { return f.desk.take() == nil }
+
 // gone says what is left of an applier that has ended without a word, or never came.
 func (f *follower) gone(began time.Time) (harden.Result, bool) {
 	switch {
 	case f.applier.PID == 0 && time.Since(began) > applierWait:
-		return refused(&hintedError{
-			err:   errors.New("starting the applier: it was started, and never came"),
-			hints: []string{"journalctl -u " + f.name, program + " status"},
-		}), true
+		if f.takesBack() {
+			return refused(&hintedError{
+				err:   errors.New("starting the applier: it was started, and never came"),
+				hints: []string{"journalctl -u " + f.name, program + " status"},
+			}), true
+		}
+		if _, err := os.Stat(string(f.desk)); errors.Is(err, os.ErrNotExist) {
+			return f.left(harden.Msg("the applier has cleared its desk before its result was read")), true
+		}
+		return harden.Result{}, false // it has come just now
 	case f.applier.PID == 0 || f.applier.runs():
 		return harden.Result{}, false
 	}

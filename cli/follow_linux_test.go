@@ -159,6 +159,71 @@ func TestAnApplierThatDiesIsTold(t *testing.T) {
 	n.idle()
 }
 
+// TestApplierThatComesLateIsFollowed: an applier that took its errand while the one who asked gave it up applied the plan, and
+// they were told that it never came.
+func TestApplierThatComesLateIsFollowed(t *testing.T) {
+	n := newApartNode(t)
+	self, err := thisRunner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, late := n.plan(), time.Now().Add(-2*applierWait)
+	lay := func(name string) (*follower, string) {
+		d, err := makeDesk(n.m.desks, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest, err := d.put(deskErrand, errand{Plan: &plan, From: self})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &follower{engine: n.engine, desk: d, name: name}, digest
+	}
+	f, digest := lay("taken")
+	if _, err := takeErrand(f.desk, digest); err != nil {
+		t.Fatal(err)
+	}
+	if res, gone := f.gone(late); gone {
+		t.Errorf("taken at the last moment: %s: %s", res.Outcome, res.Message)
+	}
+	f.desk.clear()
+	if res, gone := f.gone(late); !gone || res.Outcome != harden.OutcomeUnsettled {
+		t.Errorf("what came of it was not read: %v, %s: %s", gone, res.Outcome, res.Message)
+	}
+	f, digest = lay("never taken")
+	if res, gone := f.gone(late); !gone || res.Outcome != harden.OutcomeRefused || !strings.Contains(res.Message.String(), "never came") {
+		t.Errorf("one that never came: %v, %s: %s", gone, res.Outcome, res.Message)
+	}
+	if _, err := n.engine.serve(t.Context(), f.desk, digest, func(harden.Event) {}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it comes after all, and says %v", err)
+	}
+	if list, err := n.History(t.Context()); err != nil || len(list) > 0 {
+		t.Errorf("%d transactions, %v", len(list), err)
+	}
+	f.desk.clear()
+}
+
+// TestStartThatFailsAfterTheJobWasTaken: systemd had begun the applier when the connection to it broke, and the operator was told
+// that nothing was changed.
+func TestStartThatFailsAfterTheJobWasTaken(t *testing.T) {
+	n := newApartNode(t)
+	start := n.m.start
+	n.m.start = func(ctx context.Context, name string, args []string) error {
+		if err := start(ctx, name, args); err != nil {
+			return err
+		}
+		for {
+			if _, err := os.Stat(desk(args[1]).at(deskErrand)); errors.Is(err, os.ErrNotExist) {
+				return errors.New("connection reset by peer")
+			}
+		}
+	}
+	if res := n.apply(t.Context()); res.Outcome != harden.OutcomeApplied {
+		t.Errorf("%s: %s", res.Outcome, res.Message)
+	}
+	n.idle()
+}
+
 func TestInterruptionIsPassedOnToTheApplier(t *testing.T) {
 	n := newApartNode(t)
 	ctx, cancel := context.WithCancel(t.Context())
