@@ -266,7 +266,11 @@ func (e *engine) Confirm(ctx context.Context, id string) harden.Result {
 // expire undoes a transaction whose switch has run out, or brings its files back at boot; again, where an undo has failed. It
 // takes the place of a holder of the lock that does not do it.
 func (e *engine) expire(ctx context.Context, id string, boot bool, events func(harden.Event), say func(string)) (harden.Result, error) {
-	s, err := e.takeOver(ctx, id, say)
+	anew := func() bool { return !boot && e.armedAnew(ctx, id) }
+	s, err := e.takeOver(ctx, id, anew, say)
+	if errors.Is(err, errArmedAnew) {
+		return harden.Result{Outcome: harden.OutcomeWaiting, Transaction: id, Message: harden.Msg("%s", err.Error())}, nil
+	}
 	if err != nil {
 		return harden.Result{}, err
 	}
@@ -304,15 +308,44 @@ const (
 	undoPatience = 10 * time.Minute
 )
 
-// takeOver takes the lock. A holder that does not undo, because it hangs, is ended, if it is the process that took the lock.
-func (e *engine) takeOver(ctx context.Context, id string, say func(string)) (*backups.Session, error) {
+// errArmedAnew is the end of an expiry that came while the switch was armed once more.
+var errArmedAnew = errors.New("its time has begun anew, and its timer undoes it when that is over")
+
+// armedAnew says that the time of a transaction's switch goes on: the journal has a later end of it, and a timer waits for that.
+// The timer of an expiry waits no more. Where there is no systemd, whoever arms anew has ended the process of the expiry.
+func (e *engine) armedAnew(ctx context.Context, id string) bool {
+	entries, _, err := e.store.Entries(id, 0)
+	if err != nil {
+		return false
+	}
+	armed, _ := apply.ArmedIn(entriesOf(entries))
+	boot, now, err := e.m.guards.BootClock()
+	if armed == nil || err != nil || armed.Boot != boot || armed.Due <= now {
+		return false
+	}
+	// The journal's end is a little late, as it is taken after the timer was started: it alone does not tell.
+	power, err := e.m.guards.Armed(ctx, switchOf(id))
+	return err == nil && power == host.GuardSystemd
+}
+
+// takeOver takes the lock, unless the switch is armed anew. A holder that does not undo, because it hangs, is ended, if it is the
+// process that took the lock.
+func (e *engine) takeOver(ctx context.Context, id string, anew func() bool, say func(string)) (*backups.Session, error) {
 	since, size := e.clock.Now(), int64(-1)
 	patience := holderPatience
 	for {
 		s, err := e.store.Lock(e.holder())
 		var held *backups.LockedError
-		if !errors.As(err, &held) {
-			return s, err
+		if err != nil && !errors.As(err, &held) {
+			return nil, err
+		}
+		switch again := anew(); {
+		case again && held == nil:
+			return nil, errors.Join(errArmedAnew, s.Unlock())
+		case again:
+			return nil, errArmedAnew
+		case held == nil:
+			return s, nil
 		}
 		entries, next, err := e.store.Entries(id, 0)
 		if err == nil && apply.Undoing(entriesOf(entries)) && patience != undoPatience {

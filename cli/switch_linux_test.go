@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"kubectl-harden.io/kubectl-harden/backups"
 	"kubectl-harden.io/kubectl-harden/harden"
 	"kubectl-harden.io/kubectl-harden/harden/catalog"
+	"kubectl-harden.io/kubectl-harden/host"
 )
 
 // lockedOut is a sandbox node on which a remedy that can lock out was applied, and waits.
@@ -298,6 +300,69 @@ func rewrite(t *testing.T, e *engine, text string) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// systemdGuards are guards whose timer is systemd's: it waits, or runs what it is for.
+type systemdGuards struct {
+	guards
+	waits bool
+}
+
+func (g *systemdGuards) Armed(context.Context, string) (host.GuardPower, error) {
+	if g.waits {
+		return host.GuardSystemd, nil
+	}
+	return host.GuardNone, nil
+}
+
+// TestExpiryLeavesWhatIsArmedAnew: a timer that ran out while the time to confirm was started undid at once, as soon as the lock was
+// free, although there were minutes left to confirm; and it would end who holds the lock.
+func TestExpiryLeavesWhatIsArmedAnew(t *testing.T) {
+	e, clock, res := lockedOut(t)
+	id := res.Transaction
+	timer := &systemdGuards{guards: e.m.guards, waits: true}
+	e.m.guards = timer
+	expire := func() harden.Outcome {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		began := clock.Now()
+		clock.slept = func(int) {
+			if clock.Now().Sub(began) > time.Minute {
+				cancel()
+			}
+		}
+		var said []string
+		res, err := e.expire(ctx, id, false, func(harden.Event) {}, func(s string) { said = append(said, s) })
+		if err != nil || len(said) > 0 {
+			t.Errorf("%v, and it says %q", err, said)
+		}
+		if err := (&app{Streams: Streams{Out: io.Discard, Err: io.Discard}}).fired(id, res); err != nil {
+			t.Errorf("restore.sh would go on: %v", err)
+		}
+		return res.Outcome
+	}
+	s, err := e.store.Lock(backups.Holder{PID: 1, Since: clock.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := expire(); o != harden.OutcomeWaiting {
+		t.Errorf("while the lock is held: %s", o)
+	}
+	if err := s.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if o := expire(); o != harden.OutcomeWaiting || outcomeIn(t, e, id) != harden.OutcomeWaiting || !strings.Contains(manifestOf(t, e), "--anonymous-auth=false") {
+		t.Errorf("once it is free: %s, and the history says %s", o, outcomeIn(t, e, id))
+	}
+	if _, held, err := e.store.Holder(); held || err != nil {
+		t.Errorf("the lock is kept: %v, %v", held, err)
+	}
+	// Its own timer waits no more, though the journal's end of its time is a little later.
+	timer.waits = false
+	if o := expire(); o != harden.OutcomeRolledBack || strings.Contains(manifestOf(t, e), "--anonymous-auth=false") {
+		t.Errorf("at the end of its own time: %s", o)
 	}
 }
 

@@ -33,6 +33,10 @@ entries() { grep "^{\"seq\":[0-9]*,\"time\":\"[^\"]*\",\"kind\":\"$1\"" "$journa
 has() { entries "$1" >/dev/null; }
 # settled: it has an outcome, and not that of an undo that failed
 settled() { entries end | grep -qv '"kind":"end","data":{"outcome":"mixed"}'; }
+# armings: how often its time has begun
+armings() { entries '\(armed\|waiting\)' | wc -l; }
+# anew: it has begun once more since this script runs, so that another timer waits
+anew() { [ "$1" = expiry ] && [ "$(armings)" -gt "$armed" ] && ! has undoing; }
 # end_holder: ends the process that took the lock, if it is the same one still and has done nothing for as long as it may: %[11]d
 # seconds, or %[12]d without a word in the journal once it undoes
 end_holder() {
@@ -73,6 +77,7 @@ expiry | boot) ;;
 *) exit 2 ;;
 esac
 
+armed=$(armings)
 if program "$1"; then
 	# What runs is proven, and the switch removed, by the unit of its expiry, once the kubelet is up.
 	if [ "$1" = boot ]; then systemctl --no-block start %[9]s.service 2>/dev/null; fi
@@ -82,6 +87,7 @@ say 'the program could not bring everything back, so restore.sh does'
 exec 9>>"$lock" || exit 1
 idle=0 heard=
 until flock -n 9; do
+	if anew "$1"; then say 'its time has begun anew'; exit 0; fi
 	end_holder
 	if [ "$idle" -ge 900 ]; then say 'another run holds the lock, and cannot be ended'; exit 1; fi
 	sleep 1
@@ -89,6 +95,7 @@ until flock -n 9; do
 done
 if settled; then say 'it is settled already'; disarm; exit 0; fi
 if has passed; then say 'it was confirmed; recover settles it'; disarm; exit 0; fi
+if anew "$1"; then say 'its time has begun anew'; exit 0; fi
 if [ "$1" = boot ]; then FILES=only; export FILES; fi
 if ! /bin/sh "$here/restore.sh" 9>&-; then
 	say "not everything is as before: remove the cause, then: sh $here/restore.sh"

@@ -106,6 +106,7 @@ const (
 	mixedProgram = "#!/bin/sh\nexit 7\n"
 	goodProgram  = "#!/bin/sh\necho \"program $1 $2 $3\" >>\"$(dirname \"$0\")/log\"\n"
 	badProgram   = "#!/bin/sh\nexit 137\n"
+	armsProgram  = "#!/bin/sh\nhere=$(dirname \"$0\")\ncat \"$here/waiting\" >>\"$here/journal.jsonl\"\nexit 137\n"
 )
 
 func TestSwitchScript(t *testing.T) {
@@ -140,6 +141,21 @@ func TestSwitchScript(t *testing.T) {
 			arrange: func(s scriptedSwitch) { s.put("journal.jsonl", s.entry("begin")+s.entry("passed")) }},
 		{name: "it is settled", program: badProgram, what: "boot",
 			arrange: func(s scriptedSwitch) { s.put("journal.jsonl", s.entry("begin")+s.end(backups.Committed)) }},
+		// The timer that ran out was the one before.
+		{name: "it is armed anew meanwhile", program: armsProgram, what: "expiry",
+			arrange: func(s scriptedSwitch) {
+				s.put("journal.jsonl", s.entry("begin")+s.entry("armed"))
+				s.put("waiting", s.entry("waiting"))
+			}},
+		{name: "it was armed anew before", program: badProgram, what: "expiry", log: "restored",
+			arrange: func(s scriptedSwitch) {
+				s.put("journal.jsonl", s.entry("begin")+s.entry("armed")+s.entry("waiting"))
+			}},
+		{name: "it was armed anew, and is being undone", program: armsProgram, what: "expiry", log: "restored",
+			arrange: func(s scriptedSwitch) {
+				s.put("journal.jsonl", s.entry("begin")+s.entry("armed"))
+				s.put("waiting", s.entry("waiting")+s.entry("undoing"))
+			}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScriptedSwitch(t, tt.program)

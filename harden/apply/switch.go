@@ -132,6 +132,9 @@ func (r *run) stopped(ctx context.Context) error {
 func (r *run) wait(ctx context.Context) harden.Result {
 	within := r.plan.Switch.Within
 	last := len(r.plan.Stages) - 1
+	if err := r.stopped(ctx); err != nil {
+		return r.undo(ctx, err, last) // what was armed acts by now
+	}
 	armed, err := r.Switch.Arm(ctx, r.tx.ID(), within)
 	if err != nil {
 		return r.undo(ctx, fmt.Errorf("starting the time to confirm: %w", err), last)

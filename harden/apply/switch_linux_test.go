@@ -281,6 +281,27 @@ func TestRunBeyondItsSwitchUndoes(t *testing.T) {
 	}
 }
 
+// TestRunBeyondItsSwitchIsNotArmedAnew: a run whose switch ran out after its last look armed it once more and waited, while the
+// switch undid.
+func TestRunBeyondItsSwitchIsNotArmedAnew(t *testing.T) {
+	w, dead, p := armedWorld(t)
+	w.apply(p)
+	last := slices.IndexFunc(w.events, func(e harden.Event) bool { return e.Kind == harden.EventWaiting })
+	w, dead, p = armedWorld(t)
+	a := w.process()
+	hear := a.Events
+	a.Events = func(e harden.Event) {
+		if hear(e); len(w.events) == last {
+			w.clock.now = dead.due
+		}
+	}
+	res := a.Apply(context.Background(), p)
+	w.end()
+	if res.Outcome != harden.OutcomeRolledBack || !strings.Contains(res.Message.String(), "has run out") || len(dead.arms) != 1 || len(w.changes()) > 0 {
+		t.Errorf("%s: %s; armed for %v, left %q", res.Outcome, res.Message, dead.arms, w.changes())
+	}
+}
+
 func TestFinishArmsAnewAndWaits(t *testing.T) {
 	w, dead, p := armedWorld(t)
 	id := w.killApply(p, func() { w.die("Rename", apiserverManifest, 1) })
