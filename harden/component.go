@@ -1,11 +1,6 @@
 package harden
 
-import (
-	"slices"
-	"time"
-
-	"kubectl-harden.io/kubectl-harden/patches"
-)
+import "time"
 
 // ComponentID names a component as its process is named.
 type ComponentID string
@@ -81,25 +76,6 @@ type ControlPlane struct {
 	Address string `json:"address"` // its own, with the port: 192.0.2.11:6443
 	// Encrypts: its manifest names an encryption configuration.
 	Encrypts bool `json:"encrypts,omitempty"`
-}
-
-// ElectedBy are the leases in kube-system that a component renews when it runs with these arguments; elsewhere says that its
-// lease is in another namespace.
-func (c Component) ElectedBy(args []string) (leases []string, elsewhere bool) {
-	leases = slices.Clone(c.Leases)
-	for _, f := range patches.ParseArgs(args) {
-		switch f.Name {
-		case "leader-elect":
-			if f.HasValue && f.Value != "true" {
-				return nil, false
-			}
-		case "leader-elect-resource-name":
-			leases = []string{f.Value}
-		case "leader-elect-resource-namespace":
-			elsewhere = f.Value != "kube-system"
-		}
-	}
-	return leases, elsewhere && len(leases) > 0
 }
 
 // Components by the order in which they are changed.

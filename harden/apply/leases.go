@@ -70,11 +70,15 @@ func (r *run) awaitOthers(ctx context.Context, c harden.Component, undo bool) er
 
 // awaitRenewal sees each lease renewed between two looks, so that nobody's clock plays a part.
 func (r *run) awaitRenewal(ctx context.Context, gate harden.ComponentID, c harden.Component, args []string, wait time.Duration) error {
-	names, elsewhere := c.ElectedBy(args)
+	elected := r.Facts.Elected(c, args)
+	names := elected.Leases
 	switch {
+	case !elected.Unknown.IsZero():
+		r.unproven(gate, harden.Msg("whether the lease of %s is renewed is not asked: %s", c.ID, elected.Unknown))
+		return nil
 	case len(names) == 0:
 		return nil
-	case elsewhere:
+	case elected.Elsewhere:
 		r.unproven(gate, harden.Msg("whether the lease of %s is renewed is not asked: it is not in kube-system", c.ID))
 		return nil
 	case r.Cluster == nil:
