@@ -100,9 +100,8 @@ func assessAnonymous(f *harden.Facts) harden.Verdict {
 	flag, file := c.Flag(anonymousFlag), c.Flag(authnFlag)
 	switch {
 	case flagIs(flag, false, true):
-		if probes := anonymousProbes(c); len(probes) > 0 {
-			return harden.NeedsPerson(harden.Msg("anonymous access is off, but the %s asks %s without credentials and gets 401: the kubelet kills the API server after some minutes",
-				probes[0].name, probes[0].path), flag.Evidence(anonymousFlag), harden.Evidence{Source: c.Effective, Value: probes[0].name + " asks " + probes[0].path})
+		if v, ok := unanswered(c, nil, flag.Evidence(anonymousFlag)); ok {
+			return v
 		}
 		return harden.Passed(harden.Msg("anonymous access is off"), flag.Evidence(anonymousFlag))
 	case file.Set:
@@ -122,10 +121,13 @@ func assessAuthnConfig(f *harden.Facts, flag harden.FlagFact) harden.Verdict {
 	}
 	open, all := config.open()
 	seen := harden.Evidence{Source: file.Path, Value: config.String()}
-	switch {
-	case all:
+	if all {
 		return harden.Failed(harden.Msg("anonymous requests are accepted on every path"), seen)
-	case len(open) == 0:
+	}
+	if v, ok := unanswered(f.Component(harden.APIServer), open, seen); ok {
+		return v
+	}
+	if len(open) == 0 {
 		return harden.Passed(harden.Msg("anonymous access is off"), seen)
 	}
 	var others []string
@@ -139,6 +141,24 @@ func assessAuthnConfig(f *harden.Facts, flag harden.FlagFact) harden.Verdict {
 	}
 	return harden.Passed(harden.Msg("anonymous requests are accepted only on %s", strings.Join(open, ", ")), seen)
 }
+
+// unanswered is the verdict where a probe of the manifest asks for what is not among the paths that are open to it.
+func unanswered(c *harden.ComponentFacts, open []string, seen harden.Evidence) (harden.Verdict, bool) {
+	for _, p := range anonymousProbes(c) {
+		if slices.Contains(open, p.path) {
+			continue
+		}
+		then := harden.Msg("the kubelet kills the API server after some minutes, again and again")
+		if p.name == readiness {
+			then = harden.Msg("the kubelet takes the API server for not ready")
+		}
+		return harden.Failed(harden.Msg("the %s asks %s without credentials, which anonymous requests do not reach, and gets 401: %s", p.name, p.path, then),
+			seen, harden.Evidence{Source: c.Effective, Value: p.name + " asks " + p.path}), true
+	}
+	return harden.Verdict{}, false
+}
+
+const readiness = "readinessProbe"
 
 type probePath struct{ name, path string }
 
@@ -155,7 +175,7 @@ func anonymousProbes(c *harden.ComponentFacts) []probePath {
 	for _, p := range []struct {
 		name  string
 		probe *corev1.Probe
-	}{{"livenessProbe", ct.LivenessProbe}, {"readinessProbe", ct.ReadinessProbe}, {"startupProbe", ct.StartupProbe}} {
+	}{{"livenessProbe", ct.LivenessProbe}, {readiness, ct.ReadinessProbe}, {"startupProbe", ct.StartupProbe}} {
 		if p.probe == nil || p.probe.HTTPGet == nil {
 			continue
 		}

@@ -40,7 +40,7 @@ func TestAnonymousAuth(t *testing.T) {
 	cases := []hardentest.Verdict{
 		{Name: "kubeadm's", Want: harden.StatusFail, Says: "every path"},
 		{Name: "flag true", Edits: []hardentest.Edit{hardentest.Flag(anonymousFlag, "true")}, Want: harden.StatusFail},
-		{Name: "flag false with kubeadm's probes", Edits: []hardentest.Edit{flagFalse}, Want: harden.StatusManual, Says: "livenessProbe asks /livez without credentials"},
+		{Name: "flag false with kubeadm's probes", Edits: []hardentest.Edit{flagFalse}, Want: harden.StatusFail, Says: "livenessProbe asks /livez without credentials"},
 		{Name: "flag false with TCP probes", Edits: []hardentest.Edit{flagFalse, tcpProbes}, Want: harden.StatusPass},
 		{Name: "flag false with probes that log in", Edits: []hardentest.Edit{flagFalse, hardentest.Replace("        scheme: HTTPS\n", "        scheme: HTTPS\n        httpHeaders:\n        - name: Authorization\n          value: x\n")}, Want: harden.StatusPass},
 	}
@@ -50,10 +50,13 @@ func TestAnonymousAuth(t *testing.T) {
 		says       string
 	}{
 		{"health paths", authnHead + "anonymous:\n  enabled: true\n  conditions:\n  - path: /livez\n  - path: /readyz\n", harden.StatusPass, "only on /livez, /readyz"},
-		{"and cluster-info", authnHead + "anonymous: {enabled: true, conditions: [{path: /livez}, {path: " + clusterInfo + "}]}\n", harden.StatusPass, "cluster-info"},
-		{"another path", authnHead + "anonymous: {enabled: true, conditions: [{path: /livez}, {path: /version}]}\n", harden.StatusManual, "/version"},
+		{"and cluster-info", authnHead + "anonymous: {enabled: true, conditions: [{path: /livez}, {path: /readyz}, {path: " + clusterInfo + "}]}\n", harden.StatusPass, "cluster-info"},
+		{"another path", authnHead + "anonymous: {enabled: true, conditions: [{path: /livez}, {path: /readyz}, {path: /version}]}\n", harden.StatusManual, "/version"},
 		{"without conditions", authnHead + "anonymous: {enabled: true}\n", harden.StatusFail, "every path"},
-		{"off", authnHead + "anonymous: {enabled: false}\n", harden.StatusPass, "is off"},
+		{"off, and kubeadm's probes get 401", authnHead + "anonymous: {enabled: false}\n", harden.StatusFail, "livenessProbe asks /livez without credentials"},
+		{"without what the liveness probe asks", authnHead + "anonymous: {enabled: true, conditions: [{path: /readyz}]}\n", harden.StatusFail, "kills the API server"},
+		{"without what any probe asks", authnHead + "anonymous: {enabled: true, conditions: [{path: /healthz}]}\n", harden.StatusFail, "kills the API server"},
+		{"without what the readiness probe asks", authnHead + "anonymous: {enabled: true, conditions: [{path: /livez}]}\n", harden.StatusFail, "takes the API server for not ready"},
 		{"silent", authnHead + "jwt: []\n", harden.StatusFail, "every path"},
 		{"another kind", "kind: ConfigMap\n", harden.StatusManual, "no AuthenticationConfiguration"},
 		{"no YAML", "a: b: c\n", harden.StatusManual, "not valid YAML"},
@@ -62,7 +65,9 @@ func TestAnonymousAuth(t *testing.T) {
 		cases = append(cases, hardentest.Verdict{Name: file.name, Edits: edits, Change: change, Want: file.want, Says: file.says})
 	}
 	edits, _ := authn("")
+	off, writeOff := authn(authnHead+"anonymous: {enabled: false}\n", tcpProbes)
 	cases = append(cases,
+		hardentest.Verdict{Name: "off, with TCP probes", Edits: off, Change: writeOff, Want: harden.StatusPass, Says: "is off"},
 		hardentest.Verdict{Name: "a file that is not there", Edits: edits, Want: harden.StatusFail, Says: "does not exist"},
 		hardentest.Verdict{Name: "a file that nothing mounts", Edits: edits[:1], Want: harden.StatusFail, Says: "no mount"},
 	)
@@ -84,6 +89,7 @@ func TestHealthEndpointsOnly(t *testing.T) {
 	flag := manifestLines("+ - --authentication-config=/etc/kubernetes/authn/config.yaml")
 	version := func(v string) []hardentest.Edit { return []hardentest.Edit{hardentest.Version(v)} }
 	silent, writeSilent := authn(authnHead+"jwt: []\n", hardentest.Flag(anonymousFlag, "true"))
+	off, writeOff := authn(authnHead + "anonymous:\n  enabled: false\n")
 	oidc := []hardentest.Edit{hardentest.Flag("oidc-issuer-url", "https://id.example.com"), hardentest.Flag("oidc-client-id", "kubernetes")}
 	table().Changes(t, []hardentest.Change{
 		{Name: "fresh 1.37", Minor: "1.37", Choice: harden.Choice{Control: id}, Want: slices.Concat(fresh, flag, mount)},
@@ -99,6 +105,10 @@ func TestHealthEndpointsOnly(t *testing.T) {
 				"kube-apiserver.yaml: + kubectl-harden.io/files-sha256: ...",
 				"kube-apiserver.yaml: - - --anonymous-auth=true",
 			}},
+		{Name: "opens what the probes ask for in a file that opens nothing", Minor: "1.37", Edits: off, Change: writeOff, Choice: harden.Choice{Control: id},
+			Want: []string{"authn.yaml: - enabled: false", "authn.yaml: + conditions:",
+				"authn.yaml: + - path: /livez", "authn.yaml: + - path: /readyz", "authn.yaml: + - path: /healthz", "authn.yaml: + - path: " + clusterInfo,
+				"authn.yaml: + enabled: true", "kube-apiserver.yaml: + kubectl-harden.io/files-sha256: ..."}},
 		{Name: "keeps a file of another kind", Minor: "1.37", Change: func(n *hardentest.Node) { n.Write(authnFile, "kind: Secret\n", 0o600) },
 			Choice: harden.Choice{Control: id}, Skip: "move it away first"},
 		{Name: "not with OIDC flags", Minor: "1.37", Edits: oidc, Choice: harden.Choice{Control: id}, Skip: "jwt section by hand first"},
