@@ -18,6 +18,13 @@ type identity struct {
 var (
 	person   = identity{"kubernetes-admin", []string{"kubeadm:cluster-admins", "system:authenticated"}}
 	workload = identity{"system:serviceaccount:default:app", []string{"system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"}}
+	// people may do what matters: a rule about some of them is not about the others.
+	people = []identity{
+		person, workload,
+		{"kubernetes-super-admin", []string{"system:masters", "system:authenticated"}},
+		{"system:node:worker", []string{"system:nodes", "system:authenticated"}},
+		{"somebody", []string{"system:authenticated"}},
+	}
 )
 
 // request is one that a policy is tried with.
@@ -26,19 +33,30 @@ type request struct {
 	namespace             string // empty for what is not in namespaces
 }
 
-// important are requests that an investigation asks for (CIS 3.2.2): at least their metadata should be recorded.
+// anySpace stands for a namespace that no rule names.
+const anySpace = "*"
+
+// important are requests that an investigation asks for (CIS 3.2.2): at least their metadata should be recorded. Those in default are
+// made in any other namespace too.
 var important = []request{
 	{"get", "", "secrets", "default"}, {"list", "", "secrets", "default"}, {"create", "", "secrets", "default"}, {"delete", "", "secrets", "default"},
-	{"get", "", "secrets", "kube-system"},
+	{"deletecollection", "", "secrets", "default"},
+	{"get", "", "secrets", "kube-system"}, {"list", "", "secrets", ""},
 	{"update", "", "configmaps", "default"},
 	{"create", "", "serviceaccounts/token", "default"},
 	{"create", "authentication.k8s.io", "tokenreviews", ""},
 	{"create", "", "pods", "default"}, {"delete", "", "pods", "default"}, {"create", "", "pods", "kube-system"},
+	{"deletecollection", "", "pods", "default"},
 	{"create", "apps", "deployments", "default"}, {"patch", "apps", "deployments", "default"},
 	{"create", "", "pods/exec", "default"}, {"create", "", "pods/attach", "default"}, {"create", "", "pods/portforward", "default"},
-	{"get", "", "pods/proxy", "default"}, {"get", "", "services/proxy", "default"},
+	{"patch", "", "pods/ephemeralcontainers", "default"},
+	{"get", "", "pods/proxy", "default"}, {"get", "", "services/proxy", "default"}, {"get", "", "nodes/proxy", ""}, {"create", "", "nodes/proxy", ""},
 	{"create", "rbac.authorization.k8s.io", "rolebindings", "default"}, {"create", "rbac.authorization.k8s.io", "clusterrolebindings", ""},
 	{"update", "rbac.authorization.k8s.io", "clusterroles", ""},
+	{"create", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", ""},
+	{"delete", "admissionregistration.k8s.io", "validatingwebhookconfigurations", ""},
+	{"create", "certificates.k8s.io", "certificatesigningrequests", ""},
+	{"update", "certificates.k8s.io", "certificatesigningrequests/approval", ""},
 }
 
 // importantBefore35: shells over WebSocket were opened by get until 1.35.
@@ -49,16 +67,41 @@ func gaps(p auditv1.Policy, v harden.Version) []harden.Message {
 	if !v.AtLeast(1, 35) {
 		asked = slices.Concat(important, importantBefore35)
 	}
+	type gap struct {
+		verb, what string
+		rule       int
+	}
+	seen := map[gap]bool{}
 	var out []harden.Message
-	for _, who := range []identity{person, workload} {
-		for _, r := range asked {
-			rule := ruleFor(p, who, r, "")
-			if level(p, rule) == auditv1.LevelNone {
-				out = append(out, harden.Msg("%s of %s by %s is not recorded (%s)", r.verb, r, who.user, ruleName(rule)))
+	for _, r := range asked {
+		tries := []request{r}
+		if r.namespace == "default" {
+			tries = append(tries, request{r.verb, r.group, r.resource, anySpace})
+		}
+		for _, who := range people {
+			for _, try := range tries {
+				rule := ruleFor(p, who, try, "")
+				if key := (gap{r.verb, r.String(), rule}); level(p, rule) == auditv1.LevelNone && !seen[key] {
+					seen[key] = true
+					out = append(out, harden.Msg("%s of %s%s by %s is not recorded (%s)", r.verb, r, try.where(), who.user, ruleName(rule)))
+				}
 			}
 		}
 	}
 	return out
+}
+
+// where is said where it is not what one thinks of.
+func (r request) where() string {
+	switch {
+	case r.namespace == anySpace:
+		return " in other namespaces"
+	case r.namespace == "kube-system":
+		return " in kube-system"
+	case r.namespace == "" && r.resource == "secrets":
+		return " of all namespaces"
+	}
+	return ""
 }
 
 // bodies hold secrets: in the request, recorded from level Request on, or only in the response. What is deleted is answered with
@@ -152,13 +195,7 @@ func records(p auditv1.Policy, who identity, r request) bool {
 // counts says whether a rule is the first that matches some request of the kind.
 func counts(p auditv1.Policy, i int, verb, group, resource string) bool {
 	rule := p.Rules[i]
-	spaces, names := rule.Namespaces, []string{""}
-	if len(spaces) == 0 {
-		spaces = []string{"default", "kube-system"}
-	}
-	if resource == "tokenreviews" {
-		spaces = []string{""}
-	}
+	spaces, names := spacesOf(rule, verb, resource), []string{""}
 	for _, g := range rule.Resources {
 		names = append(names, g.ResourceNames...)
 	}
@@ -174,9 +211,24 @@ func counts(p auditv1.Policy, i int, verb, group, resource string) bool {
 	return false
 }
 
+// spacesOf a rule are the namespaces that it names, or any, as far as the request can be made there: what is in no namespace, and a list
+// over all of them, have none.
+func spacesOf(rule auditv1.PolicyRule, verb, resource string) []string {
+	out := slices.Clone(rule.Namespaces)
+	if len(out) == 0 {
+		out = []string{"default", "kube-system", anySpace, ""}
+	}
+	return slices.DeleteFunc(out, func(space string) bool {
+		if resource == "tokenreviews" {
+			return space != ""
+		}
+		return space == "" && verb != "list"
+	})
+}
+
 // peopleOf a rule are whom it names, or anybody.
 func peopleOf(rule auditv1.PolicyRule) []identity {
-	out := []identity{person, workload}
+	out := people
 	if len(rule.UserGroups) > 0 {
 		out = nil
 		for _, g := range rule.UserGroups {

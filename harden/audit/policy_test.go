@@ -16,6 +16,41 @@ const (
 	literal  = head + "rules:\n- level: RequestResponse\n"
 )
 
+// google is the policy that kubernetes/kubernetes gives control planes on GCE (cluster/gce/gci/configure-helper.sh), without comments.
+const google = head + `rules:
+- {level: None, users: ["system:kube-proxy"], verbs: [watch], resources: [{group: "", resources: [endpoints, services, services/status]}]}
+- {level: None, users: ["system:unsecured"], namespaces: [kube-system], verbs: [get], resources: [{group: "", resources: [configmaps]}]}
+- {level: None, users: [kubelet], verbs: [get], resources: [{group: "", resources: [nodes, nodes/status]}]}
+- {level: None, userGroups: ["system:nodes"], verbs: [get], resources: [{group: "", resources: [nodes, nodes/status]}]}
+- level: None
+  users: ["system:kube-controller-manager", "system:cloud-controller-manager", "system:kube-scheduler", "system:serviceaccount:kube-system:endpoint-controller"]
+  verbs: [get, update]
+  namespaces: [kube-system]
+  resources: [{group: "", resources: [endpoints]}]
+- {level: None, users: ["system:apiserver"], verbs: [get], resources: [{group: "", resources: [namespaces, namespaces/status, namespaces/finalize]}]}
+- {level: None, users: [cluster-autoscaler], verbs: [get, update], namespaces: [kube-system], resources: [{group: "", resources: [configmaps, endpoints]}]}
+- {level: None, users: ["system:kube-controller-manager", "system:cloud-controller-manager"], verbs: [get, list], resources: [{group: metrics.k8s.io}]}
+- {level: None, nonResourceURLs: ["/healthz*", /version, "/swagger*"]}
+- {level: None, resources: [{group: "", resources: [events]}]}
+- level: Request
+  users: [kubelet, "system:node-problem-detector", "system:serviceaccount:kube-system:node-problem-detector"]
+  verbs: [update, patch]
+  resources: [{group: "", resources: [nodes/status, pods/status]}]
+  omitStages: [RequestReceived]
+- level: Request
+  userGroups: ["system:nodes"]
+  verbs: [update, patch]
+  resources: [{group: "", resources: [nodes/status, pods/status]}]
+  omitStages: [RequestReceived]
+- {level: Request, users: ["system:serviceaccount:kube-system:namespace-controller"], verbs: [deletecollection], omitStages: [RequestReceived]}
+- level: Metadata
+  resources: [{group: "", resources: [secrets, configmaps, serviceaccounts/token]}, {group: authentication.k8s.io, resources: [tokenreviews]}]
+  omitStages: [RequestReceived]
+- {level: Request, verbs: [get, list, watch], resources: [{group: ""}, {group: apps}, {group: rbac.authorization.k8s.io}], omitStages: [RequestReceived]}
+- {level: RequestResponse, resources: [{group: ""}, {group: apps}, {group: rbac.authorization.k8s.io}], omitStages: [RequestReceived]}
+- {level: Metadata, omitStages: [RequestReceived]}
+`
+
 func TestPolicyTemplateIsGood(t *testing.T) {
 	for minor := 29; minor <= 37; minor++ {
 		if j := judge(patches.AuditPolicy(), harden.Version{Major: 1, Minor: minor}); len(j.fatal)+len(j.leaks)+len(j.gaps) > 0 {
@@ -67,6 +102,23 @@ var judged = []struct {
 	{"shells by create only, since 1.35", head + "rules:\n- {level: Metadata, verbs: [create], resources: [{group: \"\", resources: [pods/exec, pods/attach, pods/portforward]}]}\n- {level: None, resources: [{group: \"\", resources: [pods/exec, pods/attach, pods/portforward]}]}\n- level: Metadata\n", 35, "", "", ""},
 	{"nothing of workloads", head + "rules:\n- {level: None, userGroups: [\"system:serviceaccounts\"]}\n- level: Metadata\n", 37, "", "", "by system:serviceaccount:default:app"},
 	{"all stages left out", head + "omitStages: [RequestReceived, ResponseComplete]\nrules:\n- level: Metadata\n", 37, "", "", "not recorded"},
+	{"secrets of the namespaces that one thinks of", head + "rules:\n- {level: Metadata, namespaces: [default, kube-system], resources: [{group: \"\", resources: [secrets, serviceaccounts/token]}]}\n- {level: Metadata, resources: [{group: authentication.k8s.io}]}\n- level: RequestResponse\n", 37, "", "rules[2] is RequestResponse, which writes the bodies of create of secrets", ""},
+	{"lists of all secrets", head + "rules:\n- {level: RequestResponse, namespaces: [\"\"], verbs: [list]}\n- level: Metadata\n", 37, "", "rules[0] is RequestResponse, which writes the bodies of list of secrets", ""},
+	{"secrets of the people that one thinks of", head + "rules:\n- {level: Metadata, userGroups: [\"kubeadm:cluster-admins\", \"system:serviceaccounts\"]}\n- level: RequestResponse\n", 37, "", "rules[1] is RequestResponse, which writes the bodies of create of secrets", ""},
+	{"secrets of all who log in", head + "rules:\n- {level: Metadata, userGroups: [\"system:authenticated\"]}\n- level: RequestResponse\n", 37, "", "", ""},
+	{"nothing of other namespaces", head + "rules:\n- {level: Metadata, namespaces: [default, kube-system, \"\"]}\n", 37, "", "", "get of secrets in other namespaces by kubernetes-admin is not recorded (no rule matches)"},
+	{"nothing of lists over all namespaces", head + "rules:\n- {level: None, namespaces: [\"\"], verbs: [list]}\n- level: Metadata\n", 37, "", "", "list of secrets of all namespaces by kubernetes-admin is not recorded (rules[0])"},
+	{"nothing of masters", head + "rules:\n- {level: None, userGroups: [\"system:masters\"]}\n- level: Metadata\n", 37, "", "", "get of secrets by kubernetes-super-admin"},
+	{"nothing of nodes", head + "rules:\n- {level: None, userGroups: [\"system:nodes\"]}\n- level: Metadata\n", 37, "", "", "by system:node:worker"},
+	{"nothing of who is in no group", head + "rules:\n- {level: Metadata, userGroups: [\"kubeadm:cluster-admins\", \"system:masters\", \"system:nodes\", \"system:serviceaccounts\"]}\n", 37, "", "", "by somebody is not recorded"},
+	{"nothing of what nodes do with themselves", head + "rules:\n- {level: None, userGroups: [\"system:nodes\"], verbs: [get, update, patch], resources: [{group: \"\", resources: [nodes, nodes/status]}]}\n- level: Metadata\n", 37, "", "", ""},
+	{"nothing of debugging containers", head + "rules:\n- {level: None, resources: [{group: \"\", resources: [pods/ephemeralcontainers]}]}\n- level: Metadata\n", 37, "", "", "patch of pods/ephemeralcontainers"},
+	{"nothing of kubelets by way of the API", head + "rules:\n- {level: None, resources: [{group: \"\", resources: [nodes/proxy]}]}\n- level: Metadata\n", 37, "", "", "get of nodes/proxy"},
+	{"nothing of webhooks", head + "rules:\n- {level: None, resources: [{group: admissionregistration.k8s.io}]}\n- level: Metadata\n", 37, "", "", "create of mutatingwebhookconfigurations.admissionregistration.k8s.io"},
+	{"nothing of certificates", head + "rules:\n- {level: None, resources: [{group: certificates.k8s.io}]}\n- level: Metadata\n", 37, "", "", "update of certificatesigningrequests/approval.certificates.k8s.io"},
+	{"nothing of deleting all at once", head + "rules:\n- {level: None, verbs: [deletecollection]}\n- level: Metadata\n", 37, "", "", "deletecollection of secrets"},
+	{"Google's", google, 37, "", "", ""},
+
 	{"one misspelt field", head + "rules:\n- {level: Metadata, resource: [x]}\n", 37, "", "", "ignores a part of it"},
 }
 
