@@ -89,16 +89,16 @@ func (l limit) assess(f *harden.Facts) harden.Verdict {
 		return harden.Failed(harden.Msg("--%s: %s", l.flag, err), seen)
 	case !flag.Set && c.Version.IsZero():
 		return harden.NeedsPerson(harden.Msg("--%s is not set, and what that means depends on the version, which is not known", l.flag), seen)
-	case n == 0 && l.zeroIs100 && !c.Version.AtLeast(1, 36):
-		return harden.Passed(harden.Msg("before 1.36, --%s is 100 %s where it is 0 or not set", l.flag, l.unit), seen)
-	case n == 0 && !flag.Set:
+	case !flag.Set && n >= l.least:
+		return harden.Failed(harden.Msg("--%s is not set: it is %d %s by default here, which changes with versions, and which scanners do not see", l.flag, n, l.unit), seen)
+	case !flag.Set:
 		return harden.Failed(harden.Msg("--%s is not set, which is 0 before 1.36: %s", l.flag, l.zero), seen)
+	case n == 0 && l.zeroIs100 && !c.Version.AtLeast(1, 36):
+		return harden.Failed(harden.Msg("--%s is 0, which is 100 %s before 1.36; since then %s", l.flag, l.unit, l.zero), seen)
 	case n == 0:
 		return harden.Failed(l.zero, seen)
 	case n < l.least:
 		return harden.Failed(harden.Msg("--%s is %d %s, less than the %d asked for", l.flag, n, l.unit, l.least), seen)
-	case !flag.Set:
-		return harden.Passed(harden.Msg("--%s is not set, which is %d %s since 1.36", l.flag, n, l.unit), seen)
 	}
 	return harden.Passed(harden.Msg("--%s is %d %s", l.flag, n, l.unit), seen)
 }
@@ -107,8 +107,11 @@ func (l limit) assess(f *harden.Facts) harden.Verdict {
 func (l limit) inForce(c *harden.ComponentFacts) (int, error) {
 	flag := c.Flag(l.flag)
 	if !flag.Set {
-		if c.Version.AtLeast(1, 36) {
+		switch {
+		case c.Version.AtLeast(1, 36):
 			return l.default36, nil
+		case l.zeroIs100 && !c.Version.IsZero():
+			return 100, nil
 		}
 		return 0, nil
 	}

@@ -50,7 +50,9 @@ func TestKeepsWhatIsRight(t *testing.T) {
 		skip    string
 	}{
 		{"only the limits are missing", logging(t, "1.30", LogFile, policy), "audit-log-maxage",
-			[]string{"kube-apiserver.yaml: + - --audit-log-maxage=30", "kube-apiserver.yaml: + - --audit-log-maxbackup=10"}, ""},
+			[]string{"kube-apiserver.yaml: + - --audit-log-maxage=30", "kube-apiserver.yaml: + - --audit-log-maxbackup=10", "kube-apiserver.yaml: + - --audit-log-maxsize=100"}, ""},
+		{"what is in force by default is written down", logging(t, "1.37", LogFile, policy), "audit-log-maxsize",
+			[]string{"kube-apiserver.yaml: + - --audit-log-maxage=366", "kube-apiserver.yaml: + - --audit-log-maxbackup=100", "kube-apiserver.yaml: + - --audit-log-maxsize=100"}, ""},
 		{"one limit is too low", logging(t, "1.34", LogFile, policy, append(full, hardentest.Flag("audit-log-maxsize", "10"))...), "audit-log-maxsize",
 			[]string{"kube-apiserver.yaml: - - --audit-log-maxsize=10", "kube-apiserver.yaml: + - --audit-log-maxsize=100"}, ""},
 		{"standard output needs no limits", logging(t, "1.30", "-", policy), "audit-log-maxage", nil, "standard output"},

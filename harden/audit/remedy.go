@@ -91,10 +91,10 @@ func outcomeOf(f *harden.Facts, v harden.Values) outcome {
 		case given:
 			asked, _ := strconv.Atoi(value)
 			o.numbers[l.part], o.new[l.part] = asked, true
-		case set && right:
+		case right && set:
 			o.numbers[l.part] = n
-		case !set && !o.newPath && l.assess(f).Status == harden.StatusPass:
-			o.numbers[l.part] = max(n, l.least)
+		case right && !set && !o.newPath: // what is in force is written down
+			o.numbers[l.part], o.new[l.part] = n, true
 		default:
 			o.numbers[l.part], o.new[l.part] = l.least, true
 		}
