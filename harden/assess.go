@@ -42,7 +42,11 @@ func assessOne(f *Facts, a Area, c Control) Finding {
 	return out
 }
 
-func verdict(f *Facts, c Control) Verdict {
+// verdict is the control's, of what the component has read.
+func verdict(f *Facts, c Control) Verdict { return asRead(f, c, judged(f, c)) }
+
+// judged is the control's verdict of what lies there.
+func judged(f *Facts, c Control) Verdict {
 	if NotANode(f) {
 		return NotFor(noNode)
 	}

@@ -169,7 +169,7 @@ func (p *planner) take(c Choice) error {
 	if !p.permitted(c, control, remedy, values) {
 		return nil
 	}
-	intents, err := remedy.Intents(f, values)
+	intents, err := p.intents(c, control, remedy, values)
 	if err != nil {
 		p.skip(c, remedy.ID, Msg("%s", err.Error()))
 		return nil
@@ -219,6 +219,21 @@ func (p *planner) take(c Choice) error {
 	}
 	p.taken = append(p.taken, Choice{Control: c.Control, Remedy: remedy.ID, Options: values, Accept: c.Accept, Named: c.Named})
 	return nil
+}
+
+// intents are the remedy's. Where nothing is wrong but that the component has not read its file, they are a start, unless more is
+// asked for.
+func (p *planner) intents(c Choice, control Control, r Remedy, values Values) ([]Intent, error) {
+	start := p.in.Facts.start(control)
+	usual, _ := DefaultRemedy(p.in.Facts, control)
+	if start != nil && r.ID == usual.ID && len(c.Options) == 0 {
+		return start, nil
+	}
+	out, err := r.Intents(p.in.Facts, values)
+	if err == nil && start != nil && !p.changes(c.Control, r, values) {
+		return start, nil
+	}
+	return out, err
 }
 
 // asksMore says that a choice asks for something beyond that the control passes: an option, or one of several remedies.

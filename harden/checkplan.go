@@ -262,9 +262,11 @@ func Recheck(p Plan, f *Facts, areas []Area) ([]Check, error) {
 		}
 		// What is kept has been done on the node already: the remedy may have nothing to ask for there any more.
 		intents, err := r.Intents(f, values)
-		if err != nil && !p.persists(c.Control) {
+		start := f.start(control)
+		if err != nil && start == nil && !p.persists(c.Control) {
 			return nil, &PlanError{c.Control, err.Error()}
 		}
+		intents = append(slices.Clip(intents), start...)
 		for _, i := range intents {
 			wanted[askKey(c.Control, i)] = true
 			if kept, ok := persisted(f, i); ok {

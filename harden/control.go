@@ -20,7 +20,8 @@ type Control struct {
 	// Versions it holds for, judged by the oldest component involved; elsewhere it is NotApplicable.
 	Versions VersionRange
 	// Component and Flags say from which command line the verdict is read. Where the running process, its manifest and
-	// kubeadm's configuration disagree about one of these flags, the engine says so in the evidence.
+	// kubeadm's configuration disagree about one of these flags, the engine says so in the evidence. Where the evidence names a file that
+	// the component reads only when it starts, and that was changed since, the engine changes the verdict and has the component restart.
 	Component ComponentID
 	Flags     []string
 	// Fields of the kubelet's configuration from which the verdict is read. The engine adds what the running kubelet and the cluster's

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	admissionFlag = "admission-control-config-file"
+	admissionFlag = harden.AdmissionFlag
 	admissionDir  = "/etc/kubernetes/admission"
 	admissionFile = admissionDir + "/config.yaml"
 )

@@ -62,7 +62,9 @@ func assessFalco(f *harden.Facts) harden.Verdict {
 	if !mounted || m.file {
 		return harden.NeedsPerson(harden.Msg("the log is not in a directory of the host, where a pod of Falco's could follow it; %s says what to do", partPath), seen...)
 	}
-	file := f.Referred(harden.APIServer, c.Flag(policyFlag).Last())
+	policy := c.Flag(policyFlag)
+	seen = append(seen, policy.Evidence(policyFlag))
+	file := f.Referred(harden.APIServer, policy.Last())
 	p, err := decode(file.State.Data)
 	if !file.Known || !file.State.Exists || err != nil {
 		return harden.NeedsPerson(harden.Msg("what the policy records is not known here; %s says why", partPolicy), seen...)

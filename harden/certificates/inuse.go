@@ -39,33 +39,20 @@ var inUse = harden.Control{
 		Breaks: []harden.Message{harden.Msg("While one of them restarts, what it does waits: for half a minute nothing is scheduled, or no controller works.")},
 		Intents: func(f *harden.Facts, _ harden.Values) ([]harden.Intent, error) {
 			var out []harden.Intent
-			for _, o := range outdated(f) {
-				out = append(out, harden.Restart(o.id, o.file.Path+" of "+o.file.Modified.UTC().Format(time.RFC3339)))
+			for _, id := range outdated(f) {
+				out = append(out, f.RestartUnread(id))
 			}
 			return out, nil
 		},
 	}},
 }
 
-// old is a component that started before a file was written that it reads at its start.
-type old struct {
-	id   harden.ComponentID
-	file harden.StatFact
-}
-
 // outdated are all of them, once each.
-func outdated(f *harden.Facts) []old {
-	var out []old
+func outdated(f *harden.Facts) []harden.ComponentID {
+	var out []harden.ComponentID
 	for _, r := range readAtStart {
-		c := f.Component(r.id)
-		if c == nil || c.Process == nil {
-			continue
-		}
-		for _, flag := range r.flags {
-			if s, ok := f.Stat(flagFile(f, r.id, flag)); ok && c.Process.StartedBefore(s) {
-				out = append(out, old{r.id, s})
-				break
-			}
+		if slices.ContainsFunc(f.Unread(r.id), func(u harden.UnreadFile) bool { return slices.Contains(r.flags, u.Flag) }) {
+			out = append(out, r.id)
 		}
 	}
 	return out
@@ -90,8 +77,8 @@ func assessInUse(f *harden.Facts) harden.Verdict {
 		}
 	}
 	var names []string
-	for _, o := range outdated(f) {
-		names = append(names, string(o.id))
+	for _, id := range outdated(f) {
+		names = append(names, string(id))
 	}
 	if len(names) > 0 {
 		return harden.Failed(harden.Msg("%s started before its kubeconfig was written, and uses the one before", strings.Join(names, " and ")), seen...)

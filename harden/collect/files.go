@@ -147,12 +147,18 @@ func (c *fileCollector) paths() []string {
 					if name == "audit-log-path" {
 						out = append(out, path.Dir(host))
 					}
+					if name == harden.AdmissionFlag {
+						out = append(out, c.f.AdmissionFiles(host, flag.Last())...)
+					}
 				}
 			}
 		}
 	}
-	if c.f.Component(harden.Etcd) != nil {
+	if etcd := c.f.Component(harden.Etcd); etcd != nil {
 		out = append(out, "/var/lib/etcd")
+		if host, ok := etcd.HostPath(etcd.EtcdConfigFile()); ok {
+			out = append(out, host)
+		}
 	}
 	out = append(out, "/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/cri-dockerd.sock", "/run/docker.sock")
 	k := c.f.Kubelet

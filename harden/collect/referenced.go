@@ -4,8 +4,6 @@ import (
 	"path"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
@@ -84,29 +82,12 @@ func collectLogDisk(n Node, f *harden.Facts, log string) {
 	f.Disks[dir] = fact
 }
 
-// collectAdmission reads the files that the admission configuration names, beside it where their paths are relative.
+// collectAdmission reads the files that the admission configuration names.
 func collectAdmission(n Node, f *harden.Facts, c *harden.ComponentFacts) {
-	const flag = "admission-control-config-file"
-	for _, at := range []string{c.Flag(flag).Last(), c.FileFlag(flag).Last()} {
-		host, ok := c.HostPath(at)
-		if !ok {
-			continue
-		}
-		var config struct {
-			Plugins []struct {
-				Path string `json:"path"`
-			} `json:"plugins"`
-		}
-		if yaml.Unmarshal(f.Files[host].State.Data, &config) != nil {
-			continue
-		}
-		for _, p := range config.Plugins {
-			switch {
-			case p.Path == "":
-			case path.IsAbs(p.Path):
-				readReferred(n, f, c, p.Path)
-			default:
-				readReferred(n, f, c, path.Join(path.Dir(at), p.Path))
+	for _, flag := range []harden.FlagFact{c.Flag(harden.AdmissionFlag), c.FileFlag(harden.AdmissionFlag)} {
+		if host, ok := c.HostPath(flag.Last()); ok {
+			for _, named := range f.AdmissionFiles(host, flag.Last()) {
+				readInto(n, f, named)
 			}
 		}
 	}
