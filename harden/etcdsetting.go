@@ -30,7 +30,7 @@ func (s EtcdSetting) Is(want bool) bool {
 var etcdSections = map[string]string{
 	"cert-file": "client-transport-security.cert-file", "key-file": "client-transport-security.key-file",
 	"trusted-ca-file": "client-transport-security.trusted-ca-file", "client-cert-auth": "client-transport-security.client-cert-auth",
-	"auto-tls":       "client-transport-security.auto-tls",
+	"auto-tls": "client-transport-security.auto-tls", "client-key-file": "client-transport-security.client-key-file",
 	"peer-cert-file": "peer-transport-security.cert-file", "peer-key-file": "peer-transport-security.key-file",
 	"peer-trusted-ca-file": "peer-transport-security.trusted-ca-file", "peer-client-cert-auth": "peer-transport-security.client-cert-auth",
 	"peer-auto-tls": "peer-transport-security.auto-tls",

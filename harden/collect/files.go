@@ -115,17 +115,17 @@ func (c *fileCollector) folder(dir string, depth int) {
 	}
 }
 
-// fileArgs are flags of static pods that name files or directories of the host.
+// fileArgs are flags of static pods that name files or directories of the host, beside those that name private keys.
 var fileArgs = map[harden.ComponentID][]string{
 	harden.APIServer: {
 		"audit-policy-file", "audit-log-path", "audit-webhook-config-file", "authentication-config", "authorization-config",
 		"admission-control-config-file", "authentication-token-webhook-config-file", "authorization-webhook-config-file",
 		"egress-selector-config-file", "encryption-provider-config", "tracing-config-file", "token-auth-file",
-		"client-ca-file", "tls-cert-file", "tls-private-key-file",
+		"client-ca-file", "tls-cert-file",
 	},
-	harden.ControllerManager: {"kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig", "cluster-signing-key-file"},
+	harden.ControllerManager: {"kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"},
 	harden.Scheduler:         {"kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig", "config"},
-	harden.Etcd:              {"data-dir", "wal-dir", "config-file", "cert-file", "key-file"},
+	harden.Etcd:              {"data-dir", "wal-dir", "config-file", "cert-file"},
 }
 
 // paths are what the node's own configuration names, wherever it lies.
@@ -154,6 +154,7 @@ func (c *fileCollector) paths() []string {
 			}
 		}
 	}
+	out = append(out, c.f.KeyFiles()...)
 	if etcd := c.f.Component(harden.Etcd); etcd != nil {
 		out = append(out, "/var/lib/etcd")
 		if host, ok := etcd.HostPath(etcd.EtcdConfigFile()); ok {

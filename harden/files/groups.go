@@ -1,7 +1,6 @@
 package files
 
 import (
-	"path"
 	"slices"
 	"strings"
 
@@ -112,8 +111,10 @@ var groups = []group{
 		owners: harden.Refs{CIS: []string{"1.1.19"}, STIG: []string{"V-242451"}, Seed: []string{seedTLS}, Docs: []string{docsPKI}},
 		find: func(f *harden.Facts) []member {
 			var out []member
+			keys := pkiKeys(f)
 			for _, dir := range pkiDirs(f) {
-				out = append(out, all(f, public, inDir(f, dir, ext(".crt", ".pub", ".pem"))...)...)
+				open := slices.DeleteFunc(inDir(f, dir, ext(".crt", ".pub", ".pem")), func(p string) bool { return slices.Contains(keys, p) })
+				out = append(out, all(f, public, open...)...)
 				out = append(out, at(f, dir, folder)...)
 			}
 			return out
@@ -128,16 +129,11 @@ var groups = []group{
 			"Neither can be taken back without a new CA or a new key for the whole cluster."),
 		modes:  harden.Refs{CIS: []string{"1.1.21"}, STIG: []string{"V-242467"}, Seed: []string{seedTLS}, Docs: []string{docsPKI}},
 		owners: harden.Refs{CIS: []string{"1.1.19"}, STIG: []string{"V-242451"}, Seed: []string{seedTLS}, Docs: []string{docsPKI}},
-		find: func(f *harden.Facts) []member {
-			var out []member
-			for _, dir := range pkiDirs(f) {
-				out = append(out, all(f, private, inDir(f, dir, ext(".key"))...)...)
-			}
-			return out
-		},
+		find:   func(f *harden.Facts) []member { return all(f, private, pkiKeys(f)...) },
 		none:   harden.Msg("this node keeps no private keys of a control plane"),
 		risk:   harden.RiskNode,
-		breaks: []harden.Message{harden.Msg("Agents that check or use the keys without being root, such as an exporter of etcd's metrics.")},
+		breaks: []harden.Message{harden.Msg("Agents that check or use the keys without being root, such as an exporter of etcd's metrics, " +
+			"or another server that shares a key that a flag names.")},
 	},
 	{
 		id: "files-kubelet-unit", what: "kubelet's unit and the files that it reads its flags from", severity: harden.Medium,
@@ -192,7 +188,8 @@ var groups = []group{
 			if f.Kubelet != nil {
 				// On OpenShift the file of this name is the kubelet's configuration.
 				paths = slices.DeleteFunc(paths, func(p string) bool { return p == f.Kubelet.Flag("config").Last() })
-				paths = append(paths, f.Kubelet.Flag("kubeconfig").Last())
+				key, _ := f.Kubelet.Field("tlsPrivateKeyFile").Value.(string)
+				paths = append(paths, f.Kubelet.Flag("kubeconfig").Last(), key)
 			}
 			return all(f, private, append(paths, inDir(f, kubeletPKI, ext(".pem", ".key"))...)...)
 		},
@@ -257,22 +254,6 @@ func staticPodDir(f *harden.Facts) string {
 		return f.Kubelet.StaticPodPath
 	}
 	return harden.StaticPodDir
-}
-
-// pkiDirs are the folder of the cluster's certificates and those in it.
-func pkiDirs(f *harden.Facts) []string {
-	top := kubernetesDir + "/pki"
-	if files := hostFiles(f, harden.APIServer, "client-ca-file"); len(files) > 0 {
-		top = path.Dir(files[0])
-	}
-	out := []string{}
-	for p, s := range f.Stats {
-		if s.Kind == harden.StatDir && (p == top || strings.HasPrefix(p, top+"/")) {
-			out = append(out, p)
-		}
-	}
-	slices.Sort(out)
-	return out
 }
 
 func etcdDirs(f *harden.Facts) []string {
