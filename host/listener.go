@@ -134,7 +134,8 @@ func parseEndpoint(text string) (netip.Addr, uint16, error) {
 	return a.Unmap(), uint16(p), nil
 }
 
-// owners finds the processes behind sockets. Processes of other networks cannot have them, which leaves out pods.
+// owners finds the processes behind sockets. Processes of other networks cannot have them, which leaves out pods. Process 1 comes
+// last: it has the sockets of programs that it starts by them, and those are who answers.
 func (r *Root) owners(sockets map[uint64][]int, out []Listener) error {
 	names, err := os.ReadDir(r.Proc)
 	if err != nil {
@@ -145,6 +146,9 @@ func (r *Root) owners(sockets map[uint64][]int, out []Listener) error {
 		return cause(err)
 	}
 	left := len(sockets)
+	if at := slices.IndexFunc(names, func(e os.DirEntry) bool { return e.Name() == "1" }); at >= 0 {
+		names = slices.Concat(names[:at], names[at+1:], names[at:at+1])
+	}
 	for _, entry := range names {
 		pid, err := strconv.Atoi(entry.Name())
 		if err != nil || left == 0 {

@@ -100,9 +100,12 @@ func socketProc(t *testing.T) string {
 	link("40/fd/7", "socket:[100]")
 	link("41/fd/7", "socket:[100]") // inherited
 	link("50/fd/3", "socket:[200]")
+	link("1/fd/5", "socket:[100]") // process 1 started them by it
+	link("1/fd/6", "socket:[101]") // whoever this one is for has not been started
 	write("1/net/tcp", socketHead+
 		"0: 00000000:280A 00000000:0000 0A 0:0 00:0 0     0        0 100 1 0\n"+
-		"1: 0100007F:1111 00000000:0000 0A 0:0 00:0 0     0        0 200 1 0\n")
+		"1: 0100007F:1111 00000000:0000 0A 0:0 00:0 0     0        0 200 1 0\n"+
+		"2: 00000000:0016 00000000:0000 0A 0:0 00:0 0     0        0 101 1 0\n")
 	write("1/net/udp", socketHead+"0: 00000000:2118 00000000:0000 07 0:0 00:0 0     0        0 0 1 0\n")
 	write("stat", "btime 1700000000\n")
 	return dir
@@ -118,7 +121,7 @@ func TestListenersAreTheHostsOnly(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("%s %s %d %s", l.Protocol, netip.AddrPortFrom(l.Address, l.Port), l.PID, l.Name))
 	}
 	// The socket of a process in another network, and the kernel's, have no process here.
-	want := "tcp 127.0.0.1:4369 0 \nudp 0.0.0.0:8472 0 \ntcp 0.0.0.0:10250 40 kubelet"
+	want := "tcp 0.0.0.0:22 1 systemd\ntcp 127.0.0.1:4369 0 \nudp 0.0.0.0:8472 0 \ntcp 0.0.0.0:10250 40 kubelet"
 	if strings.Join(lines, "\n") != want {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), want)
 	}
