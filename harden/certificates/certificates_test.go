@@ -164,23 +164,25 @@ func TestUntouchedNodes(t *testing.T) {
 	}
 }
 
-func TestVerdicts(t *testing.T) {
-	const kubelet = "/var/lib/kubelet/pki"
-	names := func(drop string) func(*x509.Certificate) {
-		return func(c *x509.Certificate) {
-			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-			for _, n := range []string{"cp1", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"} {
-				if n != drop {
-					c.DNSNames = append(c.DNSNames, n)
-				}
+// names are those that clients call the API server by, but for one.
+func names(drop string) func(*x509.Certificate) {
+	return func(c *x509.Certificate) {
+		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		for _, n := range []string{"cp1", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"} {
+			if n != drop {
+				c.DNSNames = append(c.DNSNames, n)
 			}
-			for _, a := range []string{"10.96.0.1", "192.0.2.11"} {
-				if a != drop {
-					c.IPAddresses = append(c.IPAddresses, net.ParseIP(a))
-				}
+		}
+		for _, a := range []string{"10.96.0.1", "192.0.2.11"} {
+			if a != drop {
+				c.IPAddresses = append(c.IPAddresses, net.ParseIP(a))
 			}
 		}
 	}
+}
+
+func TestVerdicts(t *testing.T) {
+	const kubelet = "/var/lib/kubelet/pki"
 	tests := []struct {
 		name, control string
 		edit          func(t *testing.T, n *node)

@@ -54,8 +54,9 @@ func calledBy(f *harden.Facts) []string {
 	if c.Flag("advertise-address").Set {
 		out = append(out, c.Flag("advertise-address").Last())
 	}
-	for _, cidr := range c.Flag("service-cluster-ip-range").List() {
-		if prefix, err := netip.ParsePrefix(cidr); err == nil {
+	// The Service "kubernetes" has one address, of the first range; kubeadm puts no other into the certificate.
+	if ranges := c.Flag("service-cluster-ip-range").List(); len(ranges) > 0 {
+		if prefix, err := netip.ParsePrefix(ranges[0]); err == nil {
 			out = append(out, prefix.Masked().Addr().Next().String())
 		}
 	}
