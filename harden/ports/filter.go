@@ -213,12 +213,15 @@ func peersLetThrough(f *harden.Facts, v harden.Values) harden.Precondition {
 	return p
 }
 
+// login says that people log in at a socket: an SSH server's, or systemd's that starts one.
+func login(l harden.ListenerFact) bool {
+	return l.Protocol == "tcp" && (l.Process == "sshd" || strings.HasPrefix(l.Process, "sshd-") || l.Process == "dropbear" || l.Process == "systemd" && l.Port == 22)
+}
+
 // wayIn wants the operator's own way onto the node to stay: SSH is not guarded, and kubectl works from where the operator comes.
 func wayIn(f *harden.Facts, v harden.Values) harden.Precondition {
 	p := harden.Precondition{ID: "way-in-stays", Title: harden.Msg("your own way to this node stays open"), State: harden.Met}
-	logins := some(f, func(l harden.ListenerFact) bool {
-		return l.Protocol == "tcp" && (l.Process == "sshd" || strings.HasPrefix(l.Process, "sshd-") || l.Process == "dropbear" || l.Process == "systemd" && l.Port == 22)
-	})
+	logins := some(f, login)
 	active, ports := guarded(f, v)
 	for _, l := range logins {
 		p.Evidence = append(p.Evidence, harden.Evidence{Source: l.String(), Value: l.Process + ": not guarded"})
@@ -246,12 +249,12 @@ func wayIn(f *harden.Facts, v harden.Values) harden.Precondition {
 	return p
 }
 
-// tableGuards says that our table is in force and lets only those it names reach a port.
-func tableGuards(f *harden.Facts, port int) bool {
+// tableGuards says that our table is in force and lets only those it names reach sockets.
+func tableGuards(f *harden.Facts, ls []harden.ListenerFact) bool {
 	if f.Firewall == nil || f.Firewall.Table == nil || !f.Firewall.Table.Differs.IsZero() {
 		return false
 	}
-	return slices.Contains(portsIn(f.Firewall.Table.Rules.State.Data), port)
+	return len(but(ls, portsIn(f.Firewall.Table.Rules.State.Data))) == 0
 }
 
 // assessTable judges our own table.

@@ -16,7 +16,7 @@ var readOnly = harden.Control{
 	Needs: []harden.Need{harden.NeedListeners},
 	Assess: func(f *harden.Facts) harden.Verdict {
 		found := on(f, 10255)
-		if kubelets := on(f, 10255, "kubelet"); len(kubelets) > 0 {
+		if kubelets := at(of(f, "kubelet"), kubeletPorts(f, "readOnlyPort", 10255)); len(kubelets) > 0 {
 			return harden.Failed(harden.Msg("the kubelet serves its read-only port: set readOnlyPort to 0 (control kubelet-read-only-port)"), evidence(kubelets)...)
 		}
 		if len(found) > 0 {
@@ -44,19 +44,18 @@ var cadvisor = harden.Control{
 	},
 }
 
-// local are ports that only the node itself needs, with what binds them there.
+// local are sockets that only the node itself needs, with what binds them there.
 var local = []struct {
-	port     int
-	programs []string
-	how      string
+	sockets func(*harden.Facts) []harden.ListenerFact
+	how     string
 }{
-	{2381, []string{"etcd"}, "--listen-metrics-urls=http://127.0.0.1:2381 in etcd.yaml"},
-	{9099, []string{"calico-node"}, "FELIX_HEALTHHOST=localhost in the DaemonSet calico-node"},
-	{10248, []string{"kubelet"}, "healthzBindAddress: 127.0.0.1 (control kubelet-healthz-bind-address)"},
-	{10249, []string{"kube-proxy"}, "metricsBindAddress: 127.0.0.1:10249 in ConfigMap kube-system/kube-proxy, then restart its pods"},
-	{10257, []string{"kube-controller-manager"}, "--bind-address=127.0.0.1 in kube-controller-manager.yaml"},
-	{10258, []string{"cloud-controller-manager"}, "--bind-address=127.0.0.1 of the cloud controller manager"},
-	{10259, []string{"kube-scheduler"}, "--bind-address=127.0.0.1 in kube-scheduler.yaml"},
+	{etcdMetrics, "--listen-metrics-urls=http://127.0.0.1:2381 in etcd.yaml"},
+	{usual("calico-node", 9099), "FELIX_HEALTHHOST=localhost in the DaemonSet calico-node"},
+	{kubeletHealth, "healthzBindAddress: 127.0.0.1 (control kubelet-healthz-bind-address)"},
+	{proxyMetrics, "metricsBindAddress: 127.0.0.1:10249 in ConfigMap kube-system/kube-proxy, then restart its pods"},
+	{whole("kube-controller-manager"), "--bind-address=127.0.0.1 in kube-controller-manager.yaml"},
+	{usual("cloud-controller-manager", 10258), "--bind-address=127.0.0.1 of the cloud controller manager"},
+	{whole("kube-scheduler"), "--bind-address=127.0.0.1 in kube-scheduler.yaml"},
 }
 
 var loopback = harden.Control{
@@ -69,9 +68,10 @@ var loopback = harden.Control{
 	Needs: []harden.Need{harden.NeedListeners},
 	Assess: func(f *harden.Facts) harden.Verdict {
 		var seen, wrong []harden.ListenerFact
+		_, _, either := proxySockets(f)
 		how := ""
 		for _, p := range local {
-			found := on(f, p.port, p.programs...)
+			found := p.sockets(f)
 			seen = append(seen, found...)
 			if far := outside(found); len(far) > 0 {
 				wrong = append(wrong, far...)
@@ -83,6 +83,9 @@ var loopback = harden.Control{
 		switch {
 		case len(wrong) > 0:
 			return harden.Failed(harden.Msg("others can reach %s; set %s, and first find out whether monitoring asks there", list(wrong), how), evidence(wrong)...)
+		case len(outside(either)) > 0:
+			return harden.NeedsPerson(harden.Msg("others can reach %s, and whether that is for health, which load balancers ask for, or for metrics, which are for the node alone, is not to be seen: look at healthzBindAddress and metricsBindAddress in ConfigMap kube-system/kube-proxy",
+				list(outside(either))), evidence(append(seen, either...))...)
 		case len(seen) == 0:
 			return harden.NotFor(harden.Msg("none of these components listens on this node"))
 		}
@@ -97,7 +100,7 @@ var etcdAddresses = harden.Control{
 	Refs:  harden.Refs{NSA: []string{nsaNet}, Seed: []string{seedPorts}, Docs: []string{docsPorts}},
 	Needs: []harden.Need{harden.NeedListeners},
 	Assess: func(f *harden.Facts) harden.Verdict {
-		found := append(on(f, 2379, "etcd"), on(f, 2380, "etcd")...)
+		found := etcdServes(f)
 		wild := slices.DeleteFunc(slices.Clone(found), func(l harden.ListenerFact) bool { return !l.Address.IsUnspecified() })
 		switch {
 		case len(found) == 0:

@@ -17,26 +17,24 @@ type openPort struct {
 	severity  harden.Severity
 	seed      []string
 	former    []string // ids that only older benchmarks have
-	port      func(*harden.Facts) int
 	program   string
-	who       string // needs it
+	sockets   func(*harden.Facts) []harden.ListenerFact // the program's own for this
+	who       string                                    // needs it
 }
-
-func fixed(port int) func(*harden.Facts) int { return func(*harden.Facts) int { return port } }
 
 var open = []openPort{
 	{
 		id: "ports-api-server", title: "The API server's port is open to those who need it", severity: harden.High,
 		why: harden.Msg("Who reaches the API server can try credentials, and uses any hole in it before anybody is asked for some. " +
 			"Nodes, pods, administrators and load balancers need it; the rest of the network does not."),
-		seed: []string{seedPorts}, port: securePort, program: "kube-apiserver",
+		seed: []string{seedPorts}, program: "kube-apiserver", sockets: whole("kube-apiserver"),
 		who: "nodes, pods, administrators and load balancers",
 	},
 	{
 		id: "ports-kubelet", title: "The kubelet's port is open to those who need it", severity: harden.High,
-		why: harden.Msg("Port 10250 runs commands in containers for those whom the kubelet lets in. " +
+		why: harden.Msg("Port 10250, or the one that it is set to, runs commands in containers for those whom the kubelet lets in. " +
 			"API servers and monitoring need it; nobody else has to reach it at all."),
-		seed: []string{seedPorts}, port: fixed(10250), program: "kubelet",
+		seed: []string{seedPorts}, program: "kubelet", sockets: kubeletServes,
 		former: []string{"4.2.15"},
 		who:    "API servers, metrics-server and monitoring",
 	},
@@ -44,7 +42,7 @@ var open = []openPort{
 		id: "ports-kube-proxy-health", title: "The health port of kube-proxy is open to those who need it", severity: harden.Low,
 		why: harden.Msg("On port 10256 kube-proxy says over plain HTTP whether it works. Load balancers in front of the nodes ask it, for Services with externalTrafficPolicy Local too, " +
 			"so that it must not be bound to the loopback address. Nobody else needs it."),
-		seed: []string{seedPorts}, port: fixed(10256), program: "kube-proxy",
+		seed: []string{seedPorts}, program: "kube-proxy", sockets: proxyHealth,
 		who: "load balancers in front of the nodes",
 	},
 }
@@ -63,22 +61,23 @@ func (o openPort) control() harden.Control {
 		Refs:  harden.Refs{STIG: []string{"V-242410", "V-242411", "V-242412", "V-242413"}, NSA: []string{nsaNet}, Seed: o.seed, Docs: []string{docsPorts}, FormerCIS: o.former},
 		Needs: []harden.Need{harden.NeedListeners},
 		Assess: func(f *harden.Facts) harden.Verdict {
-			found := on(f, o.port(f), o.program)
+			found := o.sockets(f)
+			far := outside(found)
 			switch {
 			case len(found) == 0:
-				return harden.NotFor(harden.Msg("%s does not listen on port %d of this node", o.program, o.port(f)))
-			case len(outside(found)) == 0:
-				return harden.Passed(harden.Msg("port %d answers this node only", o.port(f)), evidence(found)...)
-			case tableGuards(f, o.port(f)):
+				return harden.NotFor(harden.Msg("%s has no such port on this node", o.program))
+			case len(far) == 0:
+				return harden.Passed(harden.Msg("%s answers this node only", list(found)), evidence(found)...)
+			case tableGuards(f, far):
 				return harden.Passed(harden.Msg("table inet %s lets only those through whom it names", harden.FilterTable), append(evidence(found), firewallEvidence(f)...)...)
 			}
-			return harden.NeedsPerson(harden.Msg("%s is needed by %s; see that %s lets nobody else through", list(outside(found)), o.who, filter(f)), append(evidence(found), firewallEvidence(f)...)...)
+			return harden.NeedsPerson(harden.Msg("%s is needed by %s; see that %s lets nobody else through", list(far), o.who, filter(f, far)), append(evidence(found), firewallEvidence(f)...)...)
 		},
 	}
 }
 
-// filter is who would have to keep others from a port of this host.
-func filter(f *harden.Facts) string {
+// filter is who would have to keep others from sockets of this host.
+func filter(f *harden.Facts, ls []harden.ListenerFact) string {
 	fw := f.Firewall
 	switch {
 	case fw == nil:
@@ -87,9 +86,10 @@ func filter(f *harden.Facts) string {
 		return "a host policy of " + strings.Join(fw.EBPF, " or ")
 	case len(fw.Managers) > 0:
 		return strings.Join(fw.Managers, " or ")
+	case len(dropping(f)) > 0 && len(openFamilies(f, ls)) == 0:
+		return chains(dropping(f))
 	case len(dropping(f)) > 0:
-		h := dropping(f)[0]
-		return fmt.Sprintf("the chain %s of table %s %s", h.Chain, h.Family, h.Table)
+		return fmt.Sprintf("%s, and for %s the network in front of this node,", chains(dropping(f)), called(openFamilies(f, ls)))
 	}
 	return "the network in front of this node, as nothing on it filters,"
 }
@@ -154,8 +154,11 @@ var firewall = harden.Control{
 			return harden.NeedsPerson(harden.Msg("the chains of this host could not be listed: %s", fw.Unread), seen...)
 		case fw.Table != nil:
 			return assessTable(f, seen)
+		case len(dropping(f)) > 0 && len(openFamilies(f, f.Listeners)) == 0:
+			return harden.Passed(harden.Msg("what no rule lets through is dropped, by %s", chains(dropping(f))), seen...)
 		case len(dropping(f)) > 0:
-			return harden.Passed(harden.Msg("chain %s of table %s %s drops what no rule lets through", dropping(f)[0].Chain, dropping(f)[0].Family, dropping(f)[0].Table), seen...)
+			return harden.NeedsPerson(harden.Msg("over %s this node listens for others, and no chain drops by its policy what comes that way: only %s does, and not for that; give both families the same rules",
+				called(openFamilies(f, f.Listeners)), chains(dropping(f))), seen...)
 		case len(fw.Managers) == 1:
 			return harden.NeedsPerson(harden.Msg("%s manages the packet filter, and no chain drops by its policy: look at its rules for the ports above", fw.Managers[0]), seen...)
 		case slices.Contains(fw.Legacy, "filter"):
@@ -193,11 +196,12 @@ var hostPorts = harden.Control{
 	},
 }
 
-// expected are programs of a node that listen for others, and ports by which the kernel's own are known.
+// expected are programs of a node that listen for others, and ports by which the kernel's own are known. systemd listens for
+// others' programs, whatever they are: of it, only the way in is expected.
 var (
 	expected = []string{
 		"kube-apiserver", "kube-controller-manager", "kube-scheduler", "cloud-controller-manager", "etcd", "kubelet", "kube-proxy",
-		"containerd", "crio", "dockerd", "sshd", "systemd", "chronyd", "ntpd", "systemd-timesyncd", "systemd-networkd", "dhclient", "dhcpcd", "NetworkManager",
+		"containerd", "crio", "dockerd", "sshd", "chronyd", "ntpd", "systemd-timesyncd", "systemd-networkd", "dhclient", "dhcpcd", "NetworkManager",
 		// Network plugins.
 		"calico-node", "bird", "bird6", "confd", "typha", "calico-typha", "cilium-agent", "cilium-health-responder", "cilium-operator", "cilium-operator-generic", "flanneld", "kube-router", "antrea-agent", "antrea-controller", "ovs-vswitchd", "weaver",
 	}
@@ -219,7 +223,7 @@ var unexpected = harden.Control{
 			if l.PID == 0 {
 				return l.Protocol == "udp" && slices.Contains(tunnels, l.Port)
 			}
-			return slices.Contains(expected, path.Base(l.Process))
+			return login(l) || slices.Contains(expected, path.Base(l.Process))
 		})
 		if len(others) > 0 {
 			return harden.NeedsPerson(harden.Msg("open to others, and not Kubernetes' own: %s; stop what is not needed, and bind the rest to 127.0.0.1", list(others)), evidence(others)...)

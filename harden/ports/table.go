@@ -88,7 +88,7 @@ func healthPort(_ *harden.Facts, v harden.Values) []int {
 	if v[optBalancers] == "" {
 		return nil
 	}
-	return []int{10256}
+	return []int{proxyHealthPort}
 }
 
 func apiPort(f *harden.Facts, v harden.Values) []int {
