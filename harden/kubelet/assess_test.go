@@ -412,3 +412,48 @@ func TestGateThatAnUpgradeBrings(t *testing.T) {
 		t.Errorf("%s: %s", got.Status, got.Message)
 	}
 }
+
+// TestASandboxImageThatKubeadmDoesNotTakeOutIsFound: kubeadm removes the flag from its own file, and nobody removed it elsewhere.
+func TestASandboxImageThatKubeadmDoesNotTakeOutIsFound(t *testing.T) {
+	const flag = "--pod-infra-container-image=registry.k8s.io/pause:3.9"
+	none := func(*testing.T, *hardentest.Node) {}
+	for _, row := range []struct {
+		name, minor string
+		edit        edit
+		want        harden.Status
+	}{
+		{"kubeadm's own", "1.34", none, harden.StatusPass},
+		{"kubeadm's own, and one of the operator's", "1.34", extraArgs(flag), harden.StatusFail},
+		{"the operator's", "1.37", extraArgs(flag), harden.StatusFail},
+		{"another flag of the operator's", "1.34", extraArgs("--v=2"), harden.StatusPass},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			n := hardentest.Fixture(t, row.minor)
+			row.edit(t, n)
+			got := finding(t, n.Facts(t), "kubelet-removed-flags")
+			if got.Status != row.want || row.want == harden.StatusFail && !strings.Contains(got.Message.String(), "1.35 and newer will not start with --pod-infra-container-image") {
+				t.Errorf("%s: %s", got.Status, got.Message)
+			}
+		})
+	}
+	n := hardentest.Fixture(t, "1.34")
+	own := string(n.Files["/var/lib/kubelet/kubeadm-flags.env"].Data)
+	if !strings.Contains(own, "--pod-infra-container-image") {
+		t.Fatal("kubeadm has not written the flag")
+	}
+	extraArgs("--v=2 " + flag)(t, n)
+	p, err := n.Plan(t, kubelet.Area(), harden.Choice{Control: "kubelet-removed-flags", Named: true})
+	if err != nil || p.Empty() {
+		t.Fatalf("%v %v", err, p.Skipped)
+	}
+	n.Apply(p)
+	if got := string(n.Files[extraPath].Data); got != "KUBELET_EXTRA_ARGS=\"--v=2\"\n" {
+		t.Errorf("%q", got)
+	}
+	if got := string(n.Files["/var/lib/kubelet/kubeadm-flags.env"].Data); got != own {
+		t.Errorf("kubeadm's file: %q", got)
+	}
+	if got := finding(t, n.Facts(t), "kubelet-removed-flags"); got.Status != harden.StatusPass {
+		t.Errorf("afterwards: %s: %s", got.Status, got.Message)
+	}
+}

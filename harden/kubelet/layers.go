@@ -218,9 +218,10 @@ func (s setting) flagRemovals(k *harden.KubeletFacts) ([]harden.Intent, error) {
 	return s.envRemovals(k)
 }
 
-func (s setting) envRemovals(k *harden.KubeletFacts) ([]harden.Intent, error) {
+// envRemovals take the flag out of the environment files, but for those whose own it is.
+func (s setting) envRemovals(k *harden.KubeletFacts, but ...string) ([]harden.Intent, error) {
 	var out []harden.Intent
-	found := 0
+	found, kept := 0, 0
 	for _, e := range k.EnvFiles {
 		if !e.File.State.Exists {
 			continue
@@ -229,12 +230,15 @@ func (s setting) envRemovals(k *harden.KubeletFacts) ([]harden.Intent, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--%s wins over the configuration file, and %s cannot be read for it: %w", s.flag, e.File.Path, err)
 		}
-		if n := s.count(flags); n > 0 {
+		switch n := s.count(flags); {
+		case slices.Contains(but, e.File.Path):
+			kept += n
+		case n > 0:
 			found += n
 			out = append(out, harden.RemoveEnvFlag(e.File.Path, e.Variable, s.flag, harden.Kubelet))
 		}
 	}
-	if found == 0 || s.count(patches.ParseArgs(k.Args)) > found {
+	if found == 0 || s.count(patches.ParseArgs(k.Args)) > found+kept {
 		return nil, fmt.Errorf("--%s wins over the configuration file and stands in the kubelet's unit, not in its environment files: "+
 			"take it out with \"systemctl edit --full kubelet\", restart the kubelet, and plan again", s.flag)
 	}
