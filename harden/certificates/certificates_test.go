@@ -232,7 +232,7 @@ func TestVerdicts(t *testing.T) {
 			n.put(t, pki+"/apiserver", issue(t, "kube-apiserver", &n.ca, until(3*day)))
 		}, harden.StatusFail, "the key of the CA that signed it is not on this node"},
 		{"the kubelet's own", "certificates-expiry", func(t *testing.T, n *node) {
-			p := issue(t, "system:node:cp1", &n.ca, until(3*day))
+			p := issue(t, "system:node:cp1", &n.ca, aged(300*day, 3*day))
 			n.Files[kubelet] = harden.State{Exists: true, Dir: true, Mode: 0o755}
 			n.Write(kubelet+"/kubelet-client-2026.pem", p.pem()+p.keyPEM(t), 0o600)
 			n.Links[kubelet+"/kubelet-client-current.pem"] = kubelet + "/kubelet-client-2026.pem"
@@ -270,7 +270,7 @@ func TestVerdicts(t *testing.T) {
 		}, harden.StatusPass, ""},
 		{"the certificate that the cluster gave the kubelet is no file to be moved away", "certificates-expiry", func(t *testing.T, n *node) {
 			n.Files[kubelet] = harden.State{Exists: true, Dir: true, Mode: 0o755}
-			p := issue(t, "system:node:cp1", &n.ca, until(3*day))
+			p := issue(t, "system:node:cp1", &n.ca, aged(300*day, 3*day))
 			n.Write(kubelet+"/kubelet-server-current.pem", p.pem()+p.keyPEM(t), 0o600)
 		}, harden.StatusFail, "kubelet-server-current.pem; the kubelet asks the cluster for a new one by itself, and nobody has approved it: look for its request with \"kubectl get csr\""},
 		{"the kubelet's own, signed by itself", "certificates-expiry", func(t *testing.T, n *node) {

@@ -10,11 +10,33 @@ import (
 )
 
 // Days before its end at which a certificate counts. A CA's end needs a project, not a command; but for the one that the
-// kubelet makes for its own serving certificate alone.
+// kubelet makes for its own serving certificate alone. In the last days whoever is to act has to act now.
 const (
 	soon   = 30
+	urgent = 7
 	caSoon = 365
 )
+
+// late is the part of its life after which a certificate that renews itself has not: the kubelet asks for a new one when 70 to 90 % of it
+// have passed, however long it is.
+const late = 0.9
+
+// rotates says that the kubelet renews a certificate by itself.
+func rotates(f *harden.Facts, c harden.CertificateFact) bool {
+	return strings.HasPrefix(c.Path, kubeletPKI+"/kubelet-server") || strings.HasPrefix(c.Path, kubeletPKI+"/kubelet-client") && rotationOn(f)
+}
+
+func rotationOn(f *harden.Facts) bool {
+	return f.Kubelet == nil || f.Kubelet.Field("rotateCertificates").Value == true
+}
+
+// endsSoon says that a certificate should have been renewed by now, or is to be.
+func endsSoon(f *harden.Facts, c harden.CertificateFact) bool {
+	if rotates(f, c) {
+		return float64(f.CollectedAt.Sub(c.NotBefore)) > late*float64(c.NotAfter.Sub(c.NotBefore))
+	}
+	return days(f, c.NotAfter) < soon
+}
 
 // timeline are the ends of certificates.
 func timeline(f *harden.Facts, takes func(*harden.Facts, harden.CertificateFact) bool) []harden.End {
@@ -81,15 +103,14 @@ func assessEnds(f *harden.Facts, takes func(*harden.Facts, harden.CertificateFac
 	})
 	var ended, close, caClose, early []harden.CertificateFact
 	for _, c := range sorted {
-		left := days(f, c.NotAfter)
 		switch {
 		case !f.CollectedAt.Before(c.NotAfter):
 			ended = append(ended, c)
 		case f.CollectedAt.Before(c.NotBefore):
 			early = append(early, c)
-		case left < soon:
+		case endsSoon(f, c):
 			close = append(close, c)
-		case c.CA && left < caSoon && !strings.HasPrefix(c.Path, kubeletPKI+"/"):
+		case c.CA && days(f, c.NotAfter) < caSoon && !strings.HasPrefix(c.Path, kubeletPKI+"/"):
 			caClose = append(caClose, c)
 		}
 	}
@@ -98,6 +119,8 @@ func assessEnds(f *harden.Facts, takes func(*harden.Facts, harden.CertificateFac
 		return harden.Failed(harden.Msg("ended on %s: %s; %s", date(ended[0].NotAfter), names(ended), waysOut(f, ended)), seen...)
 	case len(early) > 0:
 		return harden.Failed(harden.Msg("good from %s on only: %s; is the clock of this node right?", date(early[0].NotBefore), names(early)), seen...)
+	case len(close) > 0 && days(f, close[0].NotAfter) < urgent:
+		return harden.Failed(harden.Msg("critical, less than a week is left: %s: %s; %s", ends(f, close[0]), names(close), wayOut(f, close[0])), seen...)
 	case len(close) > 0:
 		return harden.Failed(harden.Msg("%s: %s; %s", ends(f, close[0]), names(close), wayOut(f, close[0])), seen...)
 	case len(caClose) > 0:
@@ -144,6 +167,8 @@ func wayOut(f *harden.Facts, c harden.CertificateFact) harden.Message {
 		return harden.Msg("with one that has ended the kubelet cannot ask for a new one, and does not start: %s", kubeletByHand(f))
 	case c.Path == "/etc/kubernetes/kubelet.conf":
 		return harden.Msg("nobody renews a certificate inside of this file: have it name %s/kubelet-client-current.pem, which the kubelet renews (kubeadm init phase kubelet-finalize all)", kubeletPKI)
+	case kubelets && !rotationOn(f):
+		return harden.Msg("the kubelet renews none while rotateCertificates is off (control kubelet-rotate-certificates)")
 	case kubelets:
 		return harden.Msg("the kubelet renews this one by itself and has not: look at \"journalctl -u kubelet\" and \"kubectl get csr\"")
 	case strings.HasPrefix(c.Path, kubeletPKI+"/kubelet-server"):
