@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/gates"
 	"kubectl-harden.io/kubectl-harden/harden/staticpod"
 )
 
@@ -38,7 +39,7 @@ const (
 	keyFlag     = "service-account-private-key-file"
 	rootCAFlag  = "root-ca-file"
 	gatesFlag   = "feature-gates"
-	rotateGate  = "RotateKubeletServerCertificate"
+	rotateGate  = gates.RotateKubeletServerCertificate
 
 	// What kubeadm writes.
 	keyFile    = "/etc/kubernetes/pki/sa.key"

@@ -129,10 +129,14 @@ func TestRotateKubeletServerCertificate(t *testing.T) {
 		{Name: "kubeadm's", Want: harden.StatusPass, Says: "on by default"},
 		{Name: "on", Edits: set(gatesFlag, "RotateKubeletServerCertificate=true"), Want: harden.StatusPass},
 		{Name: "off", Edits: set(gatesFlag, "RotateKubeletServerCertificate=false"), Want: harden.StatusFail},
+		{Name: "off with all that are beta", Edits: set(gatesFlag, "AllBeta=false"), Want: harden.StatusFail, Says: "AllBeta=false turns"},
+		{Name: "on by its name where all that are beta are off", Edits: set(gatesFlag, "RotateKubeletServerCertificate=true,AllBeta=false"), Want: harden.StatusPass},
+		{Name: "alpha gates off are others", Edits: set(gatesFlag, "AllAlpha=false"), Want: harden.StatusPass},
 		{Name: "off, for the component", Edits: set(gatesFlag, "A=true,kube:RotateKubeletServerCertificate=0"), Want: harden.StatusFail},
 		{Name: "another gate", Edits: set(gatesFlag, "CloudControllerManagerWebhook=false"), Want: harden.StatusPass},
 	})
 	table().Changes(t, []hardentest.Change{
+		{Name: "with its stage", Minor: "1.37", Edits: set(gatesFlag, "AllBeta=false"), Choice: choose(id, false), Skip: "turns off other gates too"},
 		{Name: "the only one", Minor: "1.37", Edits: set(gatesFlag, "RotateKubeletServerCertificate=false"), Choice: choose(id, false),
 			Want: []string{file + "- - --feature-gates=RotateKubeletServerCertificate=false"}},
 		{Name: "one of two", Minor: "1.30", Edits: set(gatesFlag, "A=true,RotateKubeletServerCertificate=false"), Choice: choose(id, false),

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/gates"
 )
 
 var flagControls = []harden.Control{
@@ -129,8 +129,11 @@ var flagControls = []harden.Control{
 		Needs: needs, Applies: applies,
 		Assess: func(f *harden.Facts) harden.Verdict {
 			flag := f.Component(harden.ControllerManager).Flag(gatesFlag)
-			if len(turnedOff(flag)) > 0 {
+			switch on, by := gates.Turned(rotateGate, gates.Entries(flag.List())); {
+			case !on && by == rotateGate:
 				return harden.Failed(harden.Msg("the gate %s is turned off", rotateGate), flag.Evidence(gatesFlag))
+			case !on:
+				return harden.Failed(harden.Msg("%s=false turns the gate %s off, with all others of its stage that are not set by name", by, rotateGate), flag.Evidence(gatesFlag))
 			}
 			return harden.Passed(harden.Msg("nothing turns the gate %s off, and it is on by default", rotateGate), flag.Evidence(gatesFlag))
 		},
@@ -140,6 +143,10 @@ var flagControls = []harden.Control{
 			Intents: func(f *harden.Facts, _ harden.Values) ([]harden.Intent, error) {
 				flag := f.Component(harden.ControllerManager).FileFlag(gatesFlag)
 				off := turnedOff(flag)
+				if len(off) == 0 {
+					_, by := gates.Turned(rotateGate, gates.Entries(flag.List()))
+					return nil, fmt.Errorf("%s=false turns off other gates too: take it out of --%s by hand, or set %s=true beside it", by, gatesFlag, rotateGate)
+				}
 				if len(off) == len(flag.List()) {
 					return []harden.Intent{harden.RemoveFlag(harden.ControllerManager, gatesFlag)}, nil
 				}
@@ -173,13 +180,10 @@ func assessGC(f *harden.Facts) harden.Verdict {
 	return harden.Passed(harden.Msg("at most %d finished pods are kept", n), seen)
 }
 
-// turnedOff are the entries of --feature-gates that turn the rotation off.
+// turnedOff are the entries of --feature-gates that turn the rotation off by its own name.
 func turnedOff(flag harden.FlagFact) []string {
 	return slices.DeleteFunc(flag.List(), func(entry string) bool {
-		name, value, _ := strings.Cut(entry, "=")
-		if _, rest, ok := strings.Cut(name, ":"); ok {
-			name = rest
-		}
+		name, value := gates.Entry(entry)
 		on, err := strconv.ParseBool(value)
 		return name != rotateGate || err == nil && on
 	})

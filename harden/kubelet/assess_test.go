@@ -200,6 +200,11 @@ func TestVariants(t *testing.T) {
 		{"health port for all", "kubelet-healthz-bind-address", config("healthzBindAddress: 127.0.0.1", "healthzBindAddress: 0.0.0.0"), harden.StatusFail, "listens on 0.0.0.0", ""},
 		{"health port for all by a flag", "kubelet-healthz-bind-address", extraArgs("--healthz-bind-address=::"), harden.StatusFail, "--healthz-bind-address wins", extraPath + " --healthz-bind-address=::"},
 		{"gate off", "kubelet-rotate-server-certificates", field("featureGates: {RotateKubeletServerCertificate: false}"), harden.StatusFail, "is off", ""},
+		{"gate off with all that are beta", "kubelet-rotate-server-certificates", field("featureGates: {AllBeta: false}"), harden.StatusFail, "with all others that are beta", ""},
+		{"gate off with all that are beta, by a flag", "kubelet-rotate-server-certificates", extraArgs("--feature-gates=AllBeta=false"), harden.StatusFail, "with all others that are beta", extraPath + " featureGates.AllBeta: false"},
+		{"gate on by its name where all that are beta are off", "kubelet-rotate-server-certificates", field("featureGates: {AllBeta: false, RotateKubeletServerCertificate: true}"), harden.StatusPass, "is on", ""},
+		{"gate on with all that are beta", "kubelet-rotate-server-certificates", field("featureGates: {AllBeta: true}"), harden.StatusPass, "is on", ""},
+		{"alpha gates off are others", "kubelet-rotate-server-certificates", field("featureGates: {AllAlpha: false}"), harden.StatusPass, "is on", ""},
 		{"gate off by a flag", "kubelet-rotate-server-certificates", extraArgs("--feature-gates=A=true,RotateKubeletServerCertificate=false"),
 			harden.StatusFail, "--feature-gates wins", extraPath + " featureGates.RotateKubeletServerCertificate: false"},
 		{"another gate by a flag", "kubelet-rotate-server-certificates", extraArgs("--feature-gates=A=false"), harden.StatusPass, "is on", ""},
@@ -441,7 +446,7 @@ func TestASandboxImageThatKubeadmDoesNotTakeOutIsFound(t *testing.T) {
 	if !strings.Contains(own, "--pod-infra-container-image") {
 		t.Fatal("kubeadm has not written the flag")
 	}
-	extraArgs("--v=2 " + flag)(t, n)
+	extraArgs("--v=2 "+flag)(t, n)
 	p, err := n.Plan(t, kubelet.Area(), harden.Choice{Control: "kubelet-removed-flags", Named: true})
 	if err != nil || p.Empty() {
 		t.Fatalf("%v %v", err, p.Skipped)

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/gates"
 )
 
 var profilingHandler = setting{
@@ -69,10 +70,15 @@ var rotateServerCertificateGate = setting{
 		"A year later logs, exec and metrics of the node fail. The gate is on unless somebody turned it off."),
 	refs: harden.Refs{CIS: []string{"4.2.11"}, Seed: []string{seedTLS}, Docs: []string{docsBootstrap}},
 
-	field: "featureGates.RotateKubeletServerCertificate", preset: true,
-	judge: isBool(true,
-		harden.Msg("the feature gate is on"),
-		harden.Msg("the feature gate is off: a serving certificate from the cluster would not be renewed")),
+	field: gatesField + "." + gates.RotateKubeletServerCertificate, gate: gates.RotateKubeletServerCertificate, preset: true,
+	judge: func(k *harden.KubeletFacts, r reading) (harden.Status, harden.Message) {
+		if r.value == false && r.from == fromDefault {
+			return harden.StatusFail, harden.Msg("the feature gate is off, with all others that are beta and not set by name: a serving certificate from the cluster would not be renewed")
+		}
+		return isBool(true,
+			harden.Msg("the feature gate is on"),
+			harden.Msg("the feature gate is off: a serving certificate from the cluster would not be renewed"))(k, r)
+	},
 	want: always(true),
 	remedy: harden.Remedy{
 		ID: "gate-on", Title: harden.Msg("Turn the feature gate on"), Risk: harden.RiskNode, Impact: restart,

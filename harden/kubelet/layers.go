@@ -8,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/gates"
 	"kubectl-harden.io/kubectl-harden/patches"
 )
 
@@ -84,8 +85,27 @@ func (s setting) read(k *harden.KubeletFacts) reading {
 			out.evidence[0].Value += fmt.Sprintf(", for which the kubelet takes its default %s", show(fallback))
 		}
 	}
+	if s.gate != "" && out.from == fromDefault {
+		out = s.byStage(k, out)
+	}
 	if len(out.evidence) == 0 {
 		out.evidence = []harden.Evidence{{Source: source(k), Value: fmt.Sprintf("%s is not set; the kubelet takes %s", s.field, show(out.value))}}
+	}
+	return out
+}
+
+// byStage is a gate that nothing sets by its name: AllAlpha or AllBeta may.
+func (s setting) byStage(k *harden.KubeletFacts, out reading) reading {
+	var all reading
+	on, by := gates.Turned(s.gate, func(name string) (on, set bool) {
+		if name == s.gate {
+			return false, false
+		}
+		all = setting{field: gatesField + "." + name, preset: false}.read(k)
+		return all.value == true, all.valid && all.from != fromDefault
+	})
+	if by != "" {
+		out.value, out.evidence = on, append(all.evidence, out.evidence...)
 	}
 	return out
 }

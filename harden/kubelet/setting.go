@@ -23,6 +23,8 @@ type setting struct {
 	// zeroIsUnset says that a file's zero value ("0s", "", 0) means the preset, as kubeadm's files count on. A flag's
 	// zero value is meant: flags are read after the defaults were filled in.
 	zeroIsUnset bool
+	// gate is the feature gate whose field it is, which another one may set along with all of its stage; "" for any other field.
+	gate string
 	// isFile says that the value is the path of a file without which the kubelet does not start.
 	isFile bool
 
