@@ -19,7 +19,10 @@ type fileControl struct {
 	breaks    harden.Message
 }
 
-const pki = "/etc/kubernetes/pki/"
+const (
+	pki            = "/etc/kubernetes/pki/"
+	accountKeyFlag = "service-account-key-file"
+)
 
 var fileControls = []fileControl{
 	{
@@ -68,7 +71,7 @@ var fileControls = []fileControl{
 			"kubeadm makes a pair of keys for tokens alone. Never replace them in place: add the new key first."),
 		refs:     harden.Refs{CIS: []string{"1.2.22"}, Docs: []string{flagsPage}},
 		severity: harden.Medium,
-		flags:    []string{"service-account-key-file"}, files: []string{pki + "sa.pub"},
+		flags:    []string{accountKeyFlag}, files: []string{pki + "sa.pub"},
 		without: harden.Msg("tokens are checked with the serving key"),
 		breaks:  harden.Msg("Tokens that were signed with another key are refused with 401 Unauthorized: all pods have to be restarted then."),
 	},
@@ -115,8 +118,35 @@ func (fc fileControl) assess(f *harden.Facts) harden.Verdict {
 		return harden.Failed(fc.without, seen...)
 	case hidden != "":
 		return harden.Failed(harden.Msg("no mount shows %s to the API server, which needs it to start", hidden), seen...)
+	case fc.flags[0] == accountKeyFlag && servingKey(f) != "":
+		return harden.Failed(harden.Msg("%s holds the key that the API server serves with: whoever renews that locks every pod out; add the key of kubeadm's pair, wait until all tokens are of it, and take this one away", servingKey(f)), seen...)
 	}
 	return harden.Passed(harden.Msg("it is %s", c.Flag(fc.flags[0]).Last()), seen...)
+}
+
+// servingKey is the file among those for tokens that is the serving certificate, its key, or a certificate with the same key; "" for none.
+func servingKey(f *harden.Facts) string {
+	c := f.Component(harden.APIServer)
+	cert, named := c.HostPath(c.Flag("tls-cert-file").Last())
+	key, _ := c.HostPath(c.Flag("tls-private-key-file").Last())
+	serving := publicKey(f, cert)
+	for _, at := range c.Flag(accountKeyFlag).List() {
+		host, ok := c.HostPath(at)
+		if ok && (host == key || named && host == cert || serving != "" && publicKey(f, host) == serving) {
+			return at
+		}
+	}
+	return ""
+}
+
+// publicKey is that of the certificate at a path, as far as one was read there.
+func publicKey(f *harden.Facts, at string) string {
+	for _, c := range f.Certificates {
+		if c.Path == at {
+			return c.PublicKey
+		}
+	}
+	return ""
 }
 
 // preconditions want the files to be there: without them the API server does not start.

@@ -28,6 +28,25 @@ func TestFiles(t *testing.T) {
 	})
 }
 
+// TestTheServingKeyIsNoKeyForTokens: the serving certificate passed as a key for tokens alone.
+func TestTheServingKeyIsNoKeyForTokens(t *testing.T) {
+	const id, flag = "apiserver-service-account-key-file", "service-account-key-file"
+	only := func(at string) []hardentest.Edit {
+		return []hardentest.Edit{hardentest.NoFlag(flag), hardentest.Flag(flag, at)}
+	}
+	copied := func(n *hardentest.Node) {
+		n.Write("/etc/kubernetes/pki/tokens.crt", string(n.Files["/etc/kubernetes/pki/apiserver.crt"].Data), 0o644)
+	}
+	table().Verdicts(t, id, []hardentest.Verdict{
+		{Name: "the certificate", Edits: only("/etc/kubernetes/pki/apiserver.crt"), Want: harden.StatusFail, Says: "the key that the API server serves with"},
+		{Name: "its key", Edits: only("/etc/kubernetes/pki/apiserver.key"), Want: harden.StatusFail, Says: "the key that the API server serves with"},
+		{Name: "beside another", Edits: set(flag, "/etc/kubernetes/pki/apiserver.crt"), Want: harden.StatusFail, Says: "the key that the API server serves with"},
+		{Name: "a copy", Edits: only("/etc/kubernetes/pki/tokens.crt"), Change: copied, Want: harden.StatusFail, Says: "tokens.crt holds"},
+		{Name: "another certificate", Edits: only("/etc/kubernetes/pki/front-proxy-client.crt"), Want: harden.StatusPass},
+		{Name: "two of its own", Edits: set(flag, "/etc/kubernetes/pki/sa-new.pub"), Want: harden.StatusPass},
+	}, "1.30", "1.37")
+}
+
 func set(name, value string) []hardentest.Edit {
 	return []hardentest.Edit{hardentest.Flag(name, value)}
 }
@@ -37,6 +56,9 @@ func TestRequests(t *testing.T) {
 		{Name: "kubeadm's", Want: harden.StatusPass, Says: "60 seconds"},
 		{Name: "benchmark's", Edits: set(timeoutFlag, "300s"), Want: harden.StatusPass},
 		{Name: "none", Edits: set(timeoutFlag, "0s"), Want: harden.StatusFail},
+		{Name: "nothing is done in it", Edits: set(timeoutFlag, "1ms"), Want: harden.StatusFail, Says: "before most of them"},
+		{Name: "a webhook is not done in it", Edits: set(timeoutFlag, "9s"), Want: harden.StatusManual, Says: "webhook"},
+		{Name: "a webhook is done in it", Edits: set(timeoutFlag, "10s"), Want: harden.StatusPass},
 		{Name: "long", Edits: set(timeoutFlag, "1h"), Want: harden.StatusManual},
 		{Name: "no duration", Edits: set(timeoutFlag, "300"), Want: harden.StatusFail, Says: "no duration"},
 	})

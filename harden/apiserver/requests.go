@@ -90,8 +90,13 @@ var requestControls = []harden.Control{
 	},
 }
 
-// longest is how long a request may take without a person having to look at it.
-const longest = 5 * time.Minute
+// How long a request may take without a person having to look at it. Webhooks alone may take 10 seconds, unless they are told otherwise,
+// and below a second even lists of small clusters fail.
+const (
+	longest  = 5 * time.Minute
+	shortest = 10 * time.Second
+	useless  = time.Second
+)
 
 func assessTimeout(f *harden.Facts) harden.Verdict {
 	flag := f.Component(harden.APIServer).Flag(timeoutFlag)
@@ -105,6 +110,10 @@ func assessTimeout(f *harden.Facts) harden.Verdict {
 		return harden.Failed(harden.Msg("%q is no duration; the API server does not start with it", flag.Last()), seen)
 	case d == 0:
 		return harden.Failed(harden.Msg("requests are over before they begin"), seen)
+	case d < useless:
+		return harden.Failed(harden.Msg("requests are ended after %s, before most of them can be answered", d), seen)
+	case d < shortest:
+		return harden.NeedsPerson(harden.Msg("requests are ended after %s: lists and requests that wait for a webhook may need longer; decide whether that is meant", d), seen)
 	case d > longest:
 		return harden.NeedsPerson(harden.Msg("requests may take %s; decide whether that is needed", d), seen)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"kubectl-harden.io/kubectl-harden/harden"
@@ -59,7 +60,8 @@ func hasKubelet(f *harden.Facts) (bool, harden.Message) {
 // seccompDefault is the kubelet's setting; what makes it a finding of its own is in the kubelet's area.
 func seccompDefault(k *harden.KubeletFacts) (bool, harden.Evidence) {
 	if flag := k.Flag("seccomp-default"); flag.Set {
-		return flag.Last() == "true", flag.Evidence("seccomp-default")
+		on, err := strconv.ParseBool(flag.Last())
+		return on && err == nil, flag.Evidence("seccomp-default")
 	}
 	field := k.Field("seccompDefault")
 	source := k.Config.Path
@@ -69,7 +71,7 @@ func seccompDefault(k *harden.KubeletFacts) (bool, harden.Evidence) {
 	if !field.Set {
 		return false, harden.Evidence{Source: source, Value: "seccompDefault is not set; the kubelet takes false"}
 	}
-	return fmt.Sprint(field.Value) == "true", harden.Evidence{Source: source, Value: fmt.Sprintf("seccompDefault: %v", field.Value)}
+	return field.Value == true, harden.Evidence{Source: source, Value: fmt.Sprintf("seccompDefault: %v", field.Value)}
 }
 
 var modules = harden.Control{

@@ -41,6 +41,11 @@ func TestRuntimeConfiguration(t *testing.T) {
 		{"containerd's own for what is unset", "runtime-seccomp-default", harden.RuntimeFact{UnsetSeccomp: "runtime/default"}, nil, harden.StatusFail, "confines no pod"},
 		{"the kubelet's default is on", "runtime-seccomp-default", harden.RuntimeFact{}, seccompOn, harden.StatusPass, `unset_seccomp_profile = ""`},
 		{"on by flag", "runtime-seccomp-default", harden.RuntimeFact{}, func(f *harden.Facts) { f.Kubelet.Args = append(f.Kubelet.Args, "--seccomp-default") }, harden.StatusPass, "--seccomp-default=true"},
+		{"on by a flag that says 1", "runtime-seccomp-default", harden.RuntimeFact{}, func(f *harden.Facts) { f.Kubelet.Args = append(f.Kubelet.Args, "--seccomp-default=1") }, harden.StatusPass, "--seccomp-default=1"},
+		{"off by a flag that says F", "runtime-seccomp-default", harden.RuntimeFact{}, func(f *harden.Facts) {
+			seccompOn(f)
+			f.Kubelet.Args = append(f.Kubelet.Args, "--seccomp-default=F")
+		}, harden.StatusFail, "--seccomp-default=F"},
 		{"off by flag", "runtime-seccomp-default", harden.RuntimeFact{}, func(f *harden.Facts) {
 			seccompOn(f)
 			f.Kubelet.Args = append(f.Kubelet.Args, "--seccomp-default=false")
