@@ -16,13 +16,13 @@ type Profile struct {
 	Refused []Refusal
 }
 
-// Refusal is one thing that a recommendation asks for and that would hurt this node.
+// Refusal is one thing that a recommendation asks for and that is not done: it would hurt this node, or nothing here can tell.
 type Refusal struct {
 	Asks   string // "V-242390"
 	Reason Message
 	// Control is the safer way, where the catalogue has one.
 	Control string
-	// Here says whether it would hurt this node; nil: every node.
+	// Here says whether that is so on this node; nil: on every node.
 	Here func(*Facts) bool
 }
 

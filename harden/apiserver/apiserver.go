@@ -25,7 +25,7 @@ func Area() harden.Area {
 			fileFlagControls(),
 			[]harden.Control{kubeletCA, encryption},
 			pod.TLS(
-				harden.Refs{STIG: []string{"V-242378"}, NSA: []string{nsaTLS}, Seed: []string{seedTLS}, Docs: []string{flagsPage}},
+				harden.Refs{STIG: []string{"V-242378", "V-242468"}, NSA: []string{nsaTLS}, Seed: []string{seedTLS}, Docs: []string{flagsPage}},
 				harden.Refs{
 					CIS:  []string{"1.2.29"},
 					STIG: []string{"V-242418"}, NSA: []string{nsaTLS}, Seed: []string{seedTLS}, Docs: []string{flagsPage},

@@ -75,6 +75,38 @@ func Profiles() []harden.Profile {
 				Reason: harden.Msg("the log would hold every Secret in plain text; the policy of the control records bodies where they do no harm"),
 				Here:   func(f *harden.Facts) bool { return f.Component(harden.APIServer) != nil },
 			},
+			{
+				Asks:   "V-242396 (a kubectl whose cp writes only where it should: 1.12.9 or newer)",
+				Reason: harden.Msg("every kubectl of a supported release is one; those on other machines are not seen from here (kubectl version --client)"),
+			},
+			{
+				Asks:   "V-242442 (old components are removed after an update)",
+				Reason: harden.Msg("which pods are left of an older release a person must say: look at the images that \"kubectl get pods -A -o yaml\" shows"),
+			},
+			{
+				Asks:   "V-242443 (the updates that were ordered)",
+				Reason: harden.Msg("nothing on a node knows what was ordered: compare the versions that \"kubectl get nodes -o wide\" shows"),
+			},
+			{
+				Asks:   "V-242383 and V-242417 (users have namespaces of their own, apart from the cluster's)",
+				Reason: harden.Msg("whose an object is cannot be seen: look that users have nothing in default, kube-system, kube-public and kube-node-lease"),
+			},
+			{
+				Asks:   "V-242395 (no dashboard)",
+				Reason: harden.Msg("workloads are not taken away here: \"kubectl get pods -A -l k8s-app=kubernetes-dashboard\" must find none"),
+			},
+			{
+				Asks:   "V-242415 (no Secrets in environment variables)",
+				Reason: harden.Msg("workloads are their owners' to change: have Secrets mounted as files where \"kubectl get pods -A -o yaml\" shows secretKeyRef or secretRef"),
+			},
+			{
+				Asks:   "V-274883 (what is sensitive lies in Secrets, or in a store outside)",
+				Reason: harden.Msg("what is sensitive only its owner knows: look at ConfigMaps, and at the values in environment variables"),
+			},
+			{
+				Asks:   "V-274884 (Secrets are for those who need them)",
+				Reason: harden.Msg("who needs them a person must say: look which roles let Secrets be read, and whom they are bound to"),
+			},
 		}},
 		{ID: "nsa", Takes: func(r harden.Refs) bool { return len(r.NSA) > 0 }},
 		{ID: "seed", Takes: func(r harden.Refs) bool { return len(r.Seed) > 0 }, Refused: []harden.Refusal{anonymous("--anonymous-auth=false")}},

@@ -24,6 +24,7 @@ func Area() harden.Area {
 				harden.Refs{STIG: []string{"V-242376"}, NSA: []string{"Use of TLS 1.2 or later"}, Docs: []string{flagsPage}},
 				harden.Refs{NSA: []string{"Use of TLS 1.2 or later"}, Docs: []string{flagsPage}},
 			),
+			[]harden.Control{pod.Alpha(harden.Refs{STIG: []string{"V-242400"}, Docs: []string{gatesPage}})},
 			pod.Removed(harden.Refs{Docs: []string{flagsPage}}, harden.Refs{}),
 		),
 	}
@@ -33,6 +34,8 @@ var pod = staticpod.Pod{Component: harden.ControllerManager, Area: "controllerma
 
 const (
 	flagsPage = "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/"
+
+	gatesPage = "https://kubernetes.io/docs/reference/command-line-tools-reference/feature-gates/"
 
 	gcFlag      = "terminated-pod-gc-threshold"
 	accountFlag = "use-service-account-credentials"

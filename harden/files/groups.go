@@ -27,7 +27,7 @@ var groups = []group{
 		id: "files-manifests", what: "static pod manifests", severity: harden.High,
 		why: harden.Msg("The kubelet runs whatever pod lies in the manifests directory, as root if it says so, and asks no admission plugin. " +
 			"Who may write there owns the node, and who may read learns which flags and files protect the control plane."),
-		modes:  harden.Refs{CIS: []string{"1.1.1", "1.1.3", "1.1.5", "1.1.7"}, STIG: []string{"V-242408"}, Docs: []string{docsKubeadm}},
+		modes:  harden.Refs{CIS: []string{"1.1.1", "1.1.3", "1.1.5", "1.1.7"}, STIG: []string{"V-242408", "V-242458"}, Docs: []string{docsKubeadm}},
 		owners: harden.Refs{CIS: []string{"1.1.2", "1.1.4", "1.1.6", "1.1.8"}, STIG: []string{"V-242405", "V-242444"}, Docs: []string{docsKubeadm}},
 		find: func(f *harden.Facts) []member {
 			dir := staticPodDir(f)

@@ -36,6 +36,7 @@ func Area() harden.Area {
 			profilingHandler.control(),
 			debugFlagsHandler.control(),
 			cgroupVersion,
+			alphaFeatures.control(),
 			removed,
 			removedGates,
 			configFileMode,

@@ -67,7 +67,7 @@ func TestAreaIsWellFormed(t *testing.T) {
 func TestRisks(t *testing.T) {
 	want := []string{
 		"kubelet-anonymous-auth", "kubelet-authorization-mode", "kubelet-read-only-port", "kubelet-healthz-bind-address", "kubelet-serving-certificate", "kubelet-pod-pids-limit", "kubelet-seccomp-default",
-		"kubelet-removed-flags",
+		"kubelet-alpha-features", "kubelet-removed-flags",
 	}
 	var got []string
 	for _, c := range kubelet.Area().Controls {

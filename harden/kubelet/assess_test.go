@@ -56,6 +56,7 @@ func TestUntouchedNodes(t *testing.T) {
 		"kubelet-profiling-handler":                 harden.StatusFail,
 		"kubelet-debug-flags-handler":               harden.StatusFail,
 		"kubelet-cgroup-version":                    harden.StatusNotApplicable,
+		"kubelet-alpha-features":                    harden.StatusPass,
 		"kubelet-removed-flags":                     harden.StatusPass,
 		"kubelet-removed-feature-gates":             harden.StatusPass,
 		"kubelet-config-file-mode":                  harden.StatusFail,
@@ -221,6 +222,10 @@ func TestVariants(t *testing.T) {
 		{"its own name", "kubelet-hostname-override", func(t *testing.T, n *hardentest.Node) {
 			n.Write(flagsPath, strings.Replace(string(n.Files[flagsPath].Data), "--hostname-override=cp1", "", 1), 0o644)
 		}, harden.StatusPass, "host name", ""},
+		{"everything alpha", "kubelet-alpha-features", field("featureGates: {AllAlpha: true}"), harden.StatusFail, "everything that is alpha is turned on", ""},
+		{"everything alpha, by a flag", "kubelet-alpha-features", extraArgs("--feature-gates=AllAlpha=true"), harden.StatusFail, "--feature-gates wins", extraPath + " featureGates.AllAlpha: true"},
+		{"nothing alpha", "kubelet-alpha-features", field("featureGates: {AllAlpha: false}"), harden.StatusPass, "nothing turns on", ""},
+		{"everything beta", "kubelet-alpha-features", field("featureGates: {AllBeta: true}"), harden.StatusPass, "nothing turns on", ""},
 		{"a flag that 1.37 refuses", "kubelet-removed-flags", extraArgs("--containerd=/run/containerd.sock --storage_driver_user=root"), harden.StatusFail, "1.37 and newer will not start with --containerd", ""},
 		{"a flag that went earlier", "kubelet-removed-flags", extraArgs("--storage_driver_user=root --keep-terminated-pod-volumes"), harden.StatusFail, "1.31 and newer will not start with --keep-terminated-pod-volumes", ""},
 		{"a flag that is still there", "kubelet-removed-flags", extraArgs("--v=2 --node-ip=192.0.2.11"), harden.StatusPass, "no flag is in the way", ""},

@@ -64,6 +64,23 @@ var healthzBindAddress = setting{
 	},
 }
 
+var alphaFeatures = setting{
+	id: "kubelet-alpha-features", title: "Alpha features are not turned on wholesale", severity: harden.Medium,
+	why: harden.Msg("Alpha features are untested, may be removed at any release, and may have holes that nobody looked for. " +
+		"AllAlpha turns on all of them, also those that a later release brings. One that is needed can be turned on by its own name."),
+	refs: harden.Refs{STIG: []string{"V-242400"}, Docs: []string{docsConfig}},
+
+	field: gatesField + "." + gates.AllAlpha, preset: false,
+	judge: isBool(false,
+		harden.Msg("nothing turns on everything that is alpha"),
+		harden.Msg("everything that is alpha is turned on")),
+	want: always(false),
+	remedy: harden.Remedy{
+		ID: "off", Title: harden.Msg("Turn AllAlpha off"), Risk: harden.RiskWorkloads, Impact: restart,
+		Breaks: []harden.Message{harden.Msg("Pods that count on an alpha feature of the kubelet go without it: turn on by its own name what is needed.")},
+	},
+}
+
 var rotateServerCertificateGate = setting{
 	id: "kubelet-rotate-server-certificates", title: "The kubelet can renew its serving certificate", severity: harden.Medium,
 	why: harden.Msg("With the feature gate RotateKubeletServerCertificate off, a kubelet that has its serving certificate from the cluster does not renew it. " +

@@ -46,6 +46,8 @@ func TestRemedies(t *testing.T) {
 			[]string{"config.yaml: - enabled: false", "config.yaml: + enabled: true"}, true},
 		{"client CA", config("  x509:\n    clientCAFile: /etc/kubernetes/pki/ca.crt\n", ""), choice("kubelet-client-ca-file"),
 			[]string{"config.yaml: + x509:", "config.yaml: + clientCAFile: /etc/kubernetes/pki/ca.crt"}, "/etc/kubernetes/pki/ca.crt"},
+		{"everything alpha", config("rotateCertificates: true\n", "rotateCertificates: true\nfeatureGates:\n  AllAlpha: true\n"), choice("kubelet-alpha-features"),
+			[]string{"config.yaml: - AllAlpha: true", "config.yaml: + AllAlpha: false"}, false},
 		{"a gate that is off with its stage", config("rotateCertificates: true\n", "rotateCertificates: true\nfeatureGates:\n  AllBeta: false\n"), choice("kubelet-rotate-server-certificates"),
 			[]string{"config.yaml: + RotateKubeletServerCertificate: true"}, true},
 		{"rotation", config("rotateCertificates: true", "rotateCertificates: false"), choice("kubelet-rotate-certificates"),

@@ -24,6 +24,7 @@ func Area() harden.Area {
 				harden.Refs{STIG: []string{"V-242377"}, NSA: []string{"Use of TLS 1.2 or later"}, Docs: []string{flagsPage}},
 				harden.Refs{NSA: []string{"Use of TLS 1.2 or later"}, Docs: []string{flagsPage}},
 			),
+			[]harden.Control{pod.Alpha(harden.Refs{STIG: []string{"V-242400"}, Docs: []string{gatesPage}})},
 			pod.Removed(harden.Refs{Docs: []string{flagsPage}}, harden.Refs{}),
 		),
 	}
@@ -33,6 +34,7 @@ var pod = staticpod.Pod{Component: harden.Scheduler, Area: "scheduler", Name: "t
 
 const (
 	flagsPage  = "https://kubernetes.io/docs/reference/command-line-tools-reference/kube-scheduler/"
+	gatesPage  = "https://kubernetes.io/docs/reference/command-line-tools-reference/feature-gates/"
 	configPage = "https://kubernetes.io/docs/reference/config-api/kube-scheduler-config.v1/"
 
 	profilingFlag = "profiling"
