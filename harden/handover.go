@@ -121,7 +121,7 @@ func filtered(fw *FirewallFact) Message {
 	}
 	for _, h := range fw.Hooks {
 		if h.Drops {
-			return Msg("packets for this node are dropped unless a rule takes them: table %s, chain %s", h.Table, h.Chain)
+			return Msg("packets for this node are dropped unless a rule takes them: chain %s of table %s %s", h.Chain, h.Family, h.Table)
 		}
 	}
 	return Message{}

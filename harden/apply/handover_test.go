@@ -197,7 +197,9 @@ func TestHandoverObstacles(t *testing.T) {
 		{name: "eBPF", says: "Cilium sees connections before", facts: func(f *harden.Facts) { f.Firewall.EBPF = []string{"Cilium"} }},
 		{name: "ufw", says: "ufw filters packets", facts: func(f *harden.Facts) { f.Firewall.Managers = []string{"ufw"} }},
 		{name: "the older iptables", says: "the older iptables", facts: func(f *harden.Facts) { f.Firewall.Legacy = []string{"filter"} }},
-		{name: "a policy that drops", says: "table fw, chain in", facts: func(f *harden.Facts) { f.Firewall.Hooks = []harden.HookFact{{Table: "fw", Chain: "in", Drops: true}} }},
+		{name: "a policy that drops", says: "chain in of table inet fw", facts: func(f *harden.Facts) {
+			f.Firewall.Hooks = []harden.HookFact{{Family: "inet", Table: "fw", Chain: "in", Drops: true}}
+		}},
 		{name: "clients at the loopback address", says: "by its loopback address", facts: func(f *harden.Facts) {
 			f.Kubeconfigs = append(f.Kubeconfigs, harden.KubeconfigFact{Servers: []string{"127.0.0.1"}})
 		}},
