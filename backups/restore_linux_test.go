@@ -212,88 +212,6 @@ func TestRestoreScriptKeepsWhatOthersWrote(t *testing.T) {
 	}
 }
 
-// One target that could not be brought back kept all those after it as they were planned, and what state each was in was not said.
-func TestRestoreScriptLeftTheOthersWhereOneCouldNotBeBroughtBack(t *testing.T) {
-	const k = "/etc/kubernetes/"
-	why := func(name string) string { return ": " + name + ": no space left on device\n" }
-	for i, c := range []struct {
-		name  string   // of a command
-		fails string   // what its last argument ends with where it fails
-		left  string   // the target
-		is    string   // what it is said to be
-		also  []string // what cannot be as before either
-	}{
-		{"cp", "/before/" + originalOf("apiserver"), k + "manifests/kube-apiserver.yaml", "as planned  ", nil},
-		{"mv", "/kube-apiserver.yaml", k + "manifests/kube-apiserver.yaml", "as planned  ", nil},
-		{"mv", "/kube-scheduler.yaml", k + "manifests/kube-scheduler.yaml", "as planned  ", nil},
-		{"chown", "/odd", k + "pki/odd", "as planned  ", nil},
-		{"chmod", "/ca.key", k + "pki/ca.key", "unknown     ", nil},
-		{"rm", "/extra.yaml", k + "manifests/extra.yaml", "as planned  ", nil},
-		{"rm", "/audit policy.yaml", k + "policies/audit policy.yaml", "as planned  ", []string{k + "policies"}},
-		{"mkdir", "/spool", k + "spool", "as planned  ", nil},
-		{"rmdir", "/policies", k + "policies", "as planned  ", nil},
-	} {
-		t.Run(c.name+c.fails, func(t *testing.T) {
-			real, s := realNode(t, t.TempDir())
-			must(t, s.commit(open(real)))
-			list, err := open(real).List()
-			must(t, err)
-			was, err := snapshot(real)
-			must(t, err)
-			command, err := exec.LookPath(c.name)
-			must(t, err)
-			// The content is made in a dot-file, so that an owner is known by what it is given to.
-			broken := tools(t, map[string]string{c.name: fmt.Sprintf(`for word; do
-	case $word in *%[1]q) echo %[2]s: no space left on device >&2; exit 1 ;; esac
-done
-%[3]s "$@"
-`, strings.TrimPrefix(c.fails, "x"), c.name, command)})
-			if c.name == "chown" {
-				broken = tools(t, map[string]string{"chown": fmt.Sprintf(
-					"[ \"$1\" != %d:%d ] || { echo chown: no space left on device >&2; exit 1; }\n%s \"$@\"\n", s.before()[c.left].UID, s.before()[c.left].GID, command)})
-				if !s.odd {
-					t.Skip("every owner is the same here")
-				}
-			}
-			shell := shells()[i%len(shells())]
-			out, err := restore(shell, broken, real.Root, list[0].ID)
-			if err == nil || strings.Contains(out, "done:") || strings.Contains(out, "stopped at") {
-				t.Errorf("%v: %v\n%s", shell, err, out)
-			}
-			if !strings.Contains(out, "\n"+c.is+" "+c.left+": ") || !strings.Contains(out, strings.TrimPrefix(why(c.name), ": ")) {
-				t.Errorf("%v: it is not said what %s is\n%s", shell, c.left, out)
-			}
-			want := s.before()
-			for _, p := range append(c.also, c.left) {
-				if want[p] = was[p]; !was[p].Exists {
-					delete(want, p)
-				}
-			}
-			for _, tg := range s.targets() {
-				if p := tg.Path; p != c.left && len(c.also) == 0 && !strings.Contains(out, "\nas before    "+p+": ") {
-					t.Errorf("%v: %s is not said to be as before\n%s", shell, p, out)
-				}
-			}
-			got, err := snapshot(real)
-			must(t, err)
-			if c.is == "unknown     " { // its owner is back, its mode is not
-				want[c.left] = got[c.left]
-			}
-			if diff := differences(want, got); diff != "" {
-				t.Errorf("%v:\n%s\n%s", shell, diff, out)
-			}
-			if out, err := restore(shell, tools(t, nil), real.Root, list[0].ID); err != nil {
-				t.Errorf("%v: the next run: %v\n%s", shell, err, out)
-			}
-			got, err = snapshot(real)
-			must(t, err)
-			if diff := differences(s.before(), got); diff != "" {
-				t.Errorf("%v: the next run:\n%s", shell, diff)
-			}
-		})
-	}
-}
-
 func TestRestoreScriptRefuses(t *testing.T) {
 	apiserver := "etc/kubernetes/manifests/kube-apiserver.yaml"
 	_, s := realNode(t, t.TempDir())
@@ -425,8 +343,6 @@ func TestRestoreScriptCommands(t *testing.T) {
 	must(t, s.commit(open(real)))
 	list, err := open(real).List()
 	must(t, err)
-	text, err := os.ReadFile(filepath.Join(real.Root, list[0].Dir, "restore.sh"))
-	must(t, err)
 	if _, err := restore([]string{"sh"}, tools(t, nil), real.Root, list[0].ID); err != nil {
 		t.Fatal(err)
 	}
@@ -434,23 +350,34 @@ func TestRestoreScriptCommands(t *testing.T) {
 	if _, err := os.Stat(commands); err == nil {
 		t.Error("commands ran although ROOT was set")
 	}
-	// The same script for a node whose paths begin below the temporary root needs no ROOT.
+	if out, err := restoreRunning(t, real, s, list[0].Dir, nil); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if got, err := os.ReadFile(commands); err != nil || string(got) != "before\nafter\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// restoreRunning runs a script with ROOT unset, as on the running system: its paths are made to begin below the temporary root.
+func restoreRunning(t *testing.T, real backupstest.OS, s scenario, dir string, edit func(script []byte) []byte) (string, error) {
+	t.Helper()
+	script := filepath.Join(real.Root, dir, "restore.sh")
+	text, err := os.ReadFile(script)
+	must(t, err)
 	for p := range s.before() {
 		text = bytes.ReplaceAll(text, []byte("'"+p+"'"), []byte("'"+real.Root+p+"'"))
 	}
 	for _, tg := range s.targets() {
 		text = bytes.ReplaceAll(text, []byte("ROOT'"+filepath.Dir(tg.Path)+"/"), []byte("ROOT'"+real.Root+filepath.Dir(tg.Path)+"/"))
 	}
-	script := filepath.Join(real.Root, list[0].Dir, "restore.sh")
+	if edit != nil {
+		text = edit(text)
+	}
 	must(t, os.WriteFile(script, text, 0o700))
 	cmd := exec.Command("sh", "-c", `cd "${1%/*}" && sh restore.sh`, "-", script)
 	cmd.Env = append(os.Environ(), "PATH="+tools(t, nil)+":"+os.Getenv("PATH"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if got, err := os.ReadFile(commands); err != nil || string(got) != "before\nafter\n" {
-		t.Errorf("%q, %v", got, err)
-	}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // An attribute of ours that could not be removed stayed, and all was said to be as before.
