@@ -1,8 +1,11 @@
 package backups_test
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -85,5 +88,31 @@ done
 				t.Errorf("%v: the next run:\n%s", shell, diff)
 			}
 		})
+	}
+}
+
+// Where what comes after the files fails, such as a restart, the rest of it is done, it is said, and nobody takes it for done.
+func TestRestoreScriptGoesOnAfterACommandThatFails(t *testing.T) {
+	real, s := realNode(t, t.TempDir())
+	must(t, s.commit(open(real)))
+	list, err := open(real).List()
+	must(t, err)
+	out, err := restoreRunning(t, real, s, list[0].Dir, func(script []byte) []byte {
+		return bytes.Replace(script, []byte("echo after"), []byte("run sh -c 'exit 3'\n\techo after"), 1)
+	})
+	if err == nil || strings.Contains(out, "done:") || !strings.Contains(out, "restore.sh: this failed: sh -c exit 3\n") || !strings.Contains(out, "\nfailed       sh -c exit 3\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	dir := filepath.Join(real.Root, list[0].Dir)
+	if got, err := os.ReadFile(filepath.Join(dir, "commands")); err != nil || string(got) != "before\nafter\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "restored")); err == nil {
+		t.Error("it is marked as restored")
+	}
+	got, err := snapshot(real)
+	must(t, err)
+	if diff := differences(s.before(), got); diff != "" {
+		t.Errorf("%s\n%s", diff, out)
 	}
 }
