@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/gates"
 )
 
 const (
@@ -124,14 +125,11 @@ func assessTimeout(f *harden.Facts) harden.Verdict {
 func alpha(flag harden.FlagFact) []string {
 	var out []string
 	for _, entry := range flag.List() {
-		name, value, given := strings.Cut(entry, "=")
-		if _, rest, ok := strings.Cut(name, ":"); ok {
-			name = rest
-		}
-		if name != "AllAlpha" && name != "api/alpha" && name != "api/all" {
+		name, value := gates.Entry(entry)
+		if name != gates.AllAlpha && name != "api/alpha" && name != "api/all" {
 			continue
 		}
-		if !given || flagIs(harden.FlagFact{Set: true, Values: []string{value}}, true, false) {
+		if !strings.Contains(entry, "=") || flagIs(harden.FlagFact{Set: true, Values: []string{value}}, true, false) {
 			out = append(out, entry)
 		}
 	}

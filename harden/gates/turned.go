@@ -11,6 +11,10 @@ const (
 	AllBeta  = "AllBeta"
 )
 
+// WhyAlpha is why AllAlpha is to be off, on whichever component.
+const WhyAlpha = "Alpha features are untested, may be removed at any release, and may have holes that nobody looked for. " +
+	"AllAlpha turns on all of them, also those that a later release brings. One that is needed can be turned on by its own name."
+
 // RotateKubeletServerCertificate lets kubelets ask for new serving certificates.
 const RotateKubeletServerCertificate = "RotateKubeletServerCertificate"
 

@@ -66,8 +66,7 @@ var healthzBindAddress = setting{
 
 var alphaFeatures = setting{
 	id: "kubelet-alpha-features", title: "Alpha features are not turned on wholesale", severity: harden.Medium,
-	why: harden.Msg("Alpha features are untested, may be removed at any release, and may have holes that nobody looked for. " +
-		"AllAlpha turns on all of them, also those that a later release brings. One that is needed can be turned on by its own name."),
+	why:  harden.Msg(gates.WhyAlpha),
 	refs: harden.Refs{STIG: []string{"V-242400"}, Docs: []string{docsConfig}},
 
 	field: gatesField + "." + gates.AllAlpha, preset: false,

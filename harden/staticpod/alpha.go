@@ -13,9 +13,8 @@ func (p Pod) Alpha(refs harden.Refs) harden.Control {
 	return harden.Control{
 		ID:    p.id("alpha-features"),
 		Title: "Alpha features are not turned on wholesale",
-		Why: harden.Msg("Alpha features are untested, may be removed at any release, and may have holes that nobody looked for. " +
-			"AllAlpha turns on all of them, also those that a later release brings. One that is needed can be turned on by its own name."),
-		Refs: refs, Severity: harden.Medium, Component: p.Component, Flags: []string{gatesFlag},
+		Why:   harden.Msg(gates.WhyAlpha),
+		Refs:  refs, Severity: harden.Medium, Component: p.Component, Flags: []string{gatesFlag},
 		Needs: p.needs(), Applies: harden.RunsHere(p.Component),
 		Assess: func(f *harden.Facts) harden.Verdict {
 			flag := f.Component(p.Component).Flag(gatesFlag)
