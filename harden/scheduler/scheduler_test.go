@@ -91,20 +91,3 @@ func TestTheRest(t *testing.T) {
 			Want: []string{file + "+ - --bind-address=127.0.0.1"}},
 	})
 }
-
-// TestAlphaFeatures: AllAlpha was looked at on the API server alone.
-func TestAlphaFeatures(t *testing.T) {
-	const id = "scheduler-alpha-features"
-	table().Verdicts(t, id, []hardentest.Verdict{
-		{Name: "kubeadm's", Want: harden.StatusPass},
-		{Name: "all", Edits: []hardentest.Edit{hardentest.Flag("feature-gates", "A=true,kube:AllAlpha=1")}, Want: harden.StatusFail, Says: "AllAlpha=1 turns on"},
-		{Name: "none", Edits: []hardentest.Edit{hardentest.Flag("feature-gates", "AllAlpha=false")}, Want: harden.StatusPass},
-		{Name: "all of beta", Edits: []hardentest.Edit{hardentest.Flag("feature-gates", "AllBeta=true")}, Want: harden.StatusPass},
-	}, "1.37")
-	table().Changes(t, []hardentest.Change{
-		{Name: "the only one", Minor: "1.37", Edits: []hardentest.Edit{hardentest.Flag("feature-gates", "AllAlpha=true")}, Choice: harden.Choice{Control: id, Named: true},
-			Want: []string{"kube-scheduler.yaml: - - --feature-gates=AllAlpha=true"}},
-		{Name: "one of two", Minor: "1.30", Edits: []hardentest.Edit{hardentest.Flag("feature-gates", "A=true,AllAlpha=true")}, Choice: harden.Choice{Control: id, Named: true},
-			Want: []string{"kube-scheduler.yaml: - - --feature-gates=A=true,AllAlpha=true", "kube-scheduler.yaml: + - --feature-gates=A=true"}},
-	})
-}
