@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,8 @@ func (a *Applier) spareEtcd(ctx context.Context) (unknown, err error) {
 		return err, nil
 	}
 	err = bearable(members)
-	if own, ok := a.ownEtcd(); err != nil && ok && slices.ContainsFunc(members, func(m EtcdMember) bool { return m.Name == own && m.Ailing != "" }) {
+	own := cmp.Or(a.Facts.EtcdSetting("name").Value, unnamedMember)
+	if err != nil && slices.ContainsFunc(members, func(m EtcdMember) bool { return m.Name == own && m.Ailing != "" }) {
 		err = errors.Join(err, errOwnAils)
 	}
 	return nil, err
@@ -70,16 +72,8 @@ func (a *Applier) spareEtcd(ctx context.Context) (unknown, err error) {
 // errOwnAils: the others have to do without this node's member already.
 var errOwnAils = errors.New("this node's own member is not well")
 
-func (a *Applier) ownEtcd() (name string, known bool) {
-	c := a.Facts.Component(harden.Etcd)
-	switch {
-	case c == nil:
-		return "", false
-	case c.Process != nil:
-		return ownMember(c.Process.Args), true
-	}
-	return ownMember(c.Args), true
-}
+// unnamedMember is the name of a member of etcd that is given none.
+const unnamedMember = "default"
 
 // bearable says why etcd could not do without one of its members for a while. A single one is missed only for as long as it
 // restarts; two have a quorum only together.
@@ -281,7 +275,7 @@ func ownMember(args []string) string {
 			return f.Value
 		}
 	}
-	return "default"
+	return unnamedMember
 }
 
 // awaitAPIServers asks the other members' API servers, each at its own address.
