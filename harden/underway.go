@@ -39,7 +39,7 @@ func underwayChecks(f *Facts, st Stage) []Check {
 	}
 	for _, s := range freshUpgrades(f) {
 		unmet(Msg("an upgrade that has not ended wrote to %s %s ago; end it, or plan again when it has been left alone for %s", s.Path, Spell(max(s.age(f), 0).Truncate(time.Second)), Spell(upgradeRests)),
-			Evidence{Source: s.Path, Value: "written " + s.Modified.UTC().Format(time.RFC3339)})
+			Evidence{Source: s.Path, Value: "written " + instant(s.Modified)})
 	}
 	for _, p := range f.KubeadmRuns {
 		if command := changingCommand(p.Args); command != "" {

@@ -25,7 +25,7 @@ var startFiles = []struct {
 	// again is nil where the file is never read again.
 	again func(*ComponentFacts) rereads
 }{
-	{APIServer, "admission-control-config-file", nil},
+	{APIServer, AdmissionFlag, nil},
 	{APIServer, "audit-policy-file", nil},
 	{APIServer, "audit-webhook-config-file", nil},
 	// Both are watched since 1.30; of the authentication configuration what it says of anonymous requests counts from the start on, and
@@ -166,7 +166,7 @@ func asRead(f *Facts, c Control, v Verdict) Verdict {
 	for _, u := range unread {
 		v.Evidence = append(v.Evidence, Evidence{
 			Source: fmt.Sprintf("process %d (%s)", p.PID, c.Component),
-			Value:  fmt.Sprintf("started %s, before %s was changed at %s", at(p.Started), u.File.Path, at(u.File.Modified)),
+			Value:  fmt.Sprintf("started %s, before %s was changed at %s", instant(p.Started), u.File.Path, instant(u.File.Modified)),
 		})
 	}
 	byHand := fmt.Sprintf("crictl stop $(crictl ps --quiet --name '^%s$')", c.Component)
@@ -190,7 +190,8 @@ func asRead(f *Facts, c Control, v Verdict) Verdict {
 	return v
 }
 
-func at(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+// instant is a time as evidence tells it.
+func instant(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // start is what a control asks for that passes but for what its component has not read; nil where it is not so.
 func (f *Facts) start(c Control) []Intent {
@@ -209,7 +210,7 @@ func (f *Facts) RestartUnread(id ComponentID) Intent {
 			newest = u.File
 		}
 	}
-	return Restart(id, newest.Path+" of "+at(newest.Modified))
+	return Restart(id, newest.Path+" of "+instant(newest.Modified))
 }
 
 // UnreadByKubelet are the files of its configuration that were written after the live kubelet started: it has not read them as

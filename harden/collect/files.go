@@ -119,7 +119,7 @@ func (c *fileCollector) folder(dir string, depth int) {
 var fileArgs = map[harden.ComponentID][]string{
 	harden.APIServer: {
 		"audit-policy-file", "audit-log-path", "audit-webhook-config-file", "authentication-config", "authorization-config",
-		"admission-control-config-file", "authentication-token-webhook-config-file", "authorization-webhook-config-file",
+		harden.AdmissionFlag, "authentication-token-webhook-config-file", "authorization-webhook-config-file",
 		"egress-selector-config-file", "encryption-provider-config", "tracing-config-file", "token-auth-file",
 		"client-ca-file", "tls-cert-file",
 	},
