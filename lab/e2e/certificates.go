@@ -303,16 +303,3 @@ func (t *T) renewedByHand() {
 	t.same(before, "after the undo of the restart")
 	verdict("pass")
 }
-
-// verdicts are the statuses of all controls, by id.
-func (t *T) verdicts() map[string]string {
-	var a struct {
-		Findings []struct{ Control, Status string }
-	}
-	t.need(json.Unmarshal([]byte(t.must(0, "assess", "-o", "json").stdout), &a))
-	out := map[string]string{}
-	for _, f := range a.Findings {
-		out[f.Control] = f.Status
-	}
-	return out
-}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -98,21 +97,12 @@ func (t *T) reachedEverywhere(when string) {
 // toBeNamed are the controls that a profile leaves out because their remedies can cut off workloads, or because a person must decide. The
 // rules of traffic are not among them: nothing here enforces any.
 func (t *T) toBeNamed() (names []string) {
-	var planned struct {
-		Plans []struct {
-			Skipped []struct{ Control, Reason, Way string }
-		}
-	}
-	out := t.must(0, "plan", "--profile", wholeProfile, "-o", "json")
-	t.need(json.Unmarshal([]byte(out.stdout), &planned))
-	for _, p := range planned.Plans {
-		for _, s := range p.Skipped {
-			t.detail("left out by the profile: %+v", s)
-			asked := strings.Contains(s.Reason, "cut off workloads") || strings.Contains(s.Reason, "a person must decide")
-			own := s.Control == servingControl || s.Control == kubeletCAControl // these come by themselves
-			if s.Way == "control" && asked && !own && !strings.HasPrefix(s.Control, "networkpolicy-") {
-				names = append(names, s.Control)
-			}
+	for _, s := range t.leftOutBy(wholeProfile) {
+		t.detail("left out by the profile: %+v", s)
+		asked := strings.Contains(s.Reason, "cut off workloads") || strings.Contains(s.Reason, "a person must decide")
+		own := s.Control == servingControl || s.Control == kubeletCAControl // these come by themselves
+		if s.Way == "control" && asked && !own && !strings.HasPrefix(s.Control, "networkpolicy-") {
+			names = append(names, s.Control)
 		}
 	}
 	slices.Sort(names)
