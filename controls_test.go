@@ -3,7 +3,9 @@ package main
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,9 +70,26 @@ func document(b *strings.Builder, c harden.Control) {
 		fmt.Fprintf(b, "- remedy `%s`: %s. Risk: %s%s; %s.\n", r.ID, r.Title, r.Risk, literal, r.Versions)
 		for _, o := range r.Options {
 			fmt.Fprintf(b, "  - option `%s` (%s, default `%s`): %s\n", o.Name, o.Kind, o.Default, o.Title)
+			chosen := chosenBy(c.ID, r.ID, o.Name)
+			for _, value := range slices.Sorted(maps.Keys(chosen)) {
+				fmt.Fprintf(b, "    - `--profile` %s: `%s`\n", strings.Join(chosen[value], ", "), value)
+			}
 		}
 		for _, m := range r.Breaks {
 			fmt.Fprintf(b, "  - may break: %s\n", m)
 		}
 	}
+}
+
+// chosenBy are the values of an option that profiles want otherwise than by default, with these profiles.
+func chosenBy(control, remedy, option string) map[string][]string {
+	out := map[string][]string{}
+	for _, p := range catalog.Profiles() {
+		for _, c := range p.Choices {
+			if value, sets := c.Options[option]; sets && c.Control == control && c.Remedy == remedy {
+				out[value] = append(out[value], p.ID)
+			}
+		}
+	}
+	return out
 }

@@ -10,7 +10,8 @@ type Profile struct {
 	Benchmark Benchmark
 	// Takes says whether the profile asks for a control, by where its recommendation comes from.
 	Takes func(Refs) bool
-	// Choices are remedies and options that the profile wants otherwise than by default.
+	// Choices are options that the profile wants otherwise than by default, each with its remedy. They hold for controls that are named
+	// beside it too; what the operator sets goes before them.
 	Choices []Choice
 	// Refused is what the profile asks for and this program does not do.
 	Refused []Refusal

@@ -76,14 +76,20 @@ func Select(f *Facts, areas []Area, s Selection) ([]Choice, []Skip, error) {
 		if c := find(id); c != nil {
 			return c
 		}
-		choices = append(choices, Choice{Control: id, Named: true})
+		c := s.preset(id)
+		c.Named = true
+		choices = append(choices, c)
 		return &choices[len(choices)-1]
 	}
 	for _, id := range s.Controls {
 		named(id)
 	}
 	for id, r := range s.Remedies {
-		named(id).Remedy = r
+		c := named(id)
+		if c.Remedy != "" && c.Remedy != r {
+			c.Options = nil // they are the other remedy's
+		}
+		c.Remedy = r
 	}
 	var skipped []Skip
 	for _, a := range areas {
@@ -98,14 +104,9 @@ func Select(f *Facts, areas []Area, s Selection) ([]Choice, []Skip, error) {
 				continue
 			}
 			r, ok := DefaultRemedy(f, c)
-			choice := Choice{Control: c.ID}
-			if s.Profile != nil {
-				if own, has := s.Profile.choice(c.ID); has {
-					choice = own
-					if own.Remedy != "" {
-						r, ok = c.Remedy(own.Remedy)
-					}
-				}
+			choice := s.preset(c.ID)
+			if choice.Remedy != "" {
+				r, ok = c.Remedy(choice.Remedy)
 			}
 			w, isWaived := f.Waiver(c.ID)
 			switch {
@@ -138,6 +139,16 @@ func Select(f *Facts, areas []Area, s Selection) ([]Choice, []Skip, error) {
 	}
 	inCatalogueOrder(areas, choices)
 	return choices, skipped, nil
+}
+
+// preset is the choice of a control as its profile wants it; without one, as it is by default.
+func (s Selection) preset(control string) Choice {
+	if s.Profile != nil {
+		if own, has := s.Profile.choice(control); has {
+			return own
+		}
+	}
+	return Choice{Control: control}
 }
 
 // undecided is what a profile asks for and nobody knows to be done: a person must decide, or a fact is missing. To follow it as a whole is

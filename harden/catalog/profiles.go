@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/suites"
 )
 
 // cis is the profile of one level of a benchmark; the second contains the first.
@@ -14,8 +15,15 @@ func cis(id string, b harden.Benchmark, level int, refused ...harden.Refusal) ha
 		Takes: func(r harden.Refs) bool {
 			return slices.ContainsFunc(r.AskedBy(b), func(asked harden.Recommendation) bool { return asked.Level <= level })
 		},
+		// The benchmark names the kubelet's two ChaCha20 suites as Go no longer does.
+		Choices: []harden.Choice{onlyAES("kubelet-tls-cipher-suites")},
 		Refused: append([]harden.Refusal{anonymous("1.2.1"), etcdOwner, hostnameOverride}, refused...),
 	}
+}
+
+// onlyAES leaves ChaCha20 out of the suites that a control's remedy offers.
+func onlyAES(control string) harden.Choice {
+	return harden.Choice{Control: control, Remedy: "strong-suites", Options: harden.Values{"suites": strings.Join(suites.AES, ",")}}
 }
 
 // anonymous is asked for by CIS and STIG alike, and stops the API server by its own probes.
@@ -59,7 +67,8 @@ func Profiles() []harden.Profile {
 		cis("cis-1.11-l2", "1.11", 2, kubeletAddresses),
 		cis("cis-1.10-l1", "1.10", 1, publicCertificates),
 		cis("cis-1.10-l2", "1.10", 2, publicCertificates),
-		{ID: "stig", Takes: func(r harden.Refs) bool { return len(r.STIG) > 0 }, Refused: []harden.Refusal{
+		// V-242418 lists the suites of FIPS 140.
+		{ID: "stig", Takes: func(r harden.Refs) bool { return len(r.STIG) > 0 }, Choices: []harden.Choice{onlyAES("apiserver-tls-cipher-suites")}, Refused: []harden.Refusal{
 			anonymous("V-242390"), hostnameOverride,
 			{
 				Asks:   "V-242393 and V-242394 (no sshd on worker nodes)",

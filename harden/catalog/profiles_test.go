@@ -29,7 +29,9 @@ func TestProfilesNameWhatTheCatalogueHas(t *testing.T) {
 		for _, c := range p.Choices {
 			if _, control, ok := harden.FindControl(areas, c.Control); !ok {
 				t.Errorf("%s: there is no control %s", p.ID, c.Control)
-			} else if r, ok := control.Remedy(c.Remedy); c.Remedy != "" && !ok {
+			} else if !p.Takes(control.Refs) {
+				t.Errorf("%s: it does not ask for %s", p.ID, c.Control)
+			} else if r, ok := control.Remedy(c.Remedy); !ok {
 				t.Errorf("%s: %s has no remedy %s", p.ID, c.Control, c.Remedy)
 			} else if _, err := r.Fill(c.Control, c.Options); err != nil {
 				t.Errorf("%s: %v", p.ID, err)
@@ -66,6 +68,47 @@ func TestProfilesTakeWhatIsTheNodesOwn(t *testing.T) {
 				t.Errorf("%s takes %s, for which it does not ask", p.ID, c.Control)
 			}
 		}
+	}
+}
+
+// A profile chose controls, and no options: the benchmarks' own lists of suites were not what was written.
+func TestProfilesChooseOptions(t *testing.T) {
+	const (
+		kubelet, apiserver = "kubelet-tls-cipher-suites", "apiserver-tls-cipher-suites"
+		aes                = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
+	)
+	own := harden.Values{"suites": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}
+	for _, tt := range []struct {
+		name, profile, control string
+		say                    harden.Selection
+		want                   string
+	}{
+		{name: "cis", profile: "cis-l2", control: kubelet, want: aes},
+		{name: "an older cis", profile: "cis-1.10-l1", control: kubelet, want: aes},
+		{name: "named beside the profile", profile: "stig", control: apiserver, say: harden.Selection{Controls: []string{apiserver}}, want: aes},
+		{name: "named with the remedy", profile: "stig", control: apiserver, say: harden.Selection{Remedies: map[string]string{apiserver: "strong-suites"}}, want: aes},
+		{name: "set by the operator", profile: "cis-l2", control: kubelet, say: harden.Selection{Set: map[string]harden.Values{kubelet: own}}, want: own["suites"]},
+		{name: "not asked by the profile", profile: "nsa", control: kubelet, want: ""},
+		{name: "another benchmark's", profile: "cis-l2", control: apiserver, say: harden.Selection{Controls: []string{apiserver}}, want: ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := catalog.Profile(tt.profile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tt.say.Profile = &p
+			choices, _, err := harden.Select(hardentest.Fixture(t, "1.37").Facts(t), catalog.Areas(), tt.say)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(choices, func(c harden.Choice) bool { return c.Control == tt.control })
+			if i < 0 || choices[i].Options["suites"] != tt.want {
+				t.Errorf("%v", choices)
+			}
+			if again, _ := catalog.Profile(tt.profile); fmt.Sprint(again.Choices) != fmt.Sprint(p.Choices) {
+				t.Errorf("the profile is changed: %v", p.Choices)
+			}
+		})
 	}
 }
 

@@ -15,13 +15,17 @@ import (
 )
 
 // Strong suites are forward secret and authenticated, for both kinds of serving keys.
-var Strong = []string{
+var Strong = append(slices.Clone(AES),
+	"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+	"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+)
+
+// AES are the strong suites that FIPS 140 has, and that CIS and STIG name as Go does.
+var AES = []string{
 	"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
 	"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
 	"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
 	"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
-	"TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
-	"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
 }
 
 // oldNames are accepted by Kubernetes beside the names that crypto/tls has.
