@@ -86,8 +86,10 @@ func scanned(t *T) {
 	t.encrypt(10, "--accept", apiServer)
 	t.encrypt(0, "--accept", apiServer+","+encryptionControl)
 	t.must(0, "apply", "--control", servingControl, "--accept", servingControl, "--yes", "--soak", "2s")
-	names := append(t.toBeNamed(), kubeletCAControl, "apiserver-tls-cipher-suites")
-	t.must(0, applyWhole(names)...)
+	t.must(0, applyWhole(append(t.toBeNamed(), kubeletCAControl))...)
+	const suites = "apiserver-tls-cipher-suites"
+	t.must(9, "apply", "--control", suites, "--accept", suites, "--yes", "--soak", "2s")
+	t.must(0, "confirm", t.newest())
 	t.healthy("with everything")
 	last := t.scan()
 	t.figure("with everything", "%s", totals(last))
@@ -100,7 +102,7 @@ func scanned(t *T) {
 			t.errorf("%s: it says %q of it, and before %q", id, is, first[id])
 		}
 	}
-	for range 4 {
+	for range 5 {
 		t.must(0, "rollback", "--yes")
 	}
 	t.allStored("plain", 1, "after the undo")
