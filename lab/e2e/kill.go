@@ -37,6 +37,7 @@ var applyAll = []string{productPath, "apply", "--all", "--yes", "--soak", "3s"}
 
 // journalLine is what is in a line of the journal, as far as a choice needs it.
 type journalLine struct {
+	Time         time.Time
 	Kind, Target string
 	Data         json.RawMessage
 }
@@ -48,9 +49,21 @@ func (t *T) journal() []journalLine { return t.journalOf("tail -1") }
 func (t *T) firstJournal() []journalLine { return t.journalOf("head -1") }
 
 func (t *T) journalOf(choose string) []journalLine {
-	var lines []journalLine
-	text := t.shell("cd " + stateDir + "/transactions && cat $(ls | " + choose + ")/journal.jsonl")
-	for line := range strings.Lines(text) {
+	return t.linesOf(t.shell("cd " + stateDir + "/transactions && cat $(ls | " + choose + ")/journal.jsonl"))
+}
+
+// journals are all of them, oldest first.
+func (t *T) journals() (out [][]journalLine) {
+	const end = "--\n"
+	all := t.shell("cd " + stateDir + "/transactions && for tx in *; do cat $tx/journal.jsonl; echo --; done")
+	for _, text := range strings.Split(strings.TrimSuffix(all, end), "\n"+end) {
+		out = append(out, t.linesOf(text))
+	}
+	return out
+}
+
+func (t *T) linesOf(journal string) (lines []journalLine) {
+	for line := range strings.Lines(journal) {
 		var l journalLine
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.fatalf("reading the journal: %v: %s", err, line)

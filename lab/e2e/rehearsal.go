@@ -150,13 +150,7 @@ func (t *T) auditLogs() string { return t.shell("find " + auditLogs + " 2>/dev/n
 
 // canaryLines is the journal that tells of a canary, and the numbers of its first and its last line that do.
 func (t *T) canaryLines() (lines []journalLine, first, last int) {
-	for _, text := range strings.Split(t.shell("cd "+stateDir+"/transactions && for tx in *; do cat $tx/journal.jsonl; echo end; done"), "\nend\n") {
-		lines = nil
-		for line := range strings.Lines(text) {
-			var l journalLine
-			t.need(json.Unmarshal([]byte(line), &l))
-			lines = append(lines, l)
-		}
+	for _, lines = range t.journals() {
 		first = slices.IndexFunc(lines, func(l journalLine) bool { return l.Kind == "canary" }) + 1
 		last = slices.IndexFunc(lines, func(l journalLine) bool { return l.Kind == "canary gone" }) + 1
 		if first > 0 && last > first {

@@ -4,7 +4,9 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -83,7 +85,44 @@ func (m measurement) report(prefix string, want map[string]int) {
 	}
 	m.t.figure(prefix+"failed requests", "%d of %d", seen.failed, seen.asked)
 	m.t.figure(prefix+"restarts", "%s", counted(restarts))
+	m.t.figure(prefix+"to swap", "%s", strings.Join(m.t.swapped(slices.Sorted(maps.Keys(want))), ", "))
 	m.t.only(excused(want, restarts, seen.outage), restarts, cmp.Or(strings.TrimSuffix(prefix, ": "), "apply"))
+}
+
+// swapped is how long each component took, in the newest transaction that restarted one, from its change to a new instance that runs as
+// planned and is healthy.
+func (t *T) swapped(components []string) (out []string) {
+	var begun, ended map[string]time.Time
+	for _, lines := range t.journals() {
+		begins, ends := restarted(lines)
+		if len(ends) > 0 {
+			begun, ended = begins, ends
+		}
+	}
+	for _, c := range components {
+		if ended[c].IsZero() {
+			t.errorf("no journal tells when %s was swapped", c)
+			continue
+		}
+		out = append(out, short.ReplaceAllString(c, "")+" "+seconds(ended[c].Sub(begun[c])))
+	}
+	return out
+}
+
+// restarted is when a journal has each component change, and when it has it run as planned.
+func restarted(lines []journalLine) (begun, ended map[string]time.Time) {
+	begun, ended = map[string]time.Time{}, map[string]time.Time{}
+	for _, l := range lines {
+		var about struct{ Component, Message string }
+		switch {
+		case json.Unmarshal(l.Data, &about) != nil || about.Component == "":
+		case l.Kind == "effect":
+			begun[about.Component] = l.Time
+		case l.Kind == "event" && strings.Contains(about.Message, "runs as planned"):
+			ended[about.Component] = l.Time
+		}
+	}
+	return begun, ended
 }
 
 // longestOutage is what the review says of a plain restart, "about a minute"; a short one takes some seconds.
