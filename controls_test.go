@@ -75,6 +75,9 @@ func document(b *strings.Builder, c harden.Control) {
 				fmt.Fprintf(b, "    - `--profile` %s: `%s`\n", strings.Join(chosen[value], ", "), value)
 			}
 		}
+		if r.Proofs == nil && slices.ContainsFunc(harden.Components, func(known harden.Component) bool { return known.ID == c.Component && !known.Loads() }) {
+			fmt.Fprint(b, "  - shown by the arguments of the new process and by its health alone\n")
+		}
 		for _, m := range r.Breaks {
 			fmt.Fprintf(b, "  - may break: %s\n", m)
 		}
