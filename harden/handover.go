@@ -17,7 +17,7 @@ type Handover struct {
 // Review says which way will be taken, and why.
 func (h Handover) Review() Message {
 	if h.Obstacle.IsZero() {
-		return Msg("%s hands over: new connections go to the second one while it restarts; requests under way on older ones are cut", APIServer)
+		return Msg("%s hands over: the second one listens at the address of this node from its rehearsal on, and new connections go there while the live one restarts; requests under way on older ones are cut", APIServer)
 	}
 	return Msg("%s does not hand over, and restarts the plain way: %s", APIServer, h.Obstacle)
 }
