@@ -14,14 +14,22 @@ var badInputScenarios = []scenario{{
 	run:    badInput,
 }}
 
-// without runs the product where some paths of the node are hidden from it, by empty file systems of its own.
+// without runs the product where some paths of the node are hidden from it.
 func (t *T) without(paths []string, args ...string) said {
+	return t.hidden(paths, productPath, args...)
+}
+
+// hidden runs a program where some paths of the node are hidden from it, by empty file systems of its own.
+func (t *T) hidden(paths []string, program string, args ...string) said {
 	script := "set -e\n"
 	for _, p := range paths {
 		script += "mount -t tmpfs none " + p + "\n"
 	}
-	return t.command(t.node, "unshare", append([]string{"-m", "sh", "-c", script + `exec "$@"`, "sh", productPath}, args...)...)
+	return t.command(t.node, "unshare", append([]string{"-m", "sh", "-c", script + `exec "$@"`, "sh", program}, args...)...)
 }
+
+// systemd is where a program finds it.
+var systemd = []string{"/run/systemd", "/run/dbus"}
 
 // expect wants an exit code and words of what was said.
 func (t *T) expect(what string, out said, code int, words ...string) {
@@ -54,7 +62,6 @@ func badInput(t *T) {
 	t.expect("no root: apply", nobody(change...), 8, "sudo", "admin.conf: permission denied")
 	t.same(before, "no root")
 
-	systemd := []string{"/run/systemd", "/run/dbus"}
 	t.expect("no systemd: assess", t.without(systemd, "assess"), 0)
 	t.expect("no systemd: a change of the kubelet", t.without(systemd, "apply", "--control", "kubelet-tls-cipher-suites", "--yes", "--soak", "0s"),
 		8, "systemd")

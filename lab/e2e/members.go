@@ -20,6 +20,11 @@ var memberScenarios = []scenario{
 		run:    twoApply,
 	},
 	{
+		name:   "11-together",
+		proves: "of two applies, and of two undos, that are begun on one node at the same moment one does everything, and the other nothing",
+		run:    together,
+	},
+	{
 		name:   "12-worker",
 		proves: "on a worker node only what concerns it is offered, applied and undone",
 		nodes:  []string{"cp1", "w1"},
@@ -156,6 +161,32 @@ func (t *T) offered(w *lab.Node, failing map[string]bool) (paths []string) {
 		t.errorf("nothing is offered on a worker: %s", out)
 	}
 	return paths
+}
+
+// together begins the same command twice at once.
+func together(t *T) {
+	before := t.wholePicture()
+	both := func(args ...string) {
+		lives := t.watchLives()
+		codes := strings.Fields(t.shell(`
+"$@" >/tmp/one 2>&1 </dev/null & one=$!
+"$@" >/tmp/two 2>&1 </dev/null & two=$!
+a=0; wait $one || a=$?; b=0; wait $two || b=$?
+echo $a $b`, append([]string{productPath}, args...)...))
+		t.step("%s, twice at once: exit codes %v", args[0], codes)
+		if slices.Sort(codes); !slices.Equal(codes, []string{"0", "6"}) {
+			t.errorf("%s: wanted one to be done, and one to be told of the other: %v: %s", args[0], codes, t.shell("tail -n 30 /tmp/one /tmp/two"))
+		}
+		t.only(map[string]int{apiServer: 1}, lives.stop(isLive), args[0])
+		t.healthy("after " + args[0])
+		t.clean("after " + args[0])
+	}
+	for range 3 {
+		both("apply", "--control", "apiserver-profiling", "--yes", "--soak", "0s")
+		both("rollback", "--yes")
+		t.same(before, "after both")
+	}
+	t.shell("rm /tmp/one /tmp/two")
 }
 
 // twoApply applies on two control planes at the same time.

@@ -58,7 +58,10 @@ func etcdQuorum(t *T) {
 		}
 	}
 
-	t.step("a member is taken away for good")
+	t.step("once more, and a member is taken away for good")
+	t.must(9, append(change, "--accept", etcdControl)...)
+	t.must(0, "confirm", t.newest())
+	t.healthy("after the second apply")
 	t.shellIn(cp3, `cd /etc/kubernetes/manifests; mkdir /root/away; mv *.yaml /root/away; while pidof etcd kube-apiserver; do sleep 0.2; done`)
 	t.kubectl("delete", "node", cp3.Name())
 	list := t.shell(askEtcd, "/v3/cluster/member/list", "{}")
@@ -71,14 +74,29 @@ func etcdQuorum(t *T) {
 		out := t.command(t.node, "kubectl", "get", "--raw", "/readyz", "--request-timeout=5s")
 		return out.code == 0, out.String()
 	})
-	before, two := t.picture(t.node), t.etcdInstances(nodes[:2])
-	t.expect("with two members", t.harden(append(change, "--accept", etcdControl)...), 8, "no quorum without this one")
-	t.same(before, "refused with two members")
+	now, two := t.picture(t.node), t.etcdInstances(nodes[:2])
+	t.expect("an undo with two members", t.harden("rollback", "--yes"), 8, "--accept etcd")
+	t.same(now, "the refused undo")
 	for n, i := range t.etcdInstances(nodes[:2]) {
 		if i != two[n] {
 			t.errorf("etcd of %s was %s, and is %s", n, two[n], i)
 		}
 	}
+	undone = t.must(0, "rollback", "--accept", etcd, "--yes")
+	t.figure("undo with two members, accepted", "%s", seconds(undone.took))
+	t.within(time.Minute, "the API is well after the accepted undo", func() (bool, string) {
+		out := t.command(t.node, "kubectl", "get", "--raw", "/readyz", "--request-timeout=5s")
+		return out.code == 0, out.String()
+	})
+	if now := t.picture(t.node).args[etcd]; strings.Contains(now, "--cipher-suites=") {
+		t.errorf("after the accepted undo etcd runs with %s", now)
+	}
+	if now := t.etcdInstances(nodes[:2]); now[nodes[1].Name()] != two[nodes[1].Name()] || now[t.node.Name()] == two[t.node.Name()] {
+		t.errorf("the accepted undo left %v of %v", now, two)
+	}
+	now = t.picture(t.node)
+	t.expect("a change with two members", t.harden(append(change, "--accept", etcdControl)...), 8, "no quorum without this one")
+	t.same(now, "refused with two members")
 }
 
 // etcdInstances are the lives of etcd by node.

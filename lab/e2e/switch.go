@@ -29,6 +29,24 @@ var switchScenarios = []scenario{
 		long:   "it takes a quarter of an hour, most of it waiting",
 		run:    hungSwitch,
 	},
+	{
+		name:   "07-switch-killed",
+		proves: "the same with our process killed in the middle of the change, and nobody who recovers",
+		long:   "it takes a quarter of an hour, most of it waiting",
+		run:    killedSwitch,
+	},
+	{
+		name:   "07-switch-edited",
+		proves: "what waits for confirm while somebody edits another line: an undo by hand and the switch take back what is ours, and keep the edit",
+		long:   "it takes 6 minutes: the API server restarts eight times",
+		run:    editedWaiting,
+	},
+	{
+		name:   "07-switch-detached",
+		proves: "the same without systemd: confirmed, undone by hand, and undone by a process of its own",
+		long:   "it takes 5 minutes, most of them waiting",
+		run:    detachedSwitch,
+	},
 }
 
 const confirmWithin = 30 * time.Second
@@ -156,10 +174,9 @@ func kinds(lines []journalLine) (out []string) {
 	return out
 }
 
-// hungSwitch stops our process once the new API server is awaited. The switch was armed for as long as the whole change may
-// take, which is minutes.
-func hungSwitch(t *T) {
-	before := t.picture(t.node)
+// inTheMiddle sends a signal to our process once the manifest is written and the new API server is awaited, and gives the processes that
+// got it. The switch was armed for as long as the whole change may take, which is minutes.
+func (t *T) inTheMiddle(signal string) killed {
 	t.harm(9, lockOut(confirmWithin)...)
 	lines := t.journal()
 	t.harm(0, "rollback", "--yes")
@@ -169,23 +186,110 @@ func hungSwitch(t *T) {
 		t.fatalf("the journal has no line that says that the manifest is written: %v", kinds(lines))
 	}
 	var k killed
-	t.agent(t.node, &k, append([]string{"killat", strconv.Itoa(at), "19", harmfulPath}, lockOut(confirmWithin)...)...)
+	t.agent(t.node, &k, append([]string{"killat", strconv.Itoa(at), signal, harmfulPath}, lockOut(confirmWithin)...)...)
 	t.detail("%+v", k)
 	if len(k.PIDs) == 0 {
-		t.fatalf("it was not stopped: %+v", k)
+		t.fatalf("no process got the signal: %+v", k)
 	}
+	return k
+}
+
+// backWithoutHelp waits until the switch has undone what was left in the middle.
+func (t *T) backWithoutHelp(before picture, how string) {
 	start := time.Now()
-	t.within(15*time.Minute, "undone by itself", func() (bool, string) {
+	t.within(15*time.Minute, how+": undone by itself", func() (bool, string) {
 		d := before.differences(t.picture(t.node))
 		time.Sleep(3 * time.Second)
 		return len(d) == 0, strings.Join(d, "\n")
 	})
-	t.figure("hung: undone after", "%s", seconds(time.Since(start)))
-	t.healthy("after the undo")
+	t.figure(how+": undone after", "%s", seconds(time.Since(start)))
+	t.healthy(how)
+}
+
+func hungSwitch(t *T) {
+	before := t.picture(t.node)
+	k := t.inTheMiddle("19")
+	t.backWithoutHelp(before, "hung")
 	t.step("the hung process goes on")
 	for _, pid := range k.PIDs {
 		t.shell(fmt.Sprintf("kill -CONT %d || true", pid))
 	}
 	time.Sleep(20 * time.Second)
 	t.undoneByItself(before, 2*time.Minute, "after the hung process went on", killedLease)
+}
+
+func killedSwitch(t *T) {
+	before := t.picture(t.node)
+	t.inTheMiddle("9")
+	t.expect("status after the kill", t.harden("status"), 5, "recover")
+	t.backWithoutHelp(before, "killed in the middle")
+	t.undoneByItself(before, 2*time.Minute, "after the kill", killedLease)
+	t.must(0, "status")
+}
+
+// editedWaiting has somebody edit another line of the manifest while a change of ours waits for confirm.
+func editedWaiting(t *T) {
+	before := t.wholePicture()
+	const other = "--max-requests-inflight=401"
+	const edit = `s/^    - --allow-privileged=true$/&\n    - ` + other + `/`
+	kept := func(how string) {
+		if text := t.shell("cat " + manifest); !strings.Contains(text, other) || strings.Contains(text, "--min-request-timeout") {
+			t.errorf("%s: wanted the other's line and not ours:\n%s", how, text)
+		}
+		t.shell(`sed -i "/` + other + `/d" ` + manifest)
+		t.runsAs(before, how+", without the edit of others")
+		t.undoneByItself(before, time.Minute, how, "")
+	}
+
+	t.harm(9, lockOut(time.Hour)...)
+	t.edited(edit, other)
+	out := t.harm(0, "rollback", "--yes")
+	t.figure("undo", "%s", seconds(out.took))
+	kept("undone by hand")
+
+	t.harm(9, lockOut(90*time.Second)...)
+	start := time.Now()
+	t.edited(edit, other)
+	t.figure("edited after", "%s", seconds(time.Since(start)))
+	t.within(5*time.Minute, "the switch has undone it", func() (bool, string) {
+		text := t.shell("cat " + manifest)
+		found := t.instances(t.node, apiServer)
+		return !strings.Contains(text, "--min-request-timeout") && len(found) == 1 && !slices.Contains(found[0].Args, "--min-request-timeout=1802"), text
+	})
+	t.healthy("after the switch")
+	kept("undone by the switch")
+}
+
+// detachedSwitch hides systemd from the product.
+func detachedSwitch(t *T) {
+	before := t.wholePicture()
+	product := func(code int, args ...string) said {
+		out := t.hidden(systemd, harmfulPath, args...)
+		t.step("without systemd: %s: exit code %d", strings.Join(args, " "), out.code)
+		if out.code != code {
+			t.fatalf("wanted exit code %d: %s", code, out)
+		}
+		return out
+	}
+
+	product(9, lockOut(confirmWithin)...)
+	if units := t.shell("cd /etc/systemd/system && ls -d kubectl-harden-* 2>/dev/null || true"); units != "" {
+		t.errorf("systemd is not hidden: %s", units)
+	}
+	product(0, "confirm", t.newest())
+	time.Sleep(confirmWithin + 15*time.Second)
+	if !t.lockedOut() {
+		t.errorf("confirmed, and undone all the same")
+	}
+	t.clean("after confirm")
+	product(0, "rollback", "--yes")
+	t.healthy("after the rollback")
+	t.same(before, "after the rollback")
+
+	product(9, lockOut(time.Hour)...)
+	product(0, "rollback", "--yes")
+	t.undoneByItself(before, time.Minute, "undone by hand", "")
+
+	product(9, lockOut(confirmWithin)...)
+	t.figure("undone after", "%s, of which %s to confirm", seconds(t.undoneByItself(before, 4*time.Minute, "nobody confirms", "")), confirmWithin)
 }
