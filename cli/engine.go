@@ -185,6 +185,15 @@ func (e *engine) applyHere(ctx context.Context, p harden.Plan, events func(harde
 
 // Pending says what an earlier run has left to settle, or that one is under way.
 func (e *engine) Pending() (harden.Result, bool) {
+	res, open := e.pendingNow()
+	if open && res.Outcome == harden.OutcomeUnsettled {
+		// Another run may have begun, or ended, between the two looks: it has left nothing to settle.
+		res, open = e.pendingNow()
+	}
+	return res, open
+}
+
+func (e *engine) pendingNow() (harden.Result, bool) {
 	h, held, err := e.store.Holder()
 	switch {
 	case err != nil:
@@ -212,6 +221,9 @@ func (e *engine) Check(ctx context.Context, p harden.Plan) harden.Result {
 	}
 	a.Courtesy, a.CheckOnly = nil, true
 	if res := a.Apply(ctx, p); !s.reached {
+		if now, open := e.Pending(); open && res.Outcome == harden.OutcomeUnsettled {
+			res = now // of a run that has begun meanwhile
+		}
 		return e.withSelection(p, res)
 	}
 	return harden.Result{Outcome: harden.OutcomeApplied}

@@ -135,8 +135,11 @@ func (d desk) clear() {
 	_ = os.Remove(filepath.Dir(string(d)))
 }
 
-// clearDesks removes those that nobody uses any more: who asked and who did it were killed.
+// clearDesks removes those that nobody uses any more: who asked and who did it were killed. Without a directory above there are none.
 func clearDesks(above string) error {
+	if above == "" {
+		return nil
+	}
 	names, err := os.ReadDir(above)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil

@@ -146,9 +146,7 @@ func (a *app) clean(ctx context.Context, e *engine) error {
 		return err
 	}
 	left, err := e.leftSwitches()
-	if e.m.desks != "" {
-		err = errors.Join(err, clearDesks(e.m.desks))
-	}
+	err = errors.Join(err, clearDesks(e.m.desks))
 	for _, name := range left {
 		err = errors.Join(err, e.deadMan().Disarm(ctx, strings.TrimPrefix(name, switchPrefix)))
 	}

@@ -298,7 +298,11 @@ func (e *engine) expire(ctx context.Context, id string, boot bool, events func(h
 		return harden.Result{}, err
 	}
 	a.Events = events
-	return a.Expire(ctx, id), nil
+	res := a.Expire(ctx, id)
+	if err := clearDesks(e.m.desks); err != nil {
+		say("what is left of a killed run stays: " + err.Error())
+	}
+	return res, nil
 }
 
 const (

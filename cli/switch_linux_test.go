@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -363,6 +365,31 @@ func TestExpiryLeavesWhatIsArmedAnew(t *testing.T) {
 	timer.waits = false
 	if o := expire(); o != harden.OutcomeRolledBack || strings.Contains(manifestOf(t, e), "--anonymous-auth=false") {
 		t.Errorf("at the end of its own time: %s", o)
+	}
+}
+
+// TestExpiryClearsWhatAKilledRunLeft: the desk of a run that was killed while its switch was armed stayed in /run when that had undone it.
+func TestExpiryClearsWhatAKilledRunLeft(t *testing.T) {
+	e, _, res := lockedOut(t)
+	e.m.desks = filepath.Join(t.TempDir(), "desks")
+	killed, err := thisRunner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed.Start++
+	d, err := makeDesk(e.m.desks, "left")
+	if err == nil {
+		_, err = d.put(deskRunner, killed)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := e.expire(t.Context(), res.Transaction, false, func(harden.Event) {}, func(s string) { t.Error(s) })
+	if err != nil || done.Outcome != harden.OutcomeRolledBack {
+		t.Errorf("%s, %v", done.Outcome, err)
+	}
+	if _, err := os.Stat(e.m.desks); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is left: %v", err)
 	}
 }
 
