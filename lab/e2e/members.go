@@ -166,24 +166,26 @@ func (t *T) offered(w *lab.Node, failing map[string]bool) (paths []string) {
 // together begins the same command twice at once.
 func together(t *T) {
 	before := t.wholePicture()
-	both := func(args ...string) {
-		lives := t.watchLives()
+	both := func(refused string, args ...string) {
+		lives, poll := t.watchLives(), t.poller(readyz(t.node))
 		codes := strings.Fields(t.shell(`
 "$@" >/tmp/one 2>&1 </dev/null & one=$!
 "$@" >/tmp/two 2>&1 </dev/null & two=$!
 a=0; wait $one || a=$?; b=0; wait $two || b=$?
 echo $a $b`, append([]string{productPath}, args...)...))
 		t.step("%s, twice at once: exit codes %v", args[0], codes)
-		if slices.Sort(codes); !slices.Equal(codes, []string{"0", "6"}) {
-			t.errorf("%s: wanted one to be done, and one to be told of the other: %v: %s", args[0], codes, t.shell("tail -n 30 /tmp/one /tmp/two"))
+		if slices.Sort(codes); codes[0] != "0" || !strings.Contains(refused, codes[1]) {
+			t.errorf("%s: wanted one to be done, and one to be refused: %v: %s", args[0], codes, t.shell("grep -h -E '^(error|hint):' /tmp/one /tmp/two"))
 		}
-		t.only(map[string]int{apiServer: 1}, lives.stop(isLive), args[0])
+		restarts, seen := lives.stop(isLive), poll.stop()[readyz(t.node)]
+		t.only(excused(map[string]int{apiServer: 1}, restarts, seen.outage), restarts, args[0])
 		t.healthy("after " + args[0])
 		t.clean("after " + args[0])
 	}
 	for range 3 {
-		both("apply", "--control", "apiserver-profiling", "--yes", "--soak", "0s")
-		both("rollback", "--yes")
+		both("6", "apply", "--control", "apiserver-profiling", "--yes", "--soak", "0s")
+		both("6 8", "rollback", "--yes") // or the other one has undone its first part already, and the plan is not true any more
+		t.forgive()
 		t.same(before, "after both")
 	}
 	t.shell("rm /tmp/one /tmp/two")
