@@ -81,7 +81,7 @@ var etcdExpiry = harden.Control{
 	Assess: func(f *harden.Facts) harden.Verdict { return assessEnds(f, etcds) },
 	Ends:   func(f *harden.Facts) []harden.End { return timeline(f, etcds) },
 	Remedies: []harden.Remedy{renewRemedy("certificates-etcd-expiry",
-		harden.Msg("A snapshot of etcd is saved, unless its certificate has ended and it gives none; then etcd restarts. Where it is the only member, the API answers nobody for up to a minute, and the controller manager and the scheduler start again."),
+		harden.Msg("A snapshot of etcd is saved, unless its certificate has ended and it gives none; then etcd restarts. Where it is the only member, the API answers nobody for one to two minutes, and the controller manager and the scheduler start again."),
 		[]harden.Message{harden.Msg("Each member of etcd has certificates of its own: those of the others are renewed on their nodes.")}, etcds)},
 }
 

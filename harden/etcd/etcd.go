@@ -51,7 +51,7 @@ const (
 var (
 	needs   = []harden.Need{harden.NeedEtcd}
 	applies = harden.RunsHere(harden.Etcd)
-	restart = harden.Msg("A snapshot of etcd is saved, then etcd of this node restarts once, alone. With one member the API answers nothing that it has to look up until etcd is back, some seconds; with three or more members the others go on.")
+	restart = harden.Msg("A snapshot of etcd is saved, then etcd of this node restarts once, alone. With one member the API answers nothing that it has to look up until etcd is back, for one to two minutes: the kubelet first waits for an API server that hangs. With three or more members the others go on.")
 )
 
 // preconditions are what every remedy here wants, and others after that.
