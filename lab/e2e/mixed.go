@@ -44,7 +44,13 @@ func mixed(t *T) {
 	}
 	t.expect("status", t.harden("status"), 5, "recover")
 	t.expect("recover while it still cannot be", t.harden("recover"), 7, manifest)
-	t.expect("restore.sh while it still cannot be", t.command(t.node, "sh", script), 1, manifest)
+	byHand := t.command(t.node, "sh", script)
+	t.expect("restore.sh while it still cannot be", byHand, 1, manifest)
+	for _, want := range []string{`(?m)^as before +/etc/kubernetes/harmful/policy\.yaml`, `(?m)^as planned +` + manifest} {
+		if all := byHand.stdout + byHand.stderr; !regexp.MustCompile(want).MatchString(all) {
+			t.errorf("restore.sh does not say %q: %s", want, all)
+		}
+	}
 
 	t.shell("chattr -i " + manifest)
 	t.must(0, "recover")
