@@ -34,12 +34,15 @@ func (r *Root) MemAvailable() (uint64, error) {
 	return 0, errors.New("reading the memory: the kernel does not tell what is available")
 }
 
-// SystemdRuns says whether systemd runs the machine, by the directory that it makes for those who ask (sd_booted).
+// bootedDir is made by systemd for those who ask whether it runs the machine.
+const bootedDir = "/run/systemd/system"
+
+// SystemdRuns says whether systemd runs the machine, by that directory (sd_booted).
 func (r *Root) SystemdRuns() bool {
 	if r.Proc == "" {
 		return false
 	}
-	info, err := r.Stat("/run/systemd/system")
+	info, err := r.Stat(bootedDir)
 	return err == nil && info.Kind.IsDir()
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // ErrNoSystemd is returned where systemd does not run the machine.
-var ErrNoSystemd = errors.New("systemd is not running here: neither its sockets nor systemctl are there")
+var ErrNoSystemd = errors.New("systemd does not run this machine")
 
 // Systemd is the service manager of the running machine: over D-Bus, or by systemctl where no socket answers. Each call
 // lasts no longer than its context.
@@ -23,6 +23,7 @@ type Systemd struct {
 	Private   string   // systemd's own socket, for root only; needs no bus
 	Bus       string   // the system bus
 	Systemctl []string // where systemctl may be; the first that exists is used
+	Booted    string   // the directory that is there where systemd runs the machine, which systemctl alone does not tell (sd_booted)
 }
 
 // UnitStatus is what systemd says about a unit now.
@@ -44,6 +45,7 @@ func (r *Root) Systemd() (*Systemd, error) {
 		Private:   "/run/systemd/private",
 		Bus:       "/run/dbus/system_bus_socket",
 		Systemctl: []string{"/usr/bin/systemctl", "/bin/systemctl"},
+		Booted:    bootedDir,
 	}, nil
 }
 
@@ -181,6 +183,9 @@ func (s *Systemd) ask(ctx context.Context, unit string, onBus func(*dbus.Conn) e
 	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if _, err := os.Stat(s.Booted); s.Booted != "" && errors.Is(err, fs.ErrNotExist) {
+		return ErrNoSystemd
 	}
 	for _, path := range s.Systemctl {
 		if _, err := os.Stat(path); err == nil {

@@ -279,6 +279,11 @@ func TestWithoutSystemd(t *testing.T) {
 	if _, err := s.UnitStatus(t.Context(), "kubelet.service"); !errors.Is(err, ErrNoSystemd) {
 		t.Errorf("UnitStatus: %v", err)
 	}
+	// It was asked of a systemctl that is installed, and does not work where something else is process 1.
+	installed := &Systemd{Private: "/nonexistent", Bus: "/nonexistent", Systemctl: []string{"/bin/false"}, Booted: filepath.Join(t.TempDir(), "none")}
+	if _, err := installed.UnitStatus(t.Context(), "kubelet.service"); !errors.Is(err, ErrNoSystemd) {
+		t.Errorf("UnitStatus where it is only installed: %v", err)
+	}
 	for _, unit := range []string{"", "kubelet", "--help.service", "a b.service", "x\n.service", "a/b.service"} {
 		if err := s.RestartUnit(t.Context(), unit); err == nil || errors.Is(err, ErrNoSystemd) {
 			t.Errorf("RestartUnit(%q): %v", unit, err)
