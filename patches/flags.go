@@ -65,7 +65,7 @@ func eachFlag(args []string, yield func(argFlag) bool) {
 		f.Name, f.Value, f.HasValue = flagName(name), value, hasValue
 		switch {
 		case hasValue:
-			f.prefix = name + "="
+			f.prefix = arg[:len(name)+1]
 		case i+1 < len(args) && !isFlag(args[i+1]) && args[i+1] != "--":
 			i++
 			f.Value, f.HasValue, f.last = args[i], true, i
