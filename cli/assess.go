@@ -201,7 +201,12 @@ func (a *app) printFindings(f *harden.Facts, findings []harden.Finding, b harden
 		fmt.Fprintln(a.Out, sentence(why.String()))
 	}
 	for _, area := range a.areas {
-		own := slices.DeleteFunc(slices.Clone(findings), func(x harden.Finding) bool { return x.Area != area.ID })
+		var own []harden.Finding
+		for i := range findings {
+			if findings[i].Area == area.ID {
+				own = append(own, findings[i])
+			}
+		}
 		rows := [][]string{}
 		for _, x := range own {
 			row := []string{"  " + statusWords[x.Status], x.Control, string(x.Severity), x.Message.String()}
