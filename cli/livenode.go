@@ -23,14 +23,7 @@ import (
 type rootFiles struct{ *host.Root }
 
 func (f rootFiles) State(path string) (harden.State, error) {
-	real, err := f.Resolve(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return harden.State{}, nil
-	}
-	if err != nil {
-		return harden.State{}, err
-	}
-	s, err := f.Root.State(real)
+	s, err := f.Follow(path)
 	return harden.State(s), err
 }
 

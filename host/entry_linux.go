@@ -16,8 +16,8 @@ func (r *Root) Entry(path string) (Entry, error) {
 	if err != nil {
 		return Entry{}, failed("looking at", path, err)
 	}
-	defer dir.Close()
-	st, err := statAt(int(dir.Fd()), base)
+	defer unix.Close(dir)
+	st, err := statAt(dir, base)
 	if err != nil {
 		return Entry{}, failed("looking at", path, err)
 	}
@@ -26,18 +26,18 @@ func (r *Root) Entry(path string) (Entry, error) {
 
 // Entries describes what the directory that path leads to holds, by name: one look each, nothing is opened.
 func (r *Root) Entries(path string) ([]Entry, error) {
-	dir, err := r.follow(path, unix.O_RDONLY|unix.O_DIRECTORY)
+	dir, _, err := r.follow(path, unix.S_IFDIR)
 	if err != nil {
 		return nil, failed("listing", path, err)
 	}
-	defer dir.Close()
+	defer unix.Close(dir)
 	names, err := sortedNames(dir)
 	if err != nil {
 		return nil, failed("listing", path, err)
 	}
 	var out []Entry
 	for _, name := range names {
-		st, err := statAt(int(dir.Fd()), name)
+		st, err := statAt(dir, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // gone since it was listed
 		}

@@ -7,18 +7,17 @@ import (
 	"slices"
 	"strings"
 
-	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
 )
 
 // List lists the names in the directory that path leads to inside the root, sorted.
 func (r *Root) List(path string) ([]string, error) {
-	f, err := r.follow(path, unix.O_RDONLY|unix.O_DIRECTORY)
+	dir, _, err := r.follow(path, unix.S_IFDIR)
 	if err != nil {
 		return nil, failed("listing", path, err)
 	}
-	defer f.Close()
-	names, err := sortedNames(f)
+	defer unix.Close(dir)
+	names, err := sortedNames(dir)
 	return names, failed("listing", path, err)
 }
 
@@ -94,14 +93,14 @@ func (r *Root) statfs(p string) (unix.Statfs_t, error) {
 		return st, err
 	}
 	for {
-		handle, err := pathrs.OpenatInRoot(r.dir, p)
+		handle, err := r.handle(p)
 		if err == nil {
-			err = unix.Fstatfs(int(handle.Fd()), &st)
-			handle.Close()
+			err = unix.Fstatfs(handle, &st)
+			unix.Close(handle)
 			return st, err
 		}
 		if p == "/" || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
-			return st, errno(err)
+			return st, err
 		}
 		p = path.Dir(p)
 	}

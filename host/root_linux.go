@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 
 	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
@@ -56,8 +57,8 @@ func (r *Root) Stat(path string) (backups.Info, error) {
 	if err != nil {
 		return backups.Info{}, failed("looking at", path, err)
 	}
-	defer dir.Close()
-	st, err := statAt(int(dir.Fd()), base)
+	defer unix.Close(dir)
+	st, err := statAt(dir, base)
 	if err != nil {
 		return backups.Info{}, failed("looking at", path, err)
 	}
@@ -72,40 +73,38 @@ func (r *Root) Stat(path string) (backups.Info, error) {
 
 // ReadFile returns a regular file that is not a link. Use [Root.Read] to follow one.
 func (r *Root) ReadFile(path string) ([]byte, error) {
-	f, _, err := r.open(path, unix.S_IFREG)
+	fd, st, err := r.open(path, unix.S_IFREG)
 	if err != nil {
 		return nil, failed("reading", path, err)
 	}
-	defer f.Close()
-	data, err := r.readAll(path, f)
+	defer unix.Close(fd)
+	data, err := r.readAll(path, fd, st)
 	return data, failed("reading", path, err)
 }
 
 // Read returns the regular file that path leads to inside the root.
 func (r *Root) Read(path string) ([]byte, error) {
-	f, err := r.follow(path, unix.O_RDONLY)
+	fd, st, err := r.follow(path, unix.S_IFREG)
 	if err != nil {
 		return nil, failed("reading", path, err)
 	}
-	defer f.Close()
-	data, err := r.readAll(path, f)
+	defer unix.Close(fd)
+	data, err := r.readAll(path, fd, st)
 	return data, failed("reading", path, err)
 }
 
 // Tail returns the last max bytes of the regular file that path leads to inside the root, and whether that is all.
 func (r *Root) Tail(path string, max int64) (data []byte, whole bool, err error) {
-	f, err := r.follow(path, unix.O_RDONLY)
+	fd, st, err := r.follow(path, unix.S_IFREG)
 	if err != nil {
 		return nil, false, failed("reading", path, err)
 	}
+	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
-	size, err := f.Seek(0, io.SeekEnd)
-	if err == nil {
-		from := size - min(size, max)
-		whole = from == 0
-		data, err = io.ReadAll(io.NewSectionReader(f, from, size-from))
-	}
-	return data, whole, failed("reading", path, errno(err))
+	size := int64(st.Size)
+	from := size - min(size, max)
+	data, err = io.ReadAll(io.NewSectionReader(f, from, size-from))
+	return data, from == 0, failed("reading", path, errno(err))
 }
 
 // Resolve returns the path without links that path leads to inside the root. The last element may be missing.
@@ -124,9 +123,9 @@ func (r *Root) ReadLink(path string) (string, error) {
 	if err != nil {
 		return "", failed("reading link", path, err)
 	}
-	defer dir.Close()
+	defer unix.Close(dir)
 	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(int(dir.Fd()), base, buf)
+	n, err := unix.Readlinkat(dir, base, buf)
 	if err != nil {
 		return "", failed("reading link", path, err)
 	}
@@ -136,14 +135,25 @@ func (r *Root) ReadLink(path string) (string, error) {
 // State returns what path itself holds; a missing path is an empty State. What is neither a regular file nor a
 // directory is refused.
 func (r *Root) State(path string) (backups.State, error) {
-	f, st, err := r.open(path, unix.S_IFREG, unix.S_IFDIR)
+	fd, st, err := r.open(path, unix.S_IFREG, unix.S_IFDIR)
+	return r.state(path, fd, st, err)
+}
+
+// Follow returns the State of what path leads to inside the root. A link to nothing is an empty one too.
+func (r *Root) Follow(path string) (backups.State, error) {
+	fd, st, err := r.follow(path, unix.S_IFREG, unix.S_IFDIR)
+	return r.state(path, fd, st, err)
+}
+
+// state reads what was opened, and closes it.
+func (r *Root) state(path string, fd int, st unix.Statx_t, err error) (backups.State, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return backups.State{}, nil
 	}
 	if err != nil {
 		return backups.State{}, failed("reading", path, err)
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	s := backups.State{
 		Exists: true,
 		Dir:    st.Mode&unix.S_IFMT == unix.S_IFDIR,
@@ -151,11 +161,11 @@ func (r *Root) State(path string) (backups.State, error) {
 		UID:    int(st.Uid),
 		GID:    int(st.Gid),
 	}
-	if s.XAttrs, err = xattrs(int(f.Fd())); err != nil {
+	if s.XAttrs, err = xattrs(fd); err != nil {
 		return backups.State{}, failed("reading the extended attributes of", path, err)
 	}
 	if !s.Dir {
-		if s.Data, err = r.readAll(path, f); err != nil {
+		if s.Data, err = r.readAll(path, fd, st); err != nil {
 			return backups.State{}, failed("reading", path, err)
 		}
 	}
@@ -164,59 +174,79 @@ func (r *Root) State(path string) (backups.State, error) {
 
 // ReadDir lists the names in a directory that is not a link, sorted. Use [Root.List] to follow one.
 func (r *Root) ReadDir(path string) ([]string, error) {
-	f, _, err := r.open(path, unix.S_IFDIR)
+	fd, _, err := r.open(path, unix.S_IFDIR)
 	if err != nil {
 		return nil, failed("listing", path, err)
 	}
-	defer f.Close()
-	names, err := sortedNames(f)
+	defer unix.Close(fd)
+	names, err := sortedNames(fd)
 	return names, failed("listing", path, err)
 }
 
 // XAttrs returns all extended attributes of a regular file or directory.
 func (r *Root) XAttrs(path string) (map[string][]byte, error) {
-	f, _, err := r.open(path, unix.S_IFREG, unix.S_IFDIR)
+	fd, _, err := r.open(path, unix.S_IFREG, unix.S_IFDIR)
 	if err != nil {
 		return nil, failed("reading the extended attributes of", path, err)
 	}
-	defer f.Close()
-	attrs, err := xattrs(int(f.Fd()))
+	defer unix.Close(fd)
+	attrs, err := xattrs(fd)
 	return attrs, failed("reading the extended attributes of", path, err)
 }
 
 // parent opens the directory of path and returns the last element, "." for the root itself.
-func (r *Root) parent(p string) (dir *os.File, base string, err error) {
+func (r *Root) parent(p string) (dirfd int, base string, err error) {
 	if err := checkPath(p); err != nil {
-		return nil, "", err
+		return -1, "", err
 	}
 	up, base := splitPath(p)
-	dir, err = pathrs.OpenatInRoot(r.dir, up)
-	return dir, base, errno(err)
+	dirfd, err = r.handle(up)
+	return dirfd, base, err
+}
+
+// handle opens what path leads to inside the root, for looking only. The kernel resolves it (openat2, since Linux 5.6), or else
+// pathrs: that asks for the name of all that it opens too, which costs more than the rest of reading a file.
+func (r *Root) handle(p string) (fd int, err error) {
+	fd, err = unix.Openat2(int(r.dir.Fd()), p, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	runtime.KeepAlive(r)
+	switch err {
+	case unix.ENOSYS, unix.EPERM, unix.EINVAL, unix.E2BIG, unix.EAGAIN, unix.EINTR:
+		// No answer: the call is not known or not allowed here, or something was moved on the way.
+	default:
+		return fd, err
+	}
+	f, err := pathrs.OpenatInRoot(r.dir, p)
+	if err != nil {
+		return -1, errno(err)
+	}
+	defer f.Close()
+	return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 }
 
 // open opens path itself for reading when it is of one of the kinds (S_IFREG, S_IFDIR).
-func (r *Root) open(p string, kinds ...uint16) (*os.File, unix.Statx_t, error) {
+func (r *Root) open(p string, kinds ...uint16) (fd int, st unix.Statx_t, err error) {
 	dir, base, err := r.parent(p)
 	if err != nil {
-		return nil, unix.Statx_t{}, err
+		return -1, st, err
 	}
-	defer dir.Close()
-	return openAt(p, int(dir.Fd()), base, unix.O_RDONLY, kinds...)
+	defer unix.Close(dir)
+	return openAt(p, dir, base, unix.O_RDONLY, kinds...)
 }
 
 // openAt opens base in a directory when it is of one of the kinds. The kind is looked at first, so that no device is
 // ever opened, and again afterwards in case that another file took its place.
-func openAt(p string, dirfd int, base string, flags int, kinds ...uint16) (*os.File, unix.Statx_t, error) {
-	st, err := statAt(dirfd, base)
-	if err != nil {
-		return nil, st, err
+func openAt(p string, dirfd int, base string, flags int, kinds ...uint16) (fd int, st unix.Statx_t, err error) {
+	if st, err = statAt(dirfd, base); err != nil {
+		return -1, st, err
 	}
 	if err := checkKind(p, st, kinds); err != nil {
-		return nil, st, err
+		return -1, st, err
 	}
-	fd, err := unix.Openat(dirfd, base, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err = unix.Openat(dirfd, base, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, st, err
+		return -1, st, err
 	}
 	st, err = statAt(fd, "")
 	if err == nil {
@@ -224,54 +254,43 @@ func openAt(p string, dirfd int, base string, flags int, kinds ...uint16) (*os.F
 	}
 	if err != nil {
 		unix.Close(fd)
-		return nil, st, err
+		return -1, st, err
 	}
-	return os.NewFile(uintptr(fd), p), st, nil
+	return fd, st, nil
 }
 
-// follow opens what path leads to, a regular file or (with O_DIRECTORY) a directory, for reading.
-func (r *Root) follow(p string, flags int) (*os.File, error) {
-	if err := checkPath(p); err != nil {
-		return nil, err
+// follow opens what path leads to for reading when it is of one of the kinds. Only a link has to be gone after element by element.
+func (r *Root) follow(p string, kinds ...uint16) (fd int, st unix.Statx_t, err error) {
+	fd, st, err = r.open(p, kinds...)
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return fd, st, err
 	}
-	handle, err := pathrs.OpenatInRoot(r.dir, p)
+	t, last, err := r.walk(p, false, true)
 	if err != nil {
-		return nil, errno(err)
+		return -1, st, err
 	}
-	defer handle.Close()
-	st, err := statAt(int(handle.Fd()), "")
-	if err != nil {
-		return nil, err
-	}
-	want := uint16(unix.S_IFREG)
-	if flags&unix.O_DIRECTORY != 0 {
-		want = unix.S_IFDIR
-	}
-	if err := checkKind(p, st, []uint16{want}); err != nil {
-		return nil, err
-	}
-	f, err := pathrs.Reopen(handle, flags|unix.O_NOCTTY)
-	return f, errno(err)
+	defer t.close()
+	return openAt(p, t.top().fd, last, unix.O_RDONLY, kinds...)
 }
 
-func (r *Root) readAll(p string, f *os.File) ([]byte, error) {
-	st, err := statAt(int(f.Fd()), "")
-	if err != nil {
-		return nil, err
-	}
+// readAll reads an open file that has been looked at.
+func (r *Root) readAll(p string, fd int, st unix.Statx_t) ([]byte, error) {
 	// Files in proc and sys say size 0, and any file may grow: the limit is kept while reading too.
 	size := int64(st.Size)
 	if size <= r.MaxFile {
 		buf := make([]byte, 0, size+512)
 		for {
-			n, err := f.Read(buf[len(buf):cap(buf)])
-			buf = buf[:len(buf)+n]
-			if err == io.EOF {
-				return buf, nil
+			n, err := unix.Read(fd, buf[len(buf):cap(buf)])
+			if err == unix.EINTR {
+				continue
 			}
 			if err != nil {
-				return nil, errno(err)
+				return nil, err
 			}
+			if n == 0 {
+				return buf, nil
+			}
+			buf = buf[:len(buf)+n]
 			if size = int64(len(buf)); size > r.MaxFile {
 				break
 			}
@@ -283,10 +302,22 @@ func (r *Root) readAll(p string, f *os.File) ([]byte, error) {
 	return nil, &UnsafeError{Path: p, Why: fmt.Sprintf("it has %d bytes or more, and files above %d are not read", size, r.MaxFile)}
 }
 
-func sortedNames(dir *os.File) ([]string, error) {
-	names, err := dir.Readdirnames(-1)
-	slices.Sort(names)
-	return names, errno(err)
+func sortedNames(dirfd int) ([]string, error) {
+	var names []string
+	for buf := make([]byte, 8<<10); ; {
+		n, err := unix.ReadDirent(dirfd, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n <= 0 {
+			slices.Sort(names)
+			return names, nil
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
 }
 
 func checkKind(p string, st unix.Statx_t, kinds []uint16) error {

@@ -133,12 +133,12 @@ func (r *Root) Remove(path string) error {
 
 // SyncDir makes the entries of a directory durable.
 func (r *Root) SyncDir(path string) error {
-	f, _, err := r.open(path, unix.S_IFDIR)
+	dir, _, err := r.open(path, unix.S_IFDIR)
 	if err != nil {
 		return failed("syncing", path, err)
 	}
-	defer f.Close()
-	return failed("syncing", path, unix.Fsync(int(f.Fd())))
+	defer unix.Close(dir)
+	return failed("syncing", path, unix.Fsync(dir))
 }
 
 // writer is a file whose errors name the path inside the root.
@@ -197,10 +197,11 @@ func (r *Root) target(path string, flags int, kinds ...uint16) (*os.File, error)
 	if err != nil {
 		return nil, err
 	}
-	f, opened, err := openAt(path, t.top().fd, base, flags, kinds...)
+	fd, opened, err := openAt(path, t.top().fd, base, flags, kinds...)
 	if err != nil {
 		return nil, err
 	}
+	f := os.NewFile(uintptr(fd), path)
 	if opened.Ino != checked.Ino || opened.Dev_major != checked.Dev_major || opened.Dev_minor != checked.Dev_minor {
 		f.Close()
 		return nil, t.unsafe("another file took its place at this moment")
