@@ -154,56 +154,49 @@ func (r *Root) owners(sockets map[uint64][]int, out []Listener) error {
 		if err != nil || left == 0 {
 			continue
 		}
-		dir := path.Join(r.Proc, entry.Name())
-		if ns, err := os.Readlink(path.Join(dir, "ns/net")); err != nil || ns != host {
-			continue // gone, or in another network
-		}
-		fds, err := readNames(path.Join(dir, "fd"))
+		d, err := openProc(path.Join(r.Proc, entry.Name()))
 		if err != nil {
-			continue
+			continue // gone
 		}
-		var p *Process
-		for _, fd := range fds {
-			inode, ok := socketInode(path.Join(dir, "fd", fd))
-			places, wanted := sockets[inode]
-			if !ok || !wanted {
-				continue
-			}
-			if p == nil {
-				found, err := readProcess(dir, nil)
-				if err != nil {
-					break // it ended
-				}
-				p = &found
-			}
-			for _, i := range places {
-				if out[i].PID == 0 {
-					out[i].PID, out[i].Name = pid, programName(*p)
-				}
-			}
-			delete(sockets, inode) // the first process that has it: children inherit it
-			left--
-		}
+		left -= d.claim(pid, host, sockets, out)
+		d.close()
 	}
 	return nil
 }
 
-func readNames(dir string) ([]string, error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
+// claim notes the process at the sockets that it has open, and says how many these are.
+func (d procDir) claim(pid int, host string, sockets map[uint64][]int, out []Listener) (found int) {
+	if ns, err := d.readLink("ns/net"); err != nil || ns != host {
+		return 0 // gone, or in another network
 	}
-	defer d.Close()
-	return d.Readdirnames(-1)
+	name, read := "", false
+	d.eachSocket(func(inode uint64) bool {
+		places, wanted := sockets[inode]
+		if !wanted {
+			return true
+		}
+		if !read {
+			p, err := d.process(nil)
+			if err != nil {
+				return false // it ended
+			}
+			name, read = programName(p), true
+		}
+		for _, i := range places {
+			if out[i].PID == 0 {
+				out[i].PID, out[i].Name = pid, name
+			}
+		}
+		delete(sockets, inode) // the first process that has it: children inherit it
+		found++
+		return true
+	})
+	return found
 }
 
 // socketInode reads "socket:[12345]".
 func socketInode(link string) (uint64, bool) {
-	target, err := os.Readlink(link)
-	if err != nil {
-		return 0, false
-	}
-	number, ok := strings.CutPrefix(target, "socket:[")
+	number, ok := strings.CutPrefix(link, "socket:[")
 	if !ok {
 		return 0, false
 	}

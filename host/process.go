@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -85,16 +84,19 @@ func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
 }
 
-// readProcess reads one process through its open directory, which never turns into that of a later process with the
-// same number.
+// readProcess reads one process.
 func readProcess(dir string, names []string) (Process, error) {
-	d, err := os.OpenRoot(dir)
+	d, err := openProc(dir)
 	if err != nil {
 		return Process{}, err
 	}
-	defer d.Close()
-	var p Process
-	p.Exe, err = d.Readlink("exe")
+	defer d.close()
+	return d.process(names)
+}
+
+// process reads the process if it has one of the names; without any in each case.
+func (d procDir) process(names []string) (p Process, err error) {
+	p.Exe, err = d.readLink("exe")
 	if gone(err) || errors.Is(err, fs.ErrPermission) {
 		err = nil // a kernel thread, or another user's
 	}
@@ -102,21 +104,21 @@ func readProcess(dir string, names []string) (Process, error) {
 		return p, err
 	}
 	p.Exe = strings.TrimSuffix(p.Exe, " (deleted)") // or replaced since
-	cmdline, err := readSome(d, "cmdline")
+	cmdline, err := d.read("cmdline")
 	if err != nil {
 		return p, err
 	}
 	if p.Argv = parseCmdline(cmdline); len(names) > 0 && !slices.ContainsFunc(names, p.Is) {
 		return p, errOther
 	}
-	stat, err := readSome(d, "stat")
+	stat, err := d.read("stat")
 	if err != nil {
 		return p, err
 	}
 	if p.Ticks, err = parseStat(stat); err != nil {
 		return p, err
 	}
-	status, err := readSome(d, "status")
+	status, err := d.read("status")
 	if err != nil {
 		return p, err
 	}
@@ -124,7 +126,7 @@ func readProcess(dir string, names []string) (Process, error) {
 		return p, err
 	}
 	p.Resident = parseResident(status)
-	cgroup, err := readSome(d, "cgroup")
+	cgroup, err := d.read("cgroup")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // kernels can be built without cgroups
 		return p, err
 	}
@@ -135,19 +137,6 @@ func readProcess(dir string, names []string) (Process, error) {
 // Is says whether the process's program file, or its first argument, has a base name.
 func (p Process) Is(name string) bool {
 	return path.Base(p.Exe) == name || len(p.Argv) > 0 && path.Base(p.Argv[0]) == name
-}
-
-func readSome(d *os.Root, name string) ([]byte, error) {
-	f, err := d.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxProcFile+1))
-	if err == nil && len(data) > maxProcFile {
-		err = fmt.Errorf("%s is larger than %d bytes", name, maxProcFile)
-	}
-	return data, err
 }
 
 // parseCmdline splits the content of /proc/PID/cmdline. Empty arguments count; nil means that there is no command
@@ -203,12 +192,12 @@ func (r *Root) HasVariable(p Process, name string) bool {
 	if r.Proc == "" {
 		return false
 	}
-	d, err := os.OpenRoot(path.Join(r.Proc, strconv.Itoa(p.PID)))
+	d, err := openProc(path.Join(r.Proc, strconv.Itoa(p.PID)))
 	if err != nil {
 		return false
 	}
-	defer d.Close()
-	data, err := readSome(d, "environ")
+	defer d.close()
+	data, err := d.read("environ")
 	return err == nil && slices.ContainsFunc(strings.Split(string(data), "\x00"), func(v string) bool { return strings.HasPrefix(v, name+"=") })
 }
 

@@ -303,17 +303,22 @@ func (r *Root) readAll(p string, fd int, st unix.Statx_t) ([]byte, error) {
 }
 
 func sortedNames(dirfd int) ([]string, error) {
+	names, err := namesIn(dirfd)
+	slices.Sort(names)
+	return names, err
+}
+
+// namesIn are the entries of an open directory.
+func namesIn(dirfd int) ([]string, error) {
 	var names []string
 	for buf := make([]byte, 8<<10); ; {
 		n, err := unix.ReadDirent(dirfd, buf)
-		if err == unix.EINTR {
+		switch {
+		case err == unix.EINTR:
 			continue
-		}
-		if err != nil {
+		case err != nil:
 			return nil, err
-		}
-		if n <= 0 {
-			slices.Sort(names)
+		case n <= 0:
 			return names, nil
 		}
 		_, _, names = unix.ParseDirent(buf[:n], -1, names)
