@@ -27,6 +27,7 @@ type Streams struct {
 
 // Run is the whole program. It returns the exit code of the contract.
 func Run(ctx context.Context, streams Streams, args []string) int {
+	collectLate()
 	return Program{Areas: catalog.Areas()}.Run(ctx, streams, args)
 }
 
