@@ -29,7 +29,8 @@ var kubeletFields = harden.Control{
 		},
 		Intents: func(f *harden.Facts, _ harden.Values) ([]harden.Intent, error) {
 			var out []harden.Intent
-			for _, d := range differences(f) {
+			node, shared, _ := both(f)
+			for _, d := range compare("", node, shared) {
 				i := harden.SetField("", d.path, d.now, "")
 				i.Object = &harden.KubeletConfig
 				out = append(out, i)
@@ -52,39 +53,26 @@ type difference struct {
 	now, then any
 }
 
-// both are the node's file and kubelet-config, without what is each node's own; nothing where one cannot be parsed.
-func both(f *harden.Facts) (node, shared map[string]any) {
+// both are the node's file and kubelet-config, without what is each node's own; nothing where one cannot be parsed. own says that an
+// upgrade takes back what only this node has, and may have.
+func both(f *harden.Facts) (node, shared map[string]any, own bool) {
 	if yaml.Unmarshal(f.Kubelet.Config.State.Data, &node) != nil || yaml.Unmarshal([]byte(f.Cluster.Kubeadm.KubeletConfiguration), &shared) != nil {
-		return nil, nil
+		return nil, nil, false
 	}
+	own = node[protect] == true && shared[protect] != true
 	for _, k := range ofThisNode {
 		delete(node, k)
 		delete(shared, k)
 	}
-	return node, shared
-}
-
-// differences are fields of the node's file that an upgrade would take back.
-func differences(f *harden.Facts) []difference {
-	node, shared := both(f)
-	return compare("", node, shared)
+	return node, shared, own
 }
 
 // brought are fields that kubelet-config has and the node's file has not.
-func brought(f *harden.Facts) []difference {
-	node, shared := both(f)
+func brought(node, shared map[string]any) []difference {
 	return slices.DeleteFunc(compare("", shared, node), func(d difference) bool { return d.then != nil })
 }
 
-// unkept says that an upgrade takes back what only this node has, and may have.
-func unkept(f *harden.Facts) bool {
-	var node, shared map[string]any
-	if yaml.Unmarshal(f.Kubelet.Config.State.Data, &node) != nil || yaml.Unmarshal([]byte(f.Cluster.Kubeadm.KubeletConfiguration), &shared) != nil {
-		return false
-	}
-	return node[protect] == true && shared[protect] != true
-}
-
+// compare gives the fields of a that b has not, or not so: of the node's file and kubelet-config, what an upgrade would take back.
 func compare(prefix string, a, b map[string]any) []difference {
 	var out []difference
 	for _, k := range slices.Sorted(maps.Keys(a)) {
@@ -109,7 +97,8 @@ func assessKubelet(f *harden.Facts) harden.Verdict {
 	if why := f.Kubelet.Config.Unread; !why.IsZero() || !f.Kubelet.Config.State.Exists {
 		return harden.NeedsPerson(harden.Msg("the kubelet's configuration file is not there or cannot be read"), harden.Evidence{Source: f.Kubelet.Config.Path, Value: why.String()})
 	}
-	diff, more, own := differences(f), brought(f), unkept(f)
+	node, shared, own := both(f)
+	diff, more := compare("", node, shared), brought(node, shared)
 	if len(diff)+len(more) == 0 && own {
 		return harden.NeedsPerson(harden.Msg("the next kubeadm upgrade takes back %s, which is for this node alone: set it here again after each upgrade, with kubelet-protect-kernel-defaults", protect),
 			harden.Evidence{Source: f.Kubelet.Config.Path, Value: protect + ": true would be gone"})
