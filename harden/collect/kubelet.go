@@ -287,12 +287,19 @@ func peakPids(n Node) int {
 		if err != nil {
 			return
 		}
-		for _, name := range names {
-			if name == "pids.peak" || name == "pids.current" {
-				if v, err := strconv.Atoi(strings.TrimSpace(string(readFile(n, path.Join(dir, name)).State.Data))); err == nil && strings.Contains(path.Base(dir), "pod") {
+		if strings.Contains(path.Base(dir), "pod") {
+			// The peak is never below what is there now.
+			for _, name := range []string{"pids.peak", "pids.current"} {
+				if !slices.Contains(names, name) {
+					continue
+				}
+				if v, err := strconv.Atoi(strings.TrimSpace(string(readFile(n, path.Join(dir, name)).State.Data))); err == nil {
 					most = max(most, v)
+					break
 				}
 			}
+		}
+		for _, name := range names {
 			if depth > 0 && (strings.HasPrefix(name, "kubepods") || strings.HasPrefix(name, "pod") || name == "besteffort" || name == "burstable") {
 				visit(path.Join(dir, name), depth-1)
 			}
