@@ -20,7 +20,7 @@ import (
 func (c *Client) Facts(ctx context.Context, needs []harden.Need) (*harden.ClusterFacts, map[harden.Need]harden.Message) {
 	facts := &harden.ClusterFacts{}
 	missing := map[harden.Need]harden.Message{}
-	id, err := c.serving(ctx)
+	id, err := c.serving(ctx, c.ask) // the connection that CheckIdentity has made is as good as a new one
 	if err != nil {
 		for _, need := range needs {
 			if _, ours := readers[need]; ours {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -287,5 +288,30 @@ func BenchmarkFacts(b *testing.B) {
 		if _, missing := c.Facts(b.Context(), allNeeds); len(missing) != 0 {
 			b.Fatal(missing)
 		}
+	}
+}
+
+// TestFactsComeOverTheConnectionOfTheCheck: making another one costs both sides more than most of the lists.
+func TestFactsComeOverTheConnectionOfTheCheck(t *testing.T) {
+	a := withLists(t)
+	a.json(rootCA, `{"data": {}}`)
+	a.json("/api/v1/nodes/cp1", nodeJSON("0123456789abcdef0123456789abcdef"))
+	var mu sync.Mutex
+	from := map[string]bool{}
+	a.handle("/version", func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		from[r.RemoteAddr] = true
+		answer(w, http.StatusOK, `{"gitVersion": "v1.36.1"}`)
+	})
+	c := a.client(t)
+	if err := c.CheckIdentity(t.Context(), harden.Identity{Node: "cp1", MachineID: "0123456789abcdef0123456789abcdef", CADigest: a.digest}); err != nil {
+		t.Fatal(err)
+	}
+	if _, missing := c.Facts(t.Context(), []harden.Need{harden.NeedNodes}); len(missing) > 0 {
+		t.Fatal(missing)
+	}
+	if len(from) != 1 {
+		t.Errorf("the version was asked for over %d connections", len(from))
 	}
 }

@@ -86,7 +86,7 @@ type identity struct {
 }
 
 func (c *Client) identity(ctx context.Context) (identity, error) {
-	id, err := c.serving(ctx)
+	id, err := c.serving(ctx, c.open)
 	if err != nil {
 		return identity{}, err
 	}
@@ -110,8 +110,8 @@ func (c *Client) identity(ctx context.Context) (identity, error) {
 	return id, nil
 }
 
-// serving asks for the version, and looks at the certificates that the answer came with.
-func (c *Client) serving(ctx context.Context) (identity, error) {
+// serving asks for the version, by open or ask, and looks at the certificates that the answer came with.
+func (c *Client) serving(ctx context.Context, ask func(ctx context.Context, path, userAgent string) (*http.Response, error)) (identity, error) {
 	const doing = "asking for the cluster's version"
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -119,7 +119,7 @@ func (c *Client) serving(ctx context.Context) (identity, error) {
 		return identity{}, &objects.Error{Doing: doing, Subject: c.Server(), Reason: objects.Certificate,
 			Cause: errors.New("the kubeconfig turns off the check of the server's certificate (insecure-skip-tls-verify), so anybody could answer")}
 	}
-	resp, err := c.open(ctx, "/version", "")
+	resp, err := ask(ctx, "/version", "")
 	if err != nil {
 		return identity{}, c.fault(doing, "", err)
 	}

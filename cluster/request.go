@@ -92,6 +92,12 @@ func (c *Client) do(ctx context.Context, r request, out any) (status int, err er
 // open asks for a path and gives the answer as it comes, on a connection that is new unless another request is under way:
 // what is asked after a restart is then asked of the new instance.
 func (c *Client) open(ctx context.Context, pathAndQuery, userAgent string) (*http.Response, error) {
+	utilnet.CloseIdleConnectionsFor(c.http.Transport)
+	return c.ask(ctx, pathAndQuery, userAgent)
+}
+
+// ask is open on a connection that may be there already.
+func (c *Client) ask(ctx context.Context, pathAndQuery, userAgent string) (*http.Response, error) {
 	u, err := url.Parse(pathAndQuery)
 	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, "/") {
 		return nil, fmt.Errorf("%q is not a path", pathAndQuery)
@@ -109,6 +115,5 @@ func (c *Client) open(ctx context.Context, pathAndQuery, userAgent string) (*htt
 	if userAgent != "" {
 		req.Header.Set("User-Agent", userAgent)
 	}
-	utilnet.CloseIdleConnectionsFor(c.http.Transport)
 	return c.http.Do(req)
 }
