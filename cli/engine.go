@@ -57,7 +57,7 @@ func (e *engine) Areas() []harden.Area { return e.areas }
 
 // Facts reads the node, not the cluster.
 func (e *engine) Facts(context.Context) (*harden.Facts, error) {
-	f, err := collect.FromNode(e.m.files, e.m.live, collect.Options{
+	f, err := collect.FromNode(e.m.files, lookOnce(e.m.live), collect.Options{
 		Root: e.m.root, Offline: e.m.offline, Disks: disks, Now: observedAt(e.clock.Now().UTC()),
 	})
 	if err != nil {

@@ -70,8 +70,8 @@ func (n *hostNode) TableDiffers(ctx context.Context, rules []byte) (string, erro
 }
 
 // Peers are who is connected from elsewhere to a port of this node, and to which.
-func (n *hostNode) Peers() ([]harden.PeerFact, error) {
-	all, err := n.root.Connections(false)
+func (n oneLook) Peers() ([]harden.PeerFact, error) {
+	all, err := n.sockets.Connections(false)
 	if err != nil {
 		return nil, err
 	}

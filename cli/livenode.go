@@ -160,9 +160,30 @@ func (n *hostNode) own(ps []host.Process, name string) []harden.ProcessFact {
 	return out
 }
 
+// oneLook is the node while its facts are read once: what several of them come from is read once too.
+type oneLook struct {
+	*hostNode
+	sockets *host.Sockets
+}
+
+var _ interface {
+	collect.Network
+	collect.PacketFilter
+	collect.Workloads
+	collect.RuntimeConfig
+} = oneLook{}
+
+// lookOnce gives a live node for one reading of its facts.
+func lookOnce(live collect.Live) collect.Live {
+	if n, ok := live.(*hostNode); ok {
+		return oneLook{n, n.root.Sockets()}
+	}
+	return live
+}
+
 // Listeners of the host's network.
-func (n *hostNode) Listeners() ([]harden.ListenerFact, error) {
-	list, err := n.root.Listeners()
+func (n oneLook) Listeners() ([]harden.ListenerFact, error) {
+	list, err := n.sockets.Listeners()
 	if err != nil {
 		return nil, err
 	}

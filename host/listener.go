@@ -30,34 +30,54 @@ type Listener struct {
 // socketStates are the ones that take what comes: LISTEN of TCP, and unconnected UDP.
 var socketStates = map[string]string{"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}
 
-// Listeners lists what listens in the network of process 1, which is the host's, whatever namespace we run in.
-func (r *Root) Listeners() ([]Listener, error) {
-	if r.Proc == "" {
+// Sockets are the host's: those of the network of process 1, whatever namespace we run in. The kernel's tables are read once, when
+// they are first asked for: the kernel goes through all that could be a connection for each of them.
+type Sockets struct {
+	root   *Root
+	tables map[string][]byte
+}
+
+// Sockets are to be looked at now, and thrown away.
+func (r *Root) Sockets() *Sockets { return &Sockets{r, map[string][]byte{}} }
+
+// table is a file such as /proc/net/tcp; one that is not there is empty.
+func (s *Sockets) table(name string) ([]byte, error) {
+	if data, read := s.tables[name]; read {
+		return data, nil
+	}
+	data, err := os.ReadFile(path.Join(s.root.Proc, "1/net", name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // no IPv6 here
+		return nil, cause(err)
+	}
+	s.tables[name] = data
+	return data, nil
+}
+
+// Listeners lists what listens.
+func (s *Sockets) Listeners() ([]Listener, error) {
+	if s.root.Proc == "" {
 		return nil, ErrOffline
 	}
 	sockets := map[uint64][]int{} // inode -> places in out
 	var out []Listener
 	for _, table := range []string{"tcp", "tcp6", "udp", "udp6"} {
-		data, err := os.ReadFile(path.Join(r.Proc, "1/net", table))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // no IPv6 here
-		}
+		data, err := s.table(table)
 		if err != nil {
-			return nil, fmt.Errorf("listing listeners: %w", cause(err))
+			return nil, fmt.Errorf("listing listeners: %w", err)
 		}
 		found, err := parseSockets(data, socketStates[table])
 		if err != nil {
 			return nil, fmt.Errorf("listing listeners: /proc/1/net/%s: %w", table, err)
 		}
-		for _, s := range found {
-			s.Protocol = strings.TrimSuffix(table, "6")
-			if s.inode != 0 {
-				sockets[s.inode] = append(sockets[s.inode], len(out))
+		for _, f := range found {
+			f.Protocol = strings.TrimSuffix(table, "6")
+			if f.inode != 0 {
+				sockets[f.inode] = append(sockets[f.inode], len(out))
 			}
-			out = append(out, s.Listener)
+			out = append(out, f.Listener)
 		}
 	}
-	if err := r.owners(sockets, out); err != nil {
+	if err := s.root.owners(sockets, out); err != nil {
 		return nil, fmt.Errorf("listing listeners: %w", err)
 	}
 	slices.SortStableFunc(out, func(a, b Listener) int {

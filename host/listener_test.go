@@ -112,7 +112,7 @@ func socketProc(t *testing.T) string {
 }
 
 func TestListenersAreTheHostsOnly(t *testing.T) {
-	got, err := (&Root{Proc: socketProc(t)}).Listeners()
+	got, err := (&Root{Proc: socketProc(t)}).Sockets().Listeners()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,8 +125,29 @@ func TestListenersAreTheHostsOnly(t *testing.T) {
 	if strings.Join(lines, "\n") != want {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), want)
 	}
-	if _, err := (&Root{}).Listeners(); err == nil {
+	if _, err := (&Root{}).Sockets().Listeners(); err == nil {
 		t.Error("an offline root listens")
+	}
+}
+
+// TestTablesAreReadOnceForOneLook: and anew for the next one, as what listens changes.
+func TestTablesAreReadOnceForOneLook(t *testing.T) {
+	proc := socketProc(t)
+	r := &Root{Proc: proc}
+	first := r.Sockets()
+	before, err := first.Listeners()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(proc, "1/net/tcp"), []byte(socketHead+
+		"0: 0A00000A:0016 6C00000A:C822 01 0:0 00:0 0     0        0 100 1 0\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if open, err := first.Connections(false); err != nil || len(open) != 0 {
+		t.Errorf("one look has both %v and %v, %v", before, open, err)
+	}
+	if open, err := r.Sockets().Connections(false); err != nil || len(open) != 1 {
+		t.Errorf("another look has %v, %v", open, err)
 	}
 }
 
@@ -141,7 +162,7 @@ func TestOwnListenerIsFound(t *testing.T) {
 	} else if b, _ := os.Readlink("/proc/self/ns/net"); a != b {
 		t.Skip("this process is not in the host's network")
 	}
-	all, err := (&Root{Proc: "/proc"}).Listeners()
+	all, err := (&Root{Proc: "/proc"}).Sockets().Listeners()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +180,7 @@ func BenchmarkListeners(b *testing.B) {
 	}
 	r := &Root{Proc: "/proc"}
 	for b.Loop() {
-		if _, err := r.Listeners(); err != nil {
+		if _, err := r.Sockets().Listeners(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -24,37 +24,34 @@ func (c Connection) String() string { return c.Remote.String() + " to " + c.Loca
 
 const connected = "01" // TCP_ESTABLISHED
 
-// Connections are those of TCP that are open in the network of process 1. Who has them open costs a look at every process.
-func (r *Root) Connections(owners bool) ([]Connection, error) {
-	if r.Proc == "" {
+// Connections are those of TCP that are open. Who has them open costs a look at every process.
+func (s *Sockets) Connections(owners bool) ([]Connection, error) {
+	if s.root.Proc == "" {
 		return nil, ErrOffline
 	}
 	sockets := map[uint64][]int{}
 	var out []Connection
 	for _, table := range []string{"tcp", "tcp6"} {
-		data, err := os.ReadFile(path.Join(r.Proc, "1/net", table))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // no IPv6 here
-		}
+		data, err := s.table(table)
 		if err != nil {
-			return nil, fmt.Errorf("listing connections: %w", cause(err))
+			return nil, fmt.Errorf("listing connections: %w", err)
 		}
 		found, err := parseSockets(data, connected)
 		if err != nil {
 			return nil, fmt.Errorf("listing connections: /proc/1/net/%s: %w", table, err)
 		}
-		for _, s := range found {
-			if s.inode != 0 {
-				sockets[s.inode] = append(sockets[s.inode], len(out))
+		for _, f := range found {
+			if f.inode != 0 {
+				sockets[f.inode] = append(sockets[f.inode], len(out))
 			}
-			out = append(out, Connection{Local: netip.AddrPortFrom(s.Address, s.Port), Remote: s.remote})
+			out = append(out, Connection{Local: netip.AddrPortFrom(f.Address, f.Port), Remote: f.remote})
 		}
 	}
 	if !owners {
 		return out, nil
 	}
 	held := make([]Listener, len(out))
-	if err := r.owners(sockets, held); err != nil {
+	if err := s.root.owners(sockets, held); err != nil {
 		return nil, fmt.Errorf("listing connections: %w", err)
 	}
 	for i := range out {
@@ -65,7 +62,7 @@ func (r *Root) Connections(owners bool) ([]Connection, error) {
 
 // Logins are the open connections of SSH servers.
 func (r *Root) Logins() ([]Connection, error) {
-	all, err := r.Connections(true)
+	all, err := r.Sockets().Connections(true)
 	return slices.DeleteFunc(all, func(c Connection) bool { return !isLoginServer(c.Name) }), err
 }
 

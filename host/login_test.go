@@ -80,7 +80,7 @@ func TestLoginsAreSSHsConnections(t *testing.T) {
 	if want := []string{"198.51.100.7:40001 to 192.0.2.11:22", "[2001:db8::7]:40002 to [2001:db8::11]:22"}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
-	all, err := r.Connections(false)
+	all, err := r.Sockets().Connections(false)
 	if err != nil || len(all) != 3 || all[1].String() != "192.0.2.12:32768 to 192.0.2.11:10250" {
 		t.Errorf("%v %v", all, err)
 	}
