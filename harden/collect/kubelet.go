@@ -287,7 +287,8 @@ func peakPids(n Node) int {
 		if err != nil {
 			return
 		}
-		if strings.Contains(path.Base(dir), "pod") {
+		// kubepods itself is the sum of them.
+		if strings.Contains(strings.ReplaceAll(path.Base(dir), "kubepods", ""), "pod") {
 			// The peak is never below what is there now.
 			for _, name := range []string{"pids.peak", "pids.current"} {
 				if !slices.Contains(names, name) {

@@ -20,7 +20,11 @@ func TestTheFullestPodCounts(t *testing.T) {
 		"peak":            {map[string]string{"burstable/pod1/pids.peak": "30\n", "burstable/pod1/pids.current": "7\n", "pod2/pids.current": "12\n"}, 30},
 		"no peak":         {map[string]string{"burstable/pod1/pids.peak": "9\n", "pod2/pids.current": "12\n"}, 12},
 		"peak not to see": {map[string]string{"pod2/pids.peak": "?\n", "pod2/pids.current": "12\n"}, 12},
-		"not a pod's":     {map[string]string{"burstable/pids.peak": "30\n", "pod2/pids.current": "12\n"}, 12},
+		"all of them":     {map[string]string{"pids.peak": "90\n", "pod2/pids.current": "12\n"}, 12},
+		"by systemd": {map[string]string{
+			"kubepods-burstable.slice/pids.peak": "90\n", "kubepods-burstable.slice/kubepods-burstable-pod1.slice/pids.peak": "30\n", "kubepods-pod2.slice/pids.peak": "12\n",
+		}, 30},
+		"not a pod's": {map[string]string{"burstable/pids.peak": "30\n", "pod2/pids.current": "12\n"}, 12},
 	} {
 		n := hardentest.Fixture(t, "1.37")
 		for file, data := range tt.files {
