@@ -404,9 +404,8 @@ func (st Stage) Undo() (Stage, error) {
 			gate.Probes, gate.Prior = g.Prior, g.Probes
 		}
 		if c, ok := ComponentByID(g.Component); ok && c.StaticPod() {
-			_, data := touched(out.Steps, c)
 			var err error
-			if gate, err = gateFor(c, data, out.Steps, &Facts{}); err != nil {
+			if gate, err = gateFor(c, obeyed(out.Steps, c).After.Data, out.Steps, &Facts{}); err != nil {
 				return Stage{}, fmt.Errorf("planning the undo: %w", err)
 			}
 		}

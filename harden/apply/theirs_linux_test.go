@@ -123,6 +123,36 @@ func TestUndoOfWhatWaitsWritesWhatWasShown(t *testing.T) {
 	}
 }
 
+// TestUndoOfAManifestWithoutOursIsNoFailure: where others had written the manifest anew, without our change, nothing of it was left to
+// undo, and for want of a difference the undo found no arguments to prove. It ended as mixed, and restore.sh threw theirs away.
+func TestUndoOfAManifestWithoutOursIsNoFailure(t *testing.T) {
+	for name, undo := range map[string]func(w *world, id string) harden.Result{
+		"by rollback": func(w *world, id string) harden.Result { return w.abandon(w.undo(id, "")) },
+		"at expiry":   (*world).expire,
+		"at boot": func(w *world, id string) harden.Result {
+			a := w.process()
+			must(w.t, a.PutBack(id))
+			w.end()
+			return w.expire(id)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			id, want := changedByOthers(t, w)
+			w.write(apiserverManifest, want[apiserverManifest])
+			if res := undo(w, id); res.Outcome == harden.OutcomeMixed {
+				t.Errorf("%s: %s", res.Outcome, res.Message)
+			}
+			if err := w.onlyTheirs(want); err != nil {
+				t.Error(err)
+			}
+			if i := w.node.pods[harden.APIServer].running; i == nil || slices.Contains(i.Args, "--min-request-timeout=1801") {
+				t.Errorf("it ends while %+v runs", i)
+			}
+		})
+	}
+}
+
 const policyDir = "/etc/kubernetes/policies"
 
 // TestUndoThatWasNotShownIsRefused: what changed after the plan of the undo was made is not undone unseen.
