@@ -16,7 +16,7 @@ type rebaseData struct {
 // Rebase is for a target that others have changed since it was put, where it is known what it would hold without our
 // change: what is there now is taken for what we have written, and Revert brings back that instead of the original. It is
 // durable, with its contents, when Rebase returns, so that whoever recovers goes by it too. restore.sh does not: it has the
-// original only, and keeps a copy of what it finds.
+// original only, and keeps a copy of what it finds. A target that was brought back already can only stay as it is.
 func (t *Tx) Rebase(id string, now, back State) error {
 	t.op.Lock()
 	defer t.op.Unlock()
@@ -29,7 +29,7 @@ func (t *Tx) Rebase(id string, now, back State) error {
 	switch {
 	case err != nil:
 		return wrap(err)
-	case !put(step):
+	case !put(step) && (step != KindReverted || !recordOf(back).is(recordOf(now))):
 		return wrap(errors.New("it was not changed"))
 	case now.Exists && back.Exists && now.Dir != back.Dir:
 		return wrap(errors.New("a file cannot become a directory, or the reverse"))

@@ -1,6 +1,7 @@
 package backups_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"testing"
@@ -133,6 +134,16 @@ func TestRebaseIsRefused(t *testing.T) {
 		t.Error("a caller logs what is the store's own")
 	}
 	must(t, tx.Revert("apiserver"))
+	must(t, d.Remove(rebasedPath))
+	must(t, place(d, rebasedPath, now))
+	if err := tx.Rebase("apiserver", now, back); err == nil {
+		t.Error("what others have made of a target that was brought back is to be changed")
+	}
+	must(t, tx.Rebase("apiserver", now, now))
+	must(t, tx.Revert("apiserver"))
+	if is, err := look(d, rebasedPath); err != nil || !bytes.Equal(is.Data, now.Data) {
+		t.Errorf("it holds %q, %v", is.Data, err)
+	}
 	must(t, tx.Close(backups.RolledBack))
 	must(t, x.Unlock())
 }

@@ -240,9 +240,7 @@ func (a *Applier) PutBack(id string) error {
 	}
 	_ = r.tx.Log(kindUndoing, undoingEntry{Rebooted: true})
 	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("undoing: %s; the kubelet is not started yet, and what it runs is proven when it is", oneLine(errRebooted))})
-	if r.waited {
-		r.keepTheirs()
-	}
+	r.keepTheirs()
 	var errs []error
 	for _, st := range slices.Backward(r.plan.Stages) {
 		steps := slices.Clone(st.Steps)

@@ -46,7 +46,8 @@ func (r *run) asShown(ctx context.Context, shown harden.Plan) error {
 
 // keepTheirs lets the undo of a transaction that has waited take back our changes only: others had the time to change the
 // same files, and nothing of theirs goes with ours. What it makes of a file is in the journal before the file is written.
-// Where they have changed the same as we did, nothing is arranged, and the file is left to them.
+// Where they have changed the same as we did, nothing is arranged, and the file is left to them. A file that an earlier undo
+// has brought back is theirs in any case.
 func (r *run) keepTheirs() {
 	for _, s := range r.asPlanned.Steps() {
 		now, back, changed := r.withoutOurs(s)
@@ -57,10 +58,14 @@ func (r *run) keepTheirs() {
 			r.tell(harden.Event{Kind: harden.EventFailed, Target: s.ID, Message: harden.Msg("%s", oneLine(err))})
 			continue
 		}
-		r.adopt(s.ID)
+		if r.adopt(s.ID); !slices.Contains(r.theirs, s.ID) {
+			continue // they have put it back
+		}
 		r.tell(harden.Event{Kind: harden.EventKept, Target: s.ID, Component: s.Component, Message: harden.Msg("others have changed %s since: only what was changed here is taken back", s.ID)})
 	}
-	r.keepSettings()
+	if r.waited {
+		r.keepSettings()
+	}
 }
 
 // withoutOurs is what is at a step's target now and what it is to become, where that is not simply what the transaction has saved.
@@ -71,7 +76,12 @@ func (r *run) withoutOurs(s harden.Step) (now, back harden.State, changed bool) 
 	prior, known := r.tx.Prior(s.ID)
 	content, _ := r.tx.Content(s.ID)
 	now, err := r.Node.State(s.Path)
-	if err != nil || !known {
+	switch {
+	case err != nil || !known:
+		return now, back, false
+	case r.broughtBack(s.ID):
+		return now, now, s.Kind == harden.StepFile && !now.Equal(prior)
+	case !r.waited:
 		return now, back, false
 	}
 	if r.shown != nil {
@@ -91,6 +101,17 @@ func (r *run) withoutOurs(s harden.Step) (now, back harden.State, changed bool) 
 	return now, back, changed
 }
 
+// broughtBack says that an earlier undo has brought a step's target back, so that nothing of ours is in it any more.
+func (r *run) broughtBack(step string) (back bool) {
+	entries, err := r.tx.Entries()
+	for _, e := range entries {
+		if e.Target == step && e.Kind != kindRebase {
+			back = e.Kind == kindReverted
+		}
+	}
+	return err == nil && back
+}
+
 // adopt takes a rebased target into the plan that the undo goes by, so that the gates prove what is written.
 func (r *run) adopt(step string) {
 	before, okBefore := r.tx.Prior(step)
@@ -106,7 +127,9 @@ func (r *run) adopt(step string) {
 			st.Steps[j].Before, st.Steps[j].After = before, after
 		}
 	}
-	if !slices.Contains(r.theirs, step) {
+	r.theirs = slices.DeleteFunc(r.theirs, func(id string) bool { return id == step })
+	steps := r.asPlanned.Steps()
+	if i := slices.IndexFunc(steps, func(s harden.Step) bool { return s.ID == step }); i < 0 || !before.Equal(steps[i].Before) {
 		r.theirs = append(r.theirs, step)
 	}
 }

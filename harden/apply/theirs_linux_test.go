@@ -8,10 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"kubectl-harden.io/kubectl-harden/backups"
 	"kubectl-harden.io/kubectl-harden/backups/backupstest"
 	"kubectl-harden.io/kubectl-harden/harden"
+	"kubectl-harden.io/kubectl-harden/harden/apply"
 )
 
 // upgraded is a manifest as an upgrade by others leaves it.
@@ -148,6 +150,67 @@ func TestUndoOfAManifestWithoutOursIsNoFailure(t *testing.T) {
 			}
 			if i := w.node.pods[harden.APIServer].running; i == nil || slices.Contains(i.Args, "--min-request-timeout=1801") {
 				t.Errorf("it ends while %+v runs", i)
+			}
+		})
+	}
+}
+
+// addFlag writes a flag into the API server's manifest, as somebody else would.
+func (w *world) addFlag(flag string) (text string) {
+	const last = "    - --allow-privileged=true\n"
+	text = strings.Replace(w.node.text(apiserverManifest), last, last+"    - "+flag+"\n", 1)
+	w.write(apiserverManifest, text)
+	return text
+}
+
+// TestWhatWasBroughtBackIsTheirs: an undo was killed while it proved that the API server runs with the file that it had brought back,
+// and restore.sh, or somebody, wrote the file anew. Whoever recovered then waited for arguments that nothing would bring, and ended as
+// mixed each time.
+func TestWhatWasBroughtBackIsTheirs(t *testing.T) {
+	gateFails := func(w *world) func(*apply.Applier) {
+		w.node.dies = has("--min-request-timeout")
+		p := w.plan(locking...)
+		return func(a *apply.Applier) { a.Apply(context.Background(), p) }
+	}
+	expires := func(w *world) func(*apply.Applier) {
+		id, _ := changedByOthers(t, w)
+		w.addFlag("--max-requests-inflight=401")
+		return func(a *apply.Applier) { a.Expire(context.Background(), id) }
+	}
+	for name, tt := range map[string]struct {
+		begin   func(w *world) func(*apply.Applier)
+		renames int // of the manifest, in the process that dies
+		script  bool
+	}{
+		"a run whose gate failed, and somebody":   {gateFails, 2, false},
+		"the undo of what waited, and somebody":   {expires, 1, false},
+		"the undo of what waited, and restore.sh": {expires, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.dead = &deadMan{w: w}
+			undo := tt.begin(w)
+			w.on("Rename", apiserverManifest, tt.renames, func() { w.clock.in(2*time.Second, func() { panic(killed{}) }) })
+			a := w.process()
+			if survives(func() { undo(a) }) {
+				t.Fatal("it was not killed")
+			}
+			id := w.reborn()
+			want := string(w.before[apiserverManifest].Data)
+			if tt.script {
+				w.write(apiserverManifest, want)
+				w.write(kubeletConfig, string(w.before[kubeletConfig].Data))
+				w.write(stateDir+"/transactions/"+id+"/restored", "")
+			} else {
+				want = w.addFlag("--max-mutating-requests-inflight=201")
+			}
+			must(t, w.clock.Sleep(t.Context(), time.Minute))
+			res := w.recover(id, false)
+			if says := res.Message.String(); res.Outcome != harden.OutcomeRolledBack || tt.script == strings.Contains(says, "others have changed") {
+				t.Errorf("%s: %s", res.Outcome, says)
+			}
+			if got := w.node.text(apiserverManifest); got != want || w.outcome() != backups.RolledBack {
+				t.Errorf("stored as %q, with the manifest\n%s", w.outcome(), got)
 			}
 		})
 	}

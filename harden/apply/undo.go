@@ -31,9 +31,7 @@ func (r *run) undo(ctx context.Context, cause error, last int) harden.Result {
 	_ = r.tx.Log(kindUndoing, nil)
 	r.tell(harden.Event{Kind: harden.EventUndoing, Message: harden.Msg("undoing: %s", oneLine(cause))})
 	r.dropHalf()
-	if r.waited {
-		r.keepTheirs()
-	}
+	r.keepTheirs()
 	var errs []error
 	_ = r.endRedirect(ctx)
 	if err := r.endCanary(ctx); err != nil {
