@@ -123,7 +123,7 @@ func refusedLate(cause error) (hints []string, refused bool) {
 }
 
 // undoStage returns every target of the stage to what it was: objects, then components with their gates, then files that
-// nothing reads any more, then directories. What fails does not keep the rest from coming back.
+// nothing reads any more, then directories. What fails does not keep the rest from coming back, but for what it still names.
 func (r *run) undoStage(ctx context.Context, st harden.Stage) (errs []error) {
 	fail := func(err error) {
 		if err != nil {
@@ -166,6 +166,9 @@ func (r *run) undoStage(ctx context.Context, st harden.Stage) (errs []error) {
 }
 
 func (r *run) revert(s harden.Step) error {
+	if by := r.namedBy(s); by != "" {
+		return fmt.Errorf("putting %s back: it stays, as what could not be put back in %s names it", s.ID, by)
+	}
 	err := r.tx.Revert(s.ID)
 	if errors.Is(err, ErrKept) {
 		r.kept = append(r.kept, s.ID)
@@ -177,6 +180,24 @@ func (r *run) revert(s harden.Step) error {
 	}
 	r.tell(harden.Event{Kind: harden.EventReverted, Target: s.ID, Component: s.Component, Message: harden.Msg("%s is as before", s.ID)})
 	return nil
+}
+
+// namedBy is a component's file which is not as before and goes on to name a file that is to go: that component would not start again
+// without it.
+func (r *run) namedBy(s harden.Step) string {
+	if prior, known := r.tx.Prior(s.ID); !known || prior.Exists || s.Component != "" {
+		return ""
+	}
+	for _, t := range r.plan.Steps() {
+		if t.Component == "" || t.Kind != harden.StepFile {
+			continue
+		}
+		now, err := r.Node.State(t.Path)
+		if err == nil && !bytes.Equal(now.Data, t.Before.Data) && bytes.Contains(now.Data, []byte(s.Path)) {
+			return t.ID
+		}
+	}
+	return ""
 }
 
 // undoComponent reverts a component's files and proves that it runs as before. One whose files were never touched is left
