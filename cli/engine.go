@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path"
 	"slices"
@@ -242,7 +243,15 @@ func (e *engine) recoverHere(ctx context.Context, id string, finish bool, events
 }
 
 func (e *engine) abandonHere(ctx context.Context, shown harden.Plan, events func(harden.Event)) harden.Result {
-	return e.settled(ctx, events, func(a *apply.Applier) harden.Result { return a.Abandon(ctx, shown) })
+	return e.settled(ctx, events, func(a *apply.Applier) harden.Result {
+		if !e.waits(shown.Undoes) { // somebody was faster
+			return refused(&hintedError{
+				err:   fmt.Errorf("undoing: transaction %s does not wait for confirm any more; nothing was changed by this", shown.Undoes),
+				hints: []string{program + " history " + shown.Undoes, program + " status"},
+			})
+		}
+		return a.Abandon(ctx, shown)
+	})
 }
 
 // settled lets an applier end a transaction under the lock.

@@ -288,6 +288,48 @@ func TestRollbackOfWhatWaitsIsTheOneThatWasShown(t *testing.T) {
 	}
 }
 
+// TestRollbackThatComesTooLateSaysSo: where the switch, or confirm, was faster by a moment it said that the transaction had to be settled
+// and named restore.sh; where that confirm was killed, it said that it was applied, with exit code 0.
+func TestRollbackThatComesTooLateSaysSo(t *testing.T) {
+	for name, first := range map[string]func(e *engine, id string) error{
+		"the switch undid it": func(e *engine, id string) error {
+			_, err := e.expire(t.Context(), id, false, func(harden.Event) {}, func(string) {})
+			return err
+		},
+		"it was confirmed": func(e *engine, id string) error {
+			e.Confirm(t.Context(), id)
+			return nil
+		},
+		"whoever confirmed it was killed": func(e *engine, id string) error {
+			s, err := e.store.Lock(e.holder())
+			if err != nil {
+				return err
+			}
+			tx, err := s.Resume(id)
+			if err == nil {
+				err = tx.Log("passed", nil)
+			}
+			return errors.Join(err, s.Unlock())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, _, res := lockedOut(t)
+			plans, err := e.Undo(t.Context(), res.Transaction, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := first(e, res.Transaction); err != nil {
+				t.Fatal(err)
+			}
+			was := manifestOf(t, e)
+			late := e.abandon(t.Context(), plans[0], func(harden.Event) {})
+			if late.Outcome != harden.OutcomeRefused || !strings.Contains(late.Message.String(), "does not wait for confirm any more") || manifestOf(t, e) != was {
+				t.Errorf("%s: %s", late.Outcome, late.Message)
+			}
+		})
+	}
+}
+
 // rewrite changes the API server's manifest as somebody else would.
 func rewrite(t *testing.T, e *engine, text string) {
 	t.Helper()
