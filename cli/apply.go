@@ -75,7 +75,8 @@ func (a *app) confirmAndApply(ctx context.Context, e *engine, plans []harden.Pla
 	if err := printPlans(a.Out, plans, true); err != nil {
 		return nil, err
 	}
-	work := slices.DeleteFunc(slices.Clone(plans), harden.Plan.Empty)
+	// What waits is ended by its undo, though nothing of it be left.
+	work := slices.DeleteFunc(slices.Clone(plans), func(p harden.Plan) bool { return p.Empty() && !e.undoesWaiting(p) })
 	if len(work) == 0 {
 		// That there is nothing to do must not hide what an earlier run has left half done.
 		if res, open := e.Pending(); open && e.m.cannotWrite == nil {

@@ -330,6 +330,29 @@ func TestRollbackThatComesTooLateSaysSo(t *testing.T) {
 	}
 }
 
+// TestRollbackOfWhatWasPutBackByHandEndsIt: there was nothing left to undo, so that it said that the transaction waits and named confirm,
+// which refuses that, and itself.
+func TestRollbackOfWhatWasPutBackByHandEndsIt(t *testing.T) {
+	e, _, _ := demoEngine(t, &app{areas: catalog.Areas()})
+	original := manifestOf(t, e)
+	res := e.Apply(t.Context(), lockOutPlans(t, e)[0], func(harden.Event) {})
+	if res.Outcome != harden.OutcomeWaiting {
+		t.Fatalf("%s: %s", res.Outcome, res.Message)
+	}
+	rewrite(t, e, original)
+	var said bytes.Buffer
+	a := &app{Streams: Streams{Out: &said, Err: &said}, sel: selectFlags{yes: true}}
+	if err := a.undoAll(t.Context(), e, []string{res.Transaction}, ""); err != nil {
+		t.Errorf("exit code %d: %s", exitCode(err), said.String())
+	}
+	if o := outcomeIn(t, e, res.Transaction); o != harden.OutcomeRolledBack || manifestOf(t, e) != original {
+		t.Errorf("the history says %s", o)
+	}
+	if names, _ := e.m.guards.Names(switchPrefix); len(names) > 0 {
+		t.Errorf("left is %q", names)
+	}
+}
+
 // rewrite changes the API server's manifest as somebody else would.
 func rewrite(t *testing.T, e *engine, text string) {
 	t.Helper()
