@@ -190,6 +190,11 @@ func (e *engine) switchState(ctx context.Context) (*harden.ArmedSwitch, error) {
 			continue // its damage is told with the transaction
 		}
 		armed, waiting := apply.ArmedIn(entriesOf(entries))
+		if armed == nil {
+			if armed, err = e.leftInUndo(ctx, t.ID, entriesOf(entries)); err != nil {
+				return nil, err
+			}
+		}
 		if armed == nil || e.restored(t.ID) {
 			continue
 		}
@@ -217,6 +222,22 @@ func (e *engine) switchState(ctx context.Context) (*harden.ArmedSwitch, error) {
 			}
 		}
 		return s, nil
+	}
+	return nil, nil
+}
+
+// leftInUndo is the switch of a transaction whose undo was killed, where it is still there; nil for none, and while somebody is at it.
+func (e *engine) leftInUndo(ctx context.Context, id string, entries []apply.Entry) (*apply.Armed, error) {
+	armed, begun := apply.ArmedBeforeUndo(entries)
+	if armed == nil || !begun {
+		return nil, nil
+	}
+	if _, held, err := e.store.Holder(); held || err != nil {
+		return nil, err
+	}
+	power, err := e.m.guards.Armed(ctx, switchOf(id))
+	if err != nil || power != host.GuardNone {
+		return armed, err
 	}
 	return nil, nil
 }

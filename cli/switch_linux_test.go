@@ -353,6 +353,37 @@ func TestRollbackOfWhatWasPutBackByHandEndsIt(t *testing.T) {
 	}
 }
 
+// TestStatusAfterAKilledUndo: the switch goes on to wait, and status said that none is armed.
+func TestStatusAfterAKilledUndo(t *testing.T) {
+	e, _, res := lockedOut(t)
+	s, err := e.store.Lock(e.holder())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := s.Resume(res.Transaction)
+	if err == nil {
+		err = tx.Log("undoing", nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if armed, err := e.Switch(t.Context()); err != nil || armed != nil {
+		t.Errorf("while it is undone: %+v, %v", armed, err)
+	}
+	if err := s.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if armed, err := e.Switch(t.Context()); err != nil || armed == nil || !armed.Failed || armed.Waiting || armed.Left <= 0 || armed.Lost != "" {
+		t.Errorf("once it is killed: %+v, %v", armed, err)
+	}
+	if err := e.m.guards.Disarm(t.Context(), switchOf(res.Transaction)); err != nil {
+		t.Fatal(err)
+	}
+	if armed, err := e.Switch(t.Context()); err != nil || armed != nil {
+		t.Errorf("killed once the switch is removed: %+v, %v", armed, err)
+	}
+}
+
 // rewrite changes the API server's manifest as somebody else would.
 func rewrite(t *testing.T, e *engine, text string) {
 	t.Helper()

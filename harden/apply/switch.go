@@ -290,6 +290,17 @@ func ArmedIn(entries []Entry) (armed *Armed, waiting bool) {
 	return armed, waiting
 }
 
+// ArmedBeforeUndo is what the journal says of the switch when the undo began; whether it is still there only the switch can tell.
+func ArmedBeforeUndo(entries []Entry) (armed *Armed, undoing bool) {
+	canaries := canaryTargets(entries)
+	first := slices.IndexFunc(entries, func(e Entry) bool { return undoes(e, canaries) })
+	if first < 0 {
+		return nil, false
+	}
+	armed, _ = ArmedIn(entries[:first])
+	return armed, true
+}
+
 // Undoing says that a transaction's undo has begun.
 func Undoing(entries []Entry) bool {
 	canaries := canaryTargets(entries)
