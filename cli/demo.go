@@ -131,13 +131,13 @@ func (a *app) openDemo(node *sandbox.Node, clock apply.Clock) (*engine, func(con
 		if err != nil {
 			return nil, err
 		}
-		kubeadm, kubelet, err := sandbox.Kubeadm()
+		kubeadm, kubelet, proxy, err := sandbox.Kubeadm()
 		if err != nil {
 			return nil, err
 		}
 		made = clustersandbox.New(clustersandbox.Fixture{
 			Identity: f.Identity, Now: clock.Now, Config: node.Configz, Ready: node.Ready, Answer: node.Admin,
-			ClusterConfiguration: kubeadm, KubeletConfiguration: kubelet,
+			ClusterConfiguration: kubeadm, KubeletConfiguration: kubelet, ProxyConfiguration: proxy,
 		})
 		return made, nil
 	}

@@ -107,6 +107,7 @@ var readers = map[harden.Need][]reader{
 	harden.NeedKubeadm:   {readKubeadm, readMembers},
 	harden.NeedKubelets:  {readKubelets},
 	harden.NeedKeys:      {readKeys},
+	harden.NeedKubeProxy: {readKubeProxy},
 }
 
 func readNodes(_ context.Context, c *sources, facts *harden.ClusterFacts) error {
@@ -201,22 +202,39 @@ func readWebhooks(ctx context.Context, c *sources, facts *harden.ClusterFacts) e
 // readKubeadm reads what kubeadm renders nodes from.
 func readKubeadm(ctx context.Context, c *sources, facts *harden.ClusterFacts) error {
 	const doing = "reading kubeadm's configuration"
-	read := func(ref harden.ObjectRef) (objects.ConfigMap, error) {
-		var m objects.ConfigMap
-		path := []string{"/api/v1/namespaces/" + ref.Namespace + "/configmaps/" + ref.Name}
-		_, err := c.do(ctx, request{doing: doing, subject: ref.String(), verb: http.MethodGet, path: path}, &m)
-		return m, err
-	}
-	cluster, err := read(harden.KubeadmConfig)
+	cluster, _, err := readConfigMap(ctx, c, doing, harden.KubeadmConfig)
 	if err != nil {
 		return err
 	}
-	kubelet, err := read(harden.KubeletConfig)
+	kubelet, _, err := readConfigMap(ctx, c, doing, harden.KubeletConfig)
 	if err != nil {
 		return err
 	}
 	if facts.Kubeadm, err = objects.Kubeadm(cluster, kubelet); err != nil {
 		return c.fault(doing, harden.KubeadmConfig.String(), err)
+	}
+	return nil
+}
+
+// readConfigMap gives the status too: where it is not found it is not there, which may be no error.
+func readConfigMap(ctx context.Context, c *sources, doing string, ref harden.ObjectRef) (m objects.ConfigMap, status int, err error) {
+	path := []string{"/api/v1/namespaces/" + ref.Namespace + "/configmaps/" + ref.Name}
+	status, err = c.do(ctx, request{doing: doing, subject: ref.String(), verb: http.MethodGet, path: path}, &m)
+	return m, status, err
+}
+
+// readKubeProxy reads what kube-proxies are configured with. A cluster may have none.
+func readKubeProxy(ctx context.Context, c *sources, facts *harden.ClusterFacts) error {
+	const doing = "reading kube-proxy's configuration"
+	m, status, err := readConfigMap(ctx, c, doing, harden.KubeProxyConfig)
+	switch {
+	case status == http.StatusNotFound:
+		return nil
+	case err != nil:
+		return err
+	}
+	if facts.KubeProxy, err = objects.KubeProxy(m); err != nil {
+		return c.fault(doing, harden.KubeProxyConfig.String(), err)
 	}
 	return nil
 }

@@ -17,11 +17,12 @@ import (
 	"kubectl-harden.io/kubectl-harden/harden"
 )
 
-var allNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm}
+var allNeeds = []harden.Need{harden.NeedAPIServer, harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm, harden.NeedKubeProxy}
 
 const (
 	kubeadmConfig = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
 	kubeletConfig = "/api/v1/namespaces/kube-system/configmaps/kubelet-config"
+	kubeProxy     = "/api/v1/namespaces/kube-system/configmaps/kube-proxy"
 	kubeadmText   = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer:\n  extraArgs: [{name: profiling, value: 'false'}]\n"
 )
 
@@ -33,6 +34,7 @@ var lists = map[string]string{
 		{"metadata": {"name": "w1"}, "status": {"nodeInfo": {"kubeletVersion": "strange"}}}]}`,
 	kubeadmConfig: `{"data": {"ClusterConfiguration": "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer:\n  extraArgs: [{name: profiling, value: 'false'}]\n"}}`,
 	kubeletConfig: `{"data": {"kubelet": "podPidsLimit: 4096\n"}}`,
+	kubeProxy:     `{"data": {"config.conf": "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nbindAddress: 0.0.0.0\nhealthzBindAddress: \"\"\nmetricsBindAddress: 0.0.0.0:10249\n"}}`,
 	"/api/v1/namespaces/kube-system/pods": `{"items": [
 		{"metadata": {"name": "kube-apiserver-cp1", "labels": {"component": "kube-apiserver"}, "annotations": {"kubernetes.io/config.mirror": "m"}},
 			"spec": {"nodeName": "cp1", "containers": [{"name": "kube-apiserver", "command": ["kube-apiserver", "--profiling=false"], "args": ["--v=2"]}]},
@@ -138,7 +140,8 @@ func TestFacts(t *testing.T) {
 			ExtraArgs:            map[harden.ComponentID][]harden.KubeadmArg{harden.APIServer: {{Name: "profiling", Value: "false"}}},
 			ExtraVolumes:         map[harden.ComponentID][]harden.KubeadmVolume{},
 			ClusterConfiguration: kubeadmText, KubeletConfiguration: "podPidsLimit: 4096\n", KubeletFields: map[string]any{"podPidsLimit": 4096.0}},
-		Members: []harden.MemberFact{{Node: "cp1", Component: harden.APIServer, Ready: true, Args: []string{"kube-apiserver", "--profiling=false", "--v=2"}}},
+		KubeProxy: &harden.KubeProxyFact{BindAddress: "0.0.0.0", MetricsBindAddress: "0.0.0.0:10249"},
+		Members:   []harden.MemberFact{{Node: "cp1", Component: harden.APIServer, Ready: true, Args: []string{"kube-apiserver", "--profiling=false", "--v=2"}}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		g, _ := json.MarshalIndent(got, "", " ")
@@ -146,7 +149,7 @@ func TestFacts(t *testing.T) {
 		t.Errorf("got %s\nwant %s", g, w)
 	}
 	for _, r := range a.got() {
-		if strings.Contains(r.query, "resourceVersion") || strings.HasPrefix(r.path, "/api") && r.path != rootCA && r.path != kubeadmConfig && r.path != kubeletConfig && !strings.Contains(r.query, "limit=") {
+		if strings.Contains(r.query, "resourceVersion") || strings.HasPrefix(r.path, "/api") && r.path != rootCA && !strings.Contains(r.path, "/configmaps/") && !strings.Contains(r.query, "limit=") {
 			t.Errorf("%s?%s: not a page of a consistent list", r.path, r.query)
 		}
 	}
@@ -179,7 +182,7 @@ func TestFactsWithoutAnAPI(t *testing.T) {
 	c := a.client(t)
 	a.Close()
 	facts, missing := c.Facts(t.Context(), allNeeds)
-	if facts == nil || len(missing) != 4 {
+	if facts == nil || len(missing) != 5 {
 		t.Fatalf("facts %v, missing %v", facts, missing)
 	}
 	for need, why := range missing {
@@ -313,5 +316,34 @@ func TestFactsComeOverTheConnectionOfTheCheck(t *testing.T) {
 	}
 	if len(from) != 1 {
 		t.Errorf("the version was asked for over %d connections", len(from))
+	}
+}
+
+// A cluster may have no kube-proxy; a ConfigMap that may not be read, or is none of kube-proxy's, is not known.
+func TestKubeProxysConfiguration(t *testing.T) {
+	ask := func(a *apiServer) (*harden.KubeProxyFact, string) {
+		facts, missing := a.client(t).Facts(t.Context(), []harden.Need{harden.NeedKubeProxy})
+		return facts.KubeProxy, missing[harden.NeedKubeProxy].String()
+	}
+	if k, why := ask(newAPI(t, pkiOptions{})); k != nil || why != "" {
+		t.Errorf("without one: %+v, %s", k, why)
+	}
+	for body, says := range map[string]string{
+		`{"data": {"kubeconfig.conf": ""}}`: `config.conf of kube-proxy is "" of ""`,
+		`{"data": {"config.conf": "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeletConfiguration\n"}}`: `config.conf of kube-proxy is "KubeletConfiguration"`,
+		`{"data": {"config.conf": "kind: [\n"}}`:                           "config.conf of kube-proxy: ",
+		`{"data": {"config.conf": "kind: KubeProxyConfiguration\n"}}`:      `config.conf of kube-proxy is "KubeProxyConfiguration" of ""`,
+		`{"data": {"config.conf": "metricsBindAddress: 0.0.0.0:10249\n"}}`: `config.conf of kube-proxy is "" of ""`,
+	} {
+		a := newAPI(t, pkiOptions{})
+		a.json(kubeProxy, body)
+		if k, why := ask(a); k != nil || !strings.Contains(why, says) || !strings.Contains(why, "ConfigMap kube-system/kube-proxy") {
+			t.Errorf("%s: %+v, %s", body, k, why)
+		}
+	}
+	a := newAPI(t, pkiOptions{})
+	a.fails(kubeProxy, 403, "Forbidden", "no")
+	if k, why := ask(a); k != nil || !strings.Contains(why, "may not read this: reading kube-proxy's configuration: ") {
+		t.Errorf("forbidden: %+v, %s", k, why)
 	}
 }

@@ -98,7 +98,7 @@ func (f *Facts) NodeAddress() string {
 // Flag is what is in force: the live process where one was seen, else the manifest.
 func (c *ComponentFacts) Flag(name string) FlagFact {
 	if c.Process != nil {
-		return flagFrom(c.Process.Args, name, "process "+strconv.Itoa(c.Process.PID)+" ("+string(c.ID)+")")
+		return c.Process.Flag(string(c.ID), name)
 	}
 	return c.FileFlag(name)
 }
@@ -120,7 +120,7 @@ func (c *ComponentFacts) Drifted() bool {
 // Flag of the kubelet's live process, else of the command line that its unit would start.
 func (k *KubeletFacts) Flag(name string) FlagFact {
 	if k.Process != nil {
-		return flagFrom(k.Process.Args, name, "process "+strconv.Itoa(k.Process.PID)+" (kubelet)")
+		return k.Process.Flag(string(Kubelet), name)
 	}
 	return flagFrom(k.Args, name, "kubelet.service")
 }
@@ -172,6 +172,11 @@ func lookup(fields map[string]any, path string) (value any, found bool) {
 		}
 	}
 	return v, true
+}
+
+// Flag of a live process of a program.
+func (p *ProcessFact) Flag(program, name string) FlagFact {
+	return flagFrom(p.Args, name, "process "+strconv.Itoa(p.PID)+" ("+program+")")
 }
 
 func flagFrom(args []string, name, source string) FlagFact {

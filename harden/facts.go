@@ -40,6 +40,8 @@ type Facts struct {
 	Kubelet     *KubeletFacts                   `json:"kubelet,omitempty"`
 	// KubeadmRuns are the processes of kubeadm, whatever they do.
 	KubeadmRuns []ProcessFact `json:"kubeadmRuns,omitempty"`
+	// KubeProxies are the processes of kube-proxy, those in containers that are nodes of other clusters too.
+	KubeProxies []ProcessFact `json:"kubeProxies,omitempty"`
 	// LookedFor are the marks by which nodes are recognised, until the first that was found.
 	LookedFor []Evidence `json:"lookedFor,omitempty"`
 	// StaticPods are the files of the static pod directory that the kubelet reads, by name.
@@ -275,6 +277,8 @@ type ClusterFacts struct {
 	Keys []KeyFact `json:"keys,omitempty"`
 	// Kubeadm is nil where it was not read, or is not there.
 	Kubeadm *KubeadmFact `json:"kubeadm,omitempty"`
+	// KubeProxy is nil where it was not read, or is not there.
+	KubeProxy *KubeProxyFact `json:"kubeProxy,omitempty"`
 }
 
 // MemberFact is a mirror pod of the control plane.

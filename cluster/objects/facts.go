@@ -167,6 +167,11 @@ func Kubeadm(cluster, kubelet ConfigMap) (*harden.KubeadmFact, error) {
 	return harden.ParseKubeadm(cluster.Data["ClusterConfiguration"], kubelet.Data["kubelet"])
 }
 
+// KubeProxy is the fact in kube-proxy's ConfigMap.
+func KubeProxy(m ConfigMap) (*harden.KubeProxyFact, error) {
+	return harden.ParseKubeProxy(m.Data[harden.KubeProxyKey])
+}
+
 // Fact of the pod, its security by the standards of the API server's version. Ports of init containers count where those run
 // beside the others.
 func (p Pod) Fact(v harden.Version) harden.PodFact {

@@ -24,18 +24,11 @@ func (c *Cluster) readKubelets(facts *harden.ClusterFacts, asks bool) error {
 }
 
 func (c *Cluster) readKubeadm(f *harden.ClusterFacts) error {
-	read := func(ref harden.ObjectRef) (objects.ConfigMap, error) {
-		r, ok := c.records[ref]
-		if !ok {
-			return objects.ConfigMap{}, nil
-		}
-		return as[objects.ConfigMap](r.Object)
-	}
-	cluster, err := read(harden.KubeadmConfig)
+	cluster, _, err := c.configMap(harden.KubeadmConfig)
 	if err != nil {
 		return err
 	}
-	kubelet, err := read(harden.KubeletConfig)
+	kubelet, _, err := c.configMap(harden.KubeletConfig)
 	if err != nil {
 		return err
 	}
@@ -43,6 +36,23 @@ func (c *Cluster) readKubeadm(f *harden.ClusterFacts) error {
 		f.Members = c.fixture.Members()
 	}
 	f.Kubeadm, err = objects.Kubeadm(cluster, kubelet)
+	return err
+}
+
+func (c *Cluster) configMap(ref harden.ObjectRef) (m objects.ConfigMap, found bool, err error) {
+	r, found := c.records[ref]
+	if found {
+		m, err = as[objects.ConfigMap](r.Object)
+	}
+	return m, found, err
+}
+
+func (c *Cluster) readKubeProxy(f *harden.ClusterFacts) error {
+	m, found, err := c.configMap(harden.KubeProxyConfig)
+	if err != nil || !found {
+		return err
+	}
+	f.KubeProxy, err = objects.KubeProxy(m)
 	return err
 }
 

@@ -107,6 +107,9 @@ func inventory(f Fixture) []objects.Object {
 	if cluster == "" {
 		cluster = fmt.Sprintf(plainConfiguration, f.Identity.KubernetesVersion)
 	}
+	if f.ProxyConfiguration != "" {
+		all = append(all, configMap(harden.KubeProxyConfig, map[string]any{harden.KubeProxyKey: f.ProxyConfiguration}))
+	}
 	return append(all, webhook(), metricsAPI(),
 		configMap(harden.KubeadmConfig, map[string]any{"ClusterConfiguration": cluster}),
 		configMap(harden.KubeletConfig, map[string]any{"kubelet": f.KubeletConfiguration}))

@@ -33,6 +33,8 @@ type Fixture struct {
 	// ClusterConfiguration and KubeletConfiguration are the texts in kubeadm's ConfigMaps. Left out: of a kubeadm init without
 	// extra arguments, and an empty one.
 	ClusterConfiguration, KubeletConfiguration string
+	// ProxyConfiguration is the text in kube-proxy's ConfigMap; left out: there is none.
+	ProxyConfiguration string
 	// Members are the control plane's static pods as they run now; left out: none is known.
 	Members func() []harden.MemberFact
 	// Answer is the API server's status for a path asked as the administrator. Left out: 200 for health, version, metrics and
@@ -293,7 +295,7 @@ func (c *Cluster) Facts(ctx context.Context, needs []harden.Need) (*harden.Clust
 	}
 	if err := c.enter(ctx, "listing objects"); err != nil {
 		for _, need := range needs {
-			if slices.Contains([]harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm, harden.NeedKubelets, harden.NeedKeys}, need) {
+			if slices.Contains([]harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm, harden.NeedKubelets, harden.NeedKeys, harden.NeedKubeProxy}, need) {
 				fail(need, err)
 			}
 		}
@@ -314,6 +316,8 @@ func (c *Cluster) Facts(ctx context.Context, needs []harden.Need) (*harden.Clust
 			err = c.readKubeadm(facts)
 		case harden.NeedKubelets:
 			err = c.readKubelets(facts, asks)
+		case harden.NeedKubeProxy:
+			err = c.readKubeProxy(facts)
 		}
 		if err != nil {
 			fail(need, err)

@@ -29,6 +29,15 @@ spec:
 
 var deny = harden.ObjectRef{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy", Namespace: "shop", Name: "deny"}
 
+func TestKubeProxysConfiguration(t *testing.T) {
+	for text, want := range map[string]string{"": "", "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmetricsBindAddress: 0.0.0.0:10249\n": "0.0.0.0:10249"} {
+		facts, missing := New(Fixture{Identity: identity, ProxyConfiguration: text}).Facts(t.Context(), []harden.Need{harden.NeedKubeProxy})
+		if len(missing) != 0 || (facts.KubeProxy != nil) != (want != "") || want != "" && facts.KubeProxy.MetricsBindAddress != want {
+			t.Errorf("%q: %+v %v", text, facts.KubeProxy, missing)
+		}
+	}
+}
+
 func TestFacts(t *testing.T) {
 	facts, missing := New(Fixture{Identity: identity}).Facts(t.Context(), []harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens})
 	if len(missing) != 0 {

@@ -69,7 +69,7 @@ func liveConfig(ctx context.Context, z Configz, node string) map[string]any {
 }
 
 // clusterNeeds are the groups that come from the API.
-var clusterNeeds = []harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm, harden.NeedKubelets, harden.NeedKeys}
+var clusterNeeds = []harden.Need{harden.NeedNodes, harden.NeedWorkloads, harden.NeedTokens, harden.NeedKubeadm, harden.NeedKubelets, harden.NeedKeys, harden.NeedKubeProxy}
 
 // Options say what the root is.
 type Options struct {
@@ -117,7 +117,7 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 	if unlisted != nil {
 		f.Missing[harden.NeedKubeadmRuns] = harden.Msg("%s", unlisted.Error())
 	}
-	f.KubeadmRuns = running[harden.KubeadmProgram]
+	f.KubeadmRuns, f.KubeProxies = running[harden.KubeadmProgram], running[harden.KubeProxyProgram]
 	collectReferenced(n, f)
 	collectEncryption(n, f)
 	collectAuditWebhook(n, f)

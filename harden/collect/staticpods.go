@@ -209,7 +209,7 @@ func lookAt(live Live) (processes, error) {
 	if live == nil {
 		return nil, nil
 	}
-	names := []string{harden.KubeadmProgram, harden.Containerd}
+	names := []string{harden.KubeadmProgram, harden.KubeProxyProgram, harden.Containerd}
 	for _, c := range harden.Components {
 		names = append(names, string(c.ID))
 	}

@@ -13,22 +13,38 @@ import (
 // Kubeadm is what kubeadm of the minor uploaded to the cluster of its first node, its ClusterConfiguration edited.
 func Kubeadm(t testing.TB, minor string, edits ...func(string) string) *harden.KubeadmFact {
 	t.Helper()
-	read := func(name, key string) string {
-		data, err := os.ReadFile(filepath.Join(filepath.Dir(Root(t, minor)), "cluster", name+".yaml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return DataOf(t, data, key)
-	}
-	cluster := read("kubeadm-config", "ClusterConfiguration")
+	cluster := uploaded(t, minor, "kubeadm-config", "ClusterConfiguration")
 	for _, edit := range edits {
 		cluster = edit(cluster)
 	}
-	f, err := harden.ParseKubeadm(cluster, read("kubelet-config", "kubelet"))
+	f, err := harden.ParseKubeadm(cluster, uploaded(t, minor, "kubelet-config", "kubelet"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// KubeProxy is how kubeadm 1.37 configures kube-proxies, edited.
+func KubeProxy(t testing.TB, edits ...func(string) string) *harden.KubeProxyFact {
+	t.Helper()
+	text := uploaded(t, "1.37", "kube-proxy", harden.KubeProxyKey)
+	for _, edit := range edits {
+		text = edit(text)
+	}
+	f, err := harden.ParseKubeProxy(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func uploaded(t testing.TB, minor, name, key string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(Root(t, minor)), "cluster", name+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return DataOf(t, data, key)
 }
 
 // ConfigMap is a ConfigMap with one key, in the normal form of objects.

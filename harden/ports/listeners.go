@@ -47,12 +47,12 @@ var cadvisor = harden.Control{
 // local are sockets that only the node itself needs, with what binds them there.
 var local = []struct {
 	sockets func(*harden.Facts) []harden.ListenerFact
-	how     string
+	how     string // kube-proxy's is where it is told
 }{
 	{etcdMetrics, "--listen-metrics-urls=http://127.0.0.1:2381 in etcd.yaml"},
 	{usual("calico-node", 9099), "FELIX_HEALTHHOST=localhost in the DaemonSet calico-node"},
 	{kubeletHealth, "healthzBindAddress: 127.0.0.1 (control kubelet-healthz-bind-address)"},
-	{proxyMetrics, "metricsBindAddress: 127.0.0.1:10249 in ConfigMap kube-system/kube-proxy, then restart its pods"},
+	{sockets: proxyMetrics},
 	{whole("kube-controller-manager"), "--bind-address=127.0.0.1 in kube-controller-manager.yaml"},
 	{usual("cloud-controller-manager", 10258), "--bind-address=127.0.0.1 of the cloud controller manager"},
 	{whole("kube-scheduler"), "--bind-address=127.0.0.1 in kube-scheduler.yaml"},
@@ -68,29 +68,47 @@ var loopback = harden.Control{
 	Needs: []harden.Need{harden.NeedListeners},
 	Assess: func(f *harden.Facts) harden.Verdict {
 		var seen, wrong []harden.ListenerFact
-		_, _, either := proxySockets(f)
+		p := proxyOf(f)
+		metrics, _, either := proxySockets(f)
+		told := p.evidence(metrics)
 		how := ""
-		for _, p := range local {
-			found := p.sockets(f)
+		for _, row := range local {
+			found := row.sockets(f)
 			seen = append(seen, found...)
 			if far := outside(found); len(far) > 0 {
 				wrong = append(wrong, far...)
 				if how == "" {
-					how = p.how
+					how = row.how
+				}
+				if how == "" {
+					how = p.setting()
 				}
 			}
 		}
+		proxys := outside(metrics)
 		switch {
+		case len(wrong) > 0 && len(wrong) == len(proxys) && p.told == proxyByConfigMap && p.metrics.IsValid() && !p.opens():
+			return harden.Failed(harden.Msg("others can reach %s, which %s binds to %s: restart kube-proxy's pods, which have not read that, and first find out whether monitoring asks there",
+				list(wrong), harden.KubeProxySource, p.metrics), append(evidence(wrong), told...)...).ByHand(p.byHand()...)
+		case len(proxys) > 0:
+			return harden.Failed(toLoopback(wrong, how), append(evidence(wrong), told...)...).ByHand(p.byHand()...)
 		case len(wrong) > 0:
-			return harden.Failed(harden.Msg("others can reach %s; set %s, and first find out whether monitoring asks there", list(wrong), how), evidence(wrong)...)
+			return harden.Failed(toLoopback(wrong, how), evidence(wrong)...)
+		case p.opens():
+			return harden.Failed(harden.Msg("others reach kube-proxy's metrics once it starts next, as it is told to serve them at %s; set %s, and first find out whether monitoring asks there", p.metrics, p.setting()),
+				append(evidence(seen), told...)...).ByHand(p.byHand()...)
 		case len(outside(either)) > 0:
 			return harden.NeedsPerson(harden.Msg("others can reach %s, and whether that is for health, which load balancers ask for, or for metrics, which are for the node alone, is not to be seen: look at healthzBindAddress and metricsBindAddress in ConfigMap kube-system/kube-proxy",
-				list(outside(either))), evidence(append(seen, either...))...)
+				list(outside(either))), append(evidence(append(seen, either...)), told...)...)
 		case len(seen) == 0:
 			return harden.NotFor(harden.Msg("none of these components listens on this node"))
 		}
-		return harden.Passed(harden.Msg("%d ports answer this node only", len(seen)), evidence(seen)...)
+		return harden.Passed(harden.Msg("%d ports answer this node only", len(seen)), append(evidence(seen), told...)...)
 	},
+}
+
+func toLoopback(wrong []harden.ListenerFact, how string) harden.Message {
+	return harden.Msg("others can reach %s; set %s, and first find out whether monitoring asks there", list(wrong), how)
 }
 
 var etcdAddresses = harden.Control{

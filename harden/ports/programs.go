@@ -2,6 +2,7 @@ package ports
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -94,13 +95,17 @@ const (
 )
 
 // proxySockets tells those of kube-proxy's apart: it has one port for metrics and one for its own health, and for Services whose
-// traffic stays on the node one each in the range of node ports, for load balancers. Where one of the two is at its usual port, the
-// other one is what remains; where none is, they cannot be told apart.
+// traffic stays on the node one each in the range of node ports, for load balancers. Where one of the two is at its usual port or at the
+// one that it is told, the other one is what remains; where none is, they cannot be told apart.
 func proxySockets(f *harden.Facts) (metrics, health, either []harden.ListenerFact) {
 	low, high := nodePorts(f)
-	all := slices.DeleteFunc(of(f, "kube-proxy"), func(l harden.ListenerFact) bool { return l.Port >= low && l.Port <= high })
-	metrics, health = at(all, []int{proxyMetricsPort}), at(all, []int{proxyHealthPort})
-	rest := but(all, []int{proxyMetricsPort, proxyHealthPort})
+	p := proxyOf(f)
+	forMetrics, forHealth := proxyPorts(proxyMetricsPort, p.metrics, p.health), proxyPorts(proxyHealthPort, p.health, p.metrics)
+	all := slices.DeleteFunc(of(f, harden.KubeProxyProgram), func(l harden.ListenerFact) bool {
+		return l.Port >= low && l.Port <= high && l.Port != int(p.metrics.Port()) && l.Port != int(p.health.Port())
+	})
+	metrics, health = at(all, forMetrics), at(all, forHealth)
+	rest := but(all, slices.Concat(forMetrics, forHealth))
 	switch {
 	case len(metrics) == 0 && len(health) > 0:
 		return rest, health, nil
@@ -108,6 +113,11 @@ func proxySockets(f *harden.Facts) (metrics, health, either []harden.ListenerFac
 		return metrics, rest, nil
 	}
 	return metrics, health, rest
+}
+
+// proxyPorts are the usual port of one of the two and the one that kube-proxy is told for it, but that of the other one.
+func proxyPorts(usual int, told, other netip.AddrPort) []int {
+	return slices.DeleteFunc([]int{usual, int(told.Port())}, func(port int) bool { return port == 0 || port == int(other.Port()) })
 }
 
 func proxyMetrics(f *harden.Facts) []harden.ListenerFact {

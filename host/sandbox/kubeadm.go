@@ -6,24 +6,21 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Kubeadm is what kubeadm uploaded to the cluster of this node: the texts in kubeadm-config and kubelet-config.
-func Kubeadm() (cluster, kubelet string, err error) {
-	read := func(name, key string) (string, error) {
-		data, err := kubeadm.ReadFile(fixture + "cluster/" + name + ".yaml")
-		if err != nil {
-			return "", err
-		}
+// Kubeadm is what kubeadm uploaded to the cluster of this node: the texts in kubeadm-config, kubelet-config and kube-proxy.
+func Kubeadm() (cluster, kubelet, proxy string, err error) {
+	read := func(name, key string) string {
+		data, failed := kubeadm.ReadFile(fixture + "cluster/" + name + ".yaml")
 		var m struct {
 			Data map[string]string `json:"data"`
 		}
-		if err := yaml.Unmarshal(data, &m); err != nil {
-			return "", fmt.Errorf("reading the fixture: %s: %w", name, err)
+		if failed == nil {
+			failed = yaml.Unmarshal(data, &m)
 		}
-		return m.Data[key], nil
+		if failed != nil && err == nil {
+			err = fmt.Errorf("reading the fixture: %s: %w", name, failed)
+		}
+		return m.Data[key]
 	}
-	if cluster, err = read("kubeadm-config", "ClusterConfiguration"); err != nil {
-		return "", "", err
-	}
-	kubelet, err = read("kubelet-config", "kubelet")
-	return cluster, kubelet, err
+	cluster, kubelet, proxy = read("kubeadm-config", "ClusterConfiguration"), read("kubelet-config", "kubelet"), read("kube-proxy", "config.conf")
+	return cluster, kubelet, proxy, err
 }
