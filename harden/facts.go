@@ -48,6 +48,8 @@ type Facts struct {
 	StaticPods []StaticPodFact `json:"staticPods,omitempty"`
 	// Files that flags and fields refer to, by their path on the host.
 	Files map[string]FileFact `json:"files,omitempty"`
+	// NamedFiles are those that the API server's configurations name in turn.
+	NamedFiles []NamedFile `json:"namedFiles,omitempty"`
 	// Sysctls are live kernel settings ("vm.overcommit_memory").
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// SysctlFiles are the settings from sysctl.d in the order in which they are loaded, and those of SysctlConf after them; the last

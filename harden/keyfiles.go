@@ -17,7 +17,8 @@ var keyFlags = map[ComponentID][]string{
 // sniFlag takes "certificate,key", with or without ":names" behind it, and may be repeated.
 const sniFlag = "tls-sni-cert-key"
 
-// KeyFiles are the host's files that static pods use as private keys, by what is in force and by their manifests.
+// KeyFiles are the host's files that static pods use as private keys, by what is in force and by their manifests, and those that the
+// API server's configurations name.
 func (f *Facts) KeyFiles() []string {
 	var out []string
 	for _, component := range Components {
@@ -41,6 +42,11 @@ func (f *Facts) KeyFiles() []string {
 			if host, ok := c.HostPath(at); ok && at != "" && !slices.Contains(out, host) {
 				out = append(out, host)
 			}
+		}
+	}
+	for _, n := range f.NamedFiles {
+		if n.Kind == NamedKey && !slices.Contains(out, n.Path) {
+			out = append(out, n.Path)
 		}
 	}
 	return out

@@ -122,6 +122,7 @@ func FromNode(n Node, live Live, o Options) (*harden.Facts, error) {
 	collectEncryption(n, f)
 	collectAuditWebhook(n, f)
 	collectAuditReceivers(n, f)
+	collectNamed(n, f)
 	if err := collectSysctls(n, live, f); err != nil {
 		f.Missing[harden.NeedSysctls] = harden.Msg("%s", err.Error())
 	}

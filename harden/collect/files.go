@@ -120,7 +120,7 @@ var fileArgs = map[harden.ComponentID][]string{
 	harden.APIServer: {
 		"audit-policy-file", "audit-log-path", "audit-webhook-config-file", "authentication-config", "authorization-config",
 		harden.AdmissionFlag, "authentication-token-webhook-config-file", "authorization-webhook-config-file",
-		"egress-selector-config-file", "encryption-provider-config", "tracing-config-file", "token-auth-file",
+		"authorization-policy-file", "egress-selector-config-file", "encryption-provider-config", "tracing-config-file", "token-auth-file",
 		"client-ca-file", "tls-cert-file",
 	},
 	harden.ControllerManager: {"kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"},
@@ -155,6 +155,9 @@ func (c *fileCollector) paths() []string {
 		}
 	}
 	out = append(out, c.f.KeyFiles()...)
+	for _, named := range c.f.NamedFiles {
+		out = append(out, named.Path)
+	}
 	if etcd := c.f.Component(harden.Etcd); etcd != nil {
 		out = append(out, "/var/lib/etcd")
 		if host, ok := etcd.HostPath(etcd.EtcdConfigFile()); ok {

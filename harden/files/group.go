@@ -40,6 +40,7 @@ type member struct {
 	seen harden.StatFact // at the path by which it is known
 	real harden.StatFact // what is there, a link followed
 	want uint32          // the bits that it may have
+	by   string          // the configuration that names it, where no flag needs to
 	// stray says why the file is to be moved away, not to be kept in order.
 	stray harden.Message
 }
@@ -80,6 +81,14 @@ func all(f *harden.Facts, want uint32, paths ...string) []member {
 	return out
 }
 
+// named says of members which configuration names them.
+func named(f *harden.Facts, members []member) []member {
+	for i := range members {
+		members[i].by = f.NamedBy(members[i].seen.Path)
+	}
+	return members
+}
+
 // inDir are the paths directly in a directory that a name is taken by.
 func inDir(f *harden.Facts, dir string, take func(name string) bool) []string {
 	var out []string
@@ -110,6 +119,9 @@ func (m member) evidence() harden.Evidence {
 	if m.seen.Path != m.real.Path {
 		e.Source = m.seen.Path
 		e.Value = "a link to " + m.real.Path + ", " + e.Value
+	}
+	if m.by != "" {
+		e.Value += "; " + m.by + " names it"
 	}
 	return e
 }

@@ -129,7 +129,7 @@ var groups = []group{
 			"Neither can be taken back without a new CA or a new key for the whole cluster."),
 		modes:  harden.Refs{CIS: []string{"1.1.21"}, STIG: []string{"V-242467"}, Seed: []string{seedTLS}, Docs: []string{docsPKI}},
 		owners: harden.Refs{CIS: []string{"1.1.19"}, STIG: []string{"V-242451"}, Seed: []string{seedTLS}, Docs: []string{docsPKI}},
-		find:   func(f *harden.Facts) []member { return all(f, private, pkiKeys(f)...) },
+		find:   func(f *harden.Facts) []member { return named(f, all(f, private, pkiKeys(f)...)) },
 		none:   harden.Msg("this node keeps no private keys of a control plane"),
 		risk:   harden.RiskNode,
 		breaks: []harden.Message{harden.Msg("Agents that check or use the keys without being root, such as an exporter of etcd's metrics, " +
@@ -216,15 +216,20 @@ var groups = []group{
 	},
 	{
 		id: "files-server-configuration", what: "files that configure the API server and the scheduler", severity: harden.High,
-		why: harden.Msg("These files decide who is let in, what is recorded and how Secrets are encrypted; the encryption configuration holds the key itself. " +
-			"Only the API server and the scheduler, which run as root, read them."),
+		why: harden.Msg("These files decide who is let in, what is recorded and how Secrets are encrypted; the encryption configuration holds the key itself, " +
+			"and kubeconfigs that they name for webhooks hold credentials. Only the API server and the scheduler, which run as root, read them."),
 		modes:  harden.Refs{NSA: []string{nsaAuth}, Docs: []string{docsKubeadm}},
 		owners: harden.Refs{NSA: []string{nsaAuth}, Docs: []string{docsKubeadm}},
 		find: func(f *harden.Facts) []member {
 			paths := hostFiles(f, harden.APIServer, "audit-policy-file", "audit-webhook-config-file", "authentication-config", "authorization-config",
 				"admission-control-config-file", "authentication-token-webhook-config-file", "authorization-webhook-config-file",
-				"egress-selector-config-file", "encryption-provider-config", "tracing-config-file", "token-auth-file")
-			return all(f, private, append(paths, hostFiles(f, harden.Scheduler, "config")...)...)
+				"authorization-policy-file", "egress-selector-config-file", "encryption-provider-config", "tracing-config-file", "token-auth-file")
+			for _, n := range f.NamedFiles {
+				if n.Kind != harden.NamedKey {
+					paths = append(paths, n.Path)
+				}
+			}
+			return named(f, all(f, private, append(paths, hostFiles(f, harden.Scheduler, "config")...)...))
 		},
 		none:   harden.Msg("no flag names such a file"),
 		risk:   harden.RiskNode,
