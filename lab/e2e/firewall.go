@@ -142,7 +142,7 @@ func firewall(t *T) {
 		t.errorf("exit code %s: %s", code, said)
 	}
 	for _, l := range t.leftovers(t.node) {
-		if !strings.HasSuffix(l, "table inet kubectl_harden") && !strings.Contains(l, "kubectl-harden-firewall.service") {
+		if !strings.HasSuffix(l, "table inet kubectl_harden") && !strings.Contains(l, "kubectl-harden-firewall.") {
 			t.errorf("after confirm: left behind: %s", l)
 		}
 	}

@@ -93,14 +93,14 @@ func (m measurement) report(prefix string, want map[string]int) {
 	m.t.only(excused(want, restarts, seen.outage), restarts, cmp.Or(strings.TrimSuffix(prefix, ": "), "apply"))
 }
 
-// swapped is how long each component took, in the newest transaction that restarted one, from its change to a new instance that runs as
-// planned and is healthy.
+// swapped is how long each component took, in the newest transaction that restarted it, from its change to a new instance that runs as
+// planned.
 func (t *T) swapped(components []string) (out []string) {
-	var begun, ended map[string]time.Time
+	begun, ended := map[string]time.Time{}, map[string]time.Time{}
 	for _, lines := range t.journals() {
 		begins, ends := restarted(lines)
-		if len(ends) > 0 {
-			begun, ended = begins, ends
+		for c, at := range ends {
+			begun[c], ended[c] = begins[c], at
 		}
 	}
 	for _, c := range components {
