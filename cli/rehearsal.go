@@ -15,6 +15,9 @@ import (
 	"kubectl-harden.io/kubectl-harden/host"
 )
 
+// imagesWait is how long the container runtime may take to tell where its images are, which all but a hanging one do at once.
+const imagesWait = 2 * time.Second
+
 // Machine is what the running machine has for a rehearsal.
 func (n *hostNode) Machine() (harden.MachineFact, error) {
 	m := harden.MachineFact{}
@@ -24,6 +27,15 @@ func (n *hostNode) Machine() (harden.MachineFact, error) {
 	}
 	// Whether it answers is seen when something is armed with it: facts do not wait for that.
 	m.Systemd = n.root.SystemdRuns()
+	ctx, cancel := context.WithTimeout(context.Background(), imagesWait)
+	defer cancel()
+	if r, err := n.cri(ctx); err == nil {
+		if at, err := r.ImagesAt(ctx); err == nil {
+			if used, err := n.root.UsedPercent(at); err == nil {
+				m.Images, m.ImagesUsed = at, used
+			}
+		}
+	}
 	return m, nil
 }
 

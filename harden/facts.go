@@ -247,6 +247,10 @@ type SysctlSetting struct {
 type MachineFact struct {
 	MemAvailable uint64 `json:"memAvailable"` // bytes that can be had without swapping
 	Systemd      bool   `json:"systemd"`      // it runs the machine
+	// Images is where the container runtime keeps images, and ImagesUsed the percentage of that file system that the kubelet takes for
+	// used. "" where it is not told.
+	Images     string `json:"images,omitempty"`
+	ImagesUsed int    `json:"imagesUsed,omitempty"`
 }
 
 // DiskFact is the space of a file system.

@@ -374,6 +374,9 @@ func componentChecks(f *Facts, st Stage) []Check {
 					strings.Join(sending, " and the "), c.Manifest.Path),
 			}})
 		}
+		if kept := imageStays(f, c.ID); kept.State != Met {
+			out = append(out, Check{Component: e.Component, Blocks: true, Precondition: kept})
+		}
 		if c.Process == nil {
 			continue
 		}

@@ -77,6 +77,20 @@ func (r *Root) FreeBytes(path string) (uint64, error) {
 	return st.Bavail * uint64(st.Frsize), nil
 }
 
+// UsedPercent is how much of the file system of path is used as the kubelet counts: all that is not free for everybody, rounded up.
+func (r *Root) UsedPercent(path string) (int, error) {
+	st, err := r.statfs(path)
+	if err != nil {
+		return 0, failed("asking for free space at", path, err)
+	}
+	if st.Blocks == 0 {
+		return 0, failed("asking for free space at", path, errNoBlocks)
+	}
+	return 100 - int(st.Bavail*100/st.Blocks), nil
+}
+
+var errNoBlocks = errors.New("its file system has no size")
+
 // ReadOnlyFS reports whether path lies, or would lie, on a file system that is mounted read-only.
 func (r *Root) ReadOnlyFS(path string) (bool, error) {
 	st, err := r.statfs(path)

@@ -243,6 +243,9 @@ func TestFileSystemFacts(t *testing.T) {
 	if free, err := r.FreeBytes("/var/lib/kubelet/x"); err != nil || free != 64<<10 {
 		t.Errorf("FreeBytes on an empty 64 KiB tmpfs = %d, %v", free, err)
 	}
+	if used, err := r.UsedPercent("/var/lib/kubelet/x"); err != nil || used != 0 {
+		t.Errorf("UsedPercent on an empty tmpfs = %d, %v", used, err)
+	}
 	if _, err := r.Create("/var/lib/kubelet/x", 0o600); !errors.Is(err, unix.EROFS) {
 		t.Errorf("Create on a read-only file system: %v", err)
 	}

@@ -31,6 +31,7 @@ type Runtime struct {
 	root   *Root
 	conn   *grpc.ClientConn
 	client cri.RuntimeServiceClient
+	images cri.ImageServiceClient
 }
 
 // Container is one container, past or present.
@@ -85,7 +86,7 @@ func (r *Root) connect(ctx context.Context, endpoint string) (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the container runtime at %q: %w", path, err)
 	}
-	runtime := &Runtime{root: r, conn: conn, client: cri.NewRuntimeServiceClient(conn)}
+	runtime := &Runtime{root: r, conn: conn, client: cri.NewRuntimeServiceClient(conn), images: cri.NewImageServiceClient(conn)}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if _, err := runtime.client.Version(ctx, &cri.VersionRequest{}); err != nil {
@@ -109,6 +110,23 @@ func listens(ctx context.Context, path string) error {
 
 // Close ends the connection.
 func (c *Runtime) Close() error { return c.conn.Close() }
+
+// ImagesAt is a directory of the file system on which the runtime keeps its images.
+func (c *Runtime) ImagesAt(ctx context.Context) (string, error) {
+	const doing = "asking the container runtime for its images' file system"
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	answer, err := c.images.ImageFsInfo(ctx, &cri.ImageFsInfoRequest{})
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", doing, rpc(ctx, err))
+	}
+	for _, f := range answer.GetImageFilesystems() {
+		if at := f.GetFsId().GetMountpoint(); at != "" {
+			return at, nil // the kubelet goes by the first one too
+		}
+	}
+	return "", fmt.Errorf("%s: it names none", doing)
+}
 
 // Containers lists the containers of that name in their pod, or all with "", the newest first.
 func (c *Runtime) Containers(ctx context.Context, name string) ([]Container, error) {

@@ -22,6 +22,9 @@ import (
 // fakeRuntime is a container runtime with three containers and one that is being removed.
 type fakeRuntime struct {
 	cri.UnimplementedRuntimeServiceServer
+	cri.UnimplementedImageServiceServer
+	filesystems []*cri.FilesystemUsage
+
 	calls   chan string
 	hanging chan struct{}
 	config  string
@@ -84,6 +87,21 @@ func (f *fakeRuntime) ExecSync(ctx context.Context, q *cri.ExecSyncRequest) (*cr
 	return &cri.ExecSyncResponse{Stdout: []byte("out"), Stderr: []byte("unknown flag: --x"), ExitCode: 1}, nil
 }
 
+func (f *fakeRuntime) ImageFsInfo(context.Context, *cri.ImageFsInfoRequest) (*cri.ImageFsInfoResponse, error) {
+	return &cri.ImageFsInfoResponse{ImageFilesystems: f.filesystems}, nil
+}
+
+func TestImagesAt(t *testing.T) {
+	fake, _, _, r := connectRuntime(t)
+	if at, err := r.ImagesAt(t.Context()); err == nil {
+		t.Errorf("of a runtime that names none: %q", at)
+	}
+	fake.filesystems = []*cri.FilesystemUsage{{}, {FsId: &cri.FilesystemIdentifier{Mountpoint: "/var/lib/containerd/x"}}}
+	if at, err := r.ImagesAt(t.Context()); err != nil || at != "/var/lib/containerd/x" {
+		t.Errorf("%q, %v", at, err)
+	}
+}
+
 func (f *fakeRuntime) StopContainer(_ context.Context, q *cri.StopContainerRequest) (*cri.StopContainerResponse, error) {
 	f.calls <- fmt.Sprint("stop ", q.ContainerId, " ", q.Timeout)
 	if statuses[q.ContainerId] == nil {
@@ -101,6 +119,7 @@ func serveRuntime(t *testing.T, register bool) (*fakeRuntime, string) {
 	server := grpc.NewServer()
 	if register {
 		cri.RegisterRuntimeServiceServer(server, fake)
+		cri.RegisterImageServiceServer(server, fake)
 	}
 	go server.Serve(l)
 	t.Cleanup(server.Stop)

@@ -97,6 +97,12 @@ echo KUBELET_EXTRA_ARGS=--container-runtime-endpoint=unix:///run/other.sock >/et
 	t.healthy("no free port for a canary")
 	t.same(before, "no free port for a canary")
 
+	const kubeletConfig = "/var/lib/kubelet/config.yaml"
+	t.shell("cp -a " + kubeletConfig + " /root/config.yaml; sed -i 's/^imageGCHighThresholdPercent: 100$/imageGCHighThresholdPercent: 1/' " + kubeletConfig)
+	t.expect("a disk on which the kubelet removes images", t.harden(change...), 8, "the kubelet removes images that no container uses")
+	t.shell("cp -a /root/config.yaml " + kubeletConfig + "; rm /root/config.yaml")
+	t.same(before, "a disk on which the kubelet removes images")
+
 	t.shell(`nft -f - <<'.'
 table inet firewall {
  chain input {
