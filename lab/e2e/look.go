@@ -204,10 +204,10 @@ func lasting(objects map[string]string) map[string]string {
 	return out
 }
 
-// sameObjects waits until the API has the same objects as before: the kubelet removes the mirror of a pod that is gone with its
-// next round.
+// sameObjects waits until the API has the same objects as before: the kubelet removes the mirror of a pod that is gone, and makes one
+// that is missing, with its next round, which comes within a minute and a half.
 func (t *T) sameObjects(before map[string]string, now func() map[string]string, when string) {
-	t.within(time.Minute, when+": the same API objects as before", func() (bool, string) {
+	t.within(2*time.Minute, when+": the same API objects as before", func() (bool, string) {
 		d := diffMaps(before, now())
 		return len(d) == 0, strings.Join(d, "\n")
 	})
