@@ -29,11 +29,13 @@ type tree interface {
 	Resolve(path string) (string, error)
 	ReadLink(path string) (string, error)
 	State(path string) (backups.State, error)
+	Follow(path string) (backups.State, error)
 	List(path string) ([]string, error)
 	Entry(path string) (Entry, error)
 	Entries(path string) ([]Entry, error)
 	Glob(pattern string) ([]string, error)
 	FreeBytes(path string) (uint64, error)
+	UsedPercent(path string) (int, error)
 	ReadOnlyFS(path string) (bool, error)
 	CheckReplace(path string) error
 	CheckAttributes(path string) error
