@@ -71,20 +71,23 @@ func (w *world) abandon(shown harden.Plan) harden.Result {
 	return a.Abandon(context.Background(), shown)
 }
 
+// undosOfWhatWaits are the ways in which what waits for confirm is undone.
+var undosOfWhatWaits = map[string]func(w *world, id string) harden.Result{
+	"by rollback": func(w *world, id string) harden.Result { return w.abandon(w.undo(id, "")) },
+	"at expiry":   (*world).expire,
+	"by recover":  func(w *world, id string) harden.Result { return w.recover(id, false) },
+	"at boot": func(w *world, id string) harden.Result {
+		a := w.process()
+		must(w.t, a.PutBack(id))
+		w.end()
+		return w.expire(id)
+	},
+}
+
 // TestUndoOfWhatWaitsKeepsWhatOthersChanged: it put back whole files, so that it refused the one that others had changed, and
 // our change stayed in force; or restore.sh threw theirs away.
 func TestUndoOfWhatWaitsKeepsWhatOthersChanged(t *testing.T) {
-	for name, undo := range map[string]func(w *world, id string) harden.Result{
-		"by rollback": func(w *world, id string) harden.Result { return w.abandon(w.undo(id, "")) },
-		"at expiry":   func(w *world, id string) harden.Result { return w.expire(id) },
-		"by recover":  func(w *world, id string) harden.Result { return w.recover(id, false) },
-		"at boot": func(w *world, id string) harden.Result {
-			a := w.process()
-			must(w.t, a.PutBack(id))
-			w.end()
-			return w.expire(id)
-		},
-	} {
+	for name, undo := range undosOfWhatWaits {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			id, want := changedByOthers(t, w)
@@ -128,16 +131,7 @@ func TestUndoOfWhatWaitsWritesWhatWasShown(t *testing.T) {
 // TestUndoOfAManifestWithoutOursIsNoFailure: where others had written the manifest anew, without our change, nothing of it was left to
 // undo, and for want of a difference the undo found no arguments to prove. It ended as mixed, and restore.sh threw theirs away.
 func TestUndoOfAManifestWithoutOursIsNoFailure(t *testing.T) {
-	for name, undo := range map[string]func(w *world, id string) harden.Result{
-		"by rollback": func(w *world, id string) harden.Result { return w.abandon(w.undo(id, "")) },
-		"at expiry":   (*world).expire,
-		"at boot": func(w *world, id string) harden.Result {
-			a := w.process()
-			must(w.t, a.PutBack(id))
-			w.end()
-			return w.expire(id)
-		},
-	} {
+	for name, undo := range undosOfWhatWaits {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			id, want := changedByOthers(t, w)
