@@ -11,11 +11,10 @@ const NeedKubeProxy Need = "kube-proxy-config"
 // KubeProxyProgram is the name of kube-proxy's program.
 const KubeProxyProgram = "kube-proxy"
 
-// KubeProxyConfig is the ConfigMap that kubeadm shows to every kube-proxy; KubeProxySource names it in evidence.
+// KubeProxyConfig is the ConfigMap that kubeadm shows to every kube-proxy.
 var KubeProxyConfig = ObjectRef{APIVersion: "v1", Kind: "ConfigMap", Namespace: "kube-system", Name: "kube-proxy"}
 
 const (
-	KubeProxySource = "ConfigMap kube-system/kube-proxy"
 	// KubeProxyKey is the key of its configuration there, and KubeProxyFile is where kubeadm's DaemonSet has it in the container.
 	KubeProxyKey  = "config.conf"
 	KubeProxyFile = "/var/lib/kube-proxy/" + KubeProxyKey

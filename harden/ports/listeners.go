@@ -89,7 +89,7 @@ var loopback = harden.Control{
 		switch {
 		case len(wrong) > 0 && len(wrong) == len(proxys) && p.told == proxyByConfigMap && p.metrics.IsValid() && !p.opens():
 			return harden.Failed(harden.Msg("others can reach %s, which %s binds to %s: restart kube-proxy's pods, which have not read that, and first find out whether monitoring asks there",
-				list(wrong), harden.KubeProxySource, p.metrics), append(evidence(wrong), told...)...).ByHand(p.byHand()...)
+				list(wrong), harden.KubeProxyConfig, p.metrics), append(evidence(wrong), told...)...).ByHand(p.byHand()...)
 		case len(proxys) > 0:
 			return harden.Failed(toLoopback(wrong, how), append(evidence(wrong), told...)...).ByHand(p.byHand()...)
 		case len(wrong) > 0:

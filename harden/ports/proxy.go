@@ -107,7 +107,7 @@ func (p *proxy) byFlags() {
 }
 
 func (p *proxy) byConfigMap(f *harden.Facts) {
-	e := harden.Evidence{Source: harden.KubeProxySource}
+	e := harden.Evidence{Source: harden.KubeProxyConfig.String()}
 	switch why, missing := f.Missing[harden.NeedKubeProxy]; {
 	case f.Cluster == nil:
 		return // nothing of the cluster was asked for
@@ -203,7 +203,7 @@ func (p proxy) setting() string {
 	case p.file != "":
 		return fmt.Sprintf("metricsBindAddress: %q in %s of kube-proxy, then restart it", p.wanted(), p.file)
 	}
-	return fmt.Sprintf("metricsBindAddress: %q in %s, then restart its pods", p.wanted(), harden.KubeProxySource)
+	return fmt.Sprintf("metricsBindAddress: %q in %s, then restart its pods", p.wanted(), harden.KubeProxyConfig)
 }
 
 // restartProxies lets them read their ConfigMap.
