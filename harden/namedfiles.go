@@ -1,5 +1,12 @@
 package harden
 
+// ServerConfigurationFlags name the files that configure the API server and hold what is for root alone.
+var ServerConfigurationFlags = []string{
+	"audit-policy-file", "audit-webhook-config-file", "authentication-config", "authorization-config", AdmissionFlag,
+	"authentication-token-webhook-config-file", "authorization-webhook-config-file", "authorization-policy-file",
+	"egress-selector-config-file", "encryption-provider-config", "tracing-config-file", "token-auth-file",
+}
+
 // NamedFile is a file of the host that a configuration of this node's API server names: the configuration of an admission plugin, a
 // kubeconfig for a webhook, or what such a kubeconfig names in turn. Certificates are not among them: they are public.
 type NamedFile struct {

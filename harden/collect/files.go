@@ -117,12 +117,7 @@ func (c *fileCollector) folder(dir string, depth int) {
 
 // fileArgs are flags of static pods that name files or directories of the host, beside those that name private keys.
 var fileArgs = map[harden.ComponentID][]string{
-	harden.APIServer: {
-		"audit-policy-file", "audit-log-path", "audit-webhook-config-file", "authentication-config", "authorization-config",
-		harden.AdmissionFlag, "authentication-token-webhook-config-file", "authorization-webhook-config-file",
-		"authorization-policy-file", "egress-selector-config-file", "encryption-provider-config", "tracing-config-file", "token-auth-file",
-		"client-ca-file", "tls-cert-file",
-	},
+	harden.APIServer:         slices.Concat(harden.ServerConfigurationFlags, []string{"audit-log-path", "client-ca-file", "tls-cert-file"}),
 	harden.ControllerManager: {"kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"},
 	harden.Scheduler:         {"kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig", "config"},
 	harden.Etcd:              {"data-dir", "wal-dir", "config-file", "cert-file"},

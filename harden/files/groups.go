@@ -221,9 +221,7 @@ var groups = []group{
 		modes:  harden.Refs{NSA: []string{nsaAuth}, Docs: []string{docsKubeadm}},
 		owners: harden.Refs{NSA: []string{nsaAuth}, Docs: []string{docsKubeadm}},
 		find: func(f *harden.Facts) []member {
-			paths := hostFiles(f, harden.APIServer, "audit-policy-file", "audit-webhook-config-file", "authentication-config", "authorization-config",
-				"admission-control-config-file", "authentication-token-webhook-config-file", "authorization-webhook-config-file",
-				"authorization-policy-file", "egress-selector-config-file", "encryption-provider-config", "tracing-config-file", "token-auth-file")
+			paths := hostFiles(f, harden.APIServer, harden.ServerConfigurationFlags...)
 			for _, n := range f.NamedFiles {
 				if n.Kind != harden.NamedKey {
 					paths = append(paths, n.Path)
